@@ -1,0 +1,59 @@
+"""The error tree of Custos.
+
+CustosError                  exit status
+├── CheckFailed              1  a verification or a gate failed
+├── BadInput                 2  the caller gave something unusable
+├── Refused                  3  the policy says no
+└── EnvironmentFailed        4  disk, store, server or key material failed
+
+A message says what happened, where, how many and what to do about it.
+It never quotes a person's value.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = ["BadInput", "CheckFailed", "CustosError", "EnvironmentFailed", "Refused"]
+
+
+class CustosError(Exception):
+    """An error that Custos explains to its user in one line.
+
+    >>> str(BadInput("no column 'ts'", where="orders.parquet", remedy="name it in the descriptor"))
+    "no column 'ts' (orders.parquet); name it in the descriptor"
+    """
+
+    exit_status: ClassVar[int] = 4
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        self.what, self.where, self.remedy = what, where, remedy
+        super().__init__(what, where, remedy)
+
+    def __str__(self) -> str:
+        place = f" ({self.where})" if self.where else ""
+        return f"{self.what}{place}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+class CheckFailed(CustosError):
+    """A verification or a promotion gate failed."""
+
+    exit_status = 1
+
+
+class BadInput(CustosError):
+    """What the caller gave can't be used as it is."""
+
+    exit_status = 2
+
+
+class Refused(CustosError):
+    """The policy does not allow this principal to do this for this purpose."""
+
+    exit_status = 3
+
+
+class EnvironmentFailed(CustosError):
+    """A disk, a store, a server or key material failed."""
+
+    exit_status = 4
