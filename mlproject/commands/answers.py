@@ -1,0 +1,126 @@
+"""The commands that answer something: score, identify, features, report, status."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from mlproject import options
+
+__all__ = ["COMMANDS"]
+
+Parquet = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("target", type=options.TARGETS)
+@options.purpose
+@click.option("--out", type=Parquet, required=True, help="The parquet file to write.")
+@options.home
+@options.as_of
+def score(target: str, purpose: str, out: Path, home: Path | None, as_of: datetime | None) -> None:
+    """Score everyone known at --as-of with the champion.
+
+    Writes customer_token (of the purpose), status, churn_probability or clv, as_of and model_version.
+
+    \b
+    Example: custos score churn --purpose retention --out churn.parquet
+    """
+    from mlproject.pipelines.score import score_everyone
+    from mlproject.wiring import House
+
+    for line in score_everyone(House.open(home), target, purpose, out, as_of=as_of):
+        click.echo(line)
+
+
+@click.command()
+@options.purpose
+@click.option("--reason", required=True, help="Why identities are needed; kept in the audit log.")
+@click.option("--in", "source", type=Parquet, required=True, help="A parquet file with customer_token.")
+@click.option("--out", type=Parquet, required=True, help="The same rows with customer_id.")
+@options.home
+def identify(purpose: str, reason: str, source: Path, out: Path, home: Path | None) -> None:
+    """Add customer_id, as in the source, to a file of tokens; null for the erased. Audited.
+
+    \b
+    Example: custos identify --purpose retention --reason "March campaign" --in churn.parquet --out people.parquet
+    """
+    from mlproject.pipelines.identify import identify_file
+    from mlproject.wiring import House
+
+    for line in identify_file(House.open(home), purpose, reason, source, out):
+        click.echo(line)
+
+
+@click.group()
+def features() -> None:
+    """Look at features."""
+
+
+@features.command("get")
+@click.argument("service")
+@options.purpose
+@click.argument("tokens", nargs=-1, required=True, metavar="TOKEN...")
+@options.as_json
+@options.home
+def features_get(service: str, purpose: str, tokens: tuple[str, ...], as_json: bool, home: Path | None) -> None:
+    """Print the online features of some customers, by their tokens of this purpose.
+
+    \b
+    Example: custos features get churn_v1 --purpose retention ret_aa0123...
+    """
+    from mlproject.pipelines.lookup import online_features, online_table
+    from mlproject.wiring import House
+
+    rows = online_features(House.open(home), service, purpose, tokens)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for line in online_table(rows):
+        click.echo(line)
+
+
+@click.command()
+@options.as_json
+@options.home
+def report(as_json: bool, home: Path | None) -> None:
+    """Tell what the last run did: rows, seconds, memory, champions, metrics beside every baseline.
+
+    \b
+    Example: custos report --json
+    """
+    from mlproject.pipelines.report import make_report, report_lines
+    from mlproject.wiring import House
+
+    made = make_report(House.open(home))
+    if as_json:
+        click.echo(json.dumps(made, indent=2))
+        return
+    for line in report_lines(made):
+        click.echo(line)
+
+
+@click.command()
+@options.as_json
+@options.home
+def status(as_json: bool, home: Path | None) -> None:
+    """Tell what this home holds.
+
+    \b
+    Example: custos status
+    """
+    from mlproject.pipelines.report import home_status
+    from mlproject.wiring import House
+
+    held = home_status(House.open(home))
+    if as_json:
+        click.echo(json.dumps(held, indent=2))
+        return
+    for name, value in held.items():
+        click.echo(f"{name:<12} {value}")
+
+
+COMMANDS: tuple[click.Command, ...] = (score, identify, features, report, status)

@@ -1,0 +1,76 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from privacy.classification import Purpose, Role
+
+__all__ = ["TARGETS", "as_json", "as_of", "home", "purpose", "role", "seed", "trials"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+TARGETS = click.Choice(["churn", "clv"])
+
+
+class Day(click.ParamType):
+    """A date or a moment in ISO 8601; without a zone it is UTC."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the aware moment, or fail with the expected form."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            moment = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail("not a date: write it as 2017-12-31", param, ctx)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def home(command: Command) -> Command:
+    """Add --home."""
+    text = "Where everything is kept.  [default: CUSTOS_HOME, else the nearest .custos]"
+    return click.option("--home", type=click.Path(path_type=Path, file_okay=False), help=text)(command)
+
+
+def as_json(command: Command) -> Command:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")(command)
+
+
+def as_of(command: Command) -> Command:
+    """Add --as-of."""
+    text = "The day the data is looked at from.  [default: the last event plus one day]"
+    return click.option("--as-of", type=Day(), metavar="DATE", help=text)(command)
+
+
+def purpose(command: Command) -> Command:
+    """Add a required --purpose."""
+    choices = click.Choice([p.value for p in Purpose])
+    return click.option("--purpose", type=choices, required=True, help="What it is for.")(command)
+
+
+def role(command: Command) -> Command:
+    """Add a required --role."""
+    choices = click.Choice([r.value for r in Role])
+    return click.option("--role", type=choices, required=True, help="What the bearer may act as.")(command)
+
+
+def trials(command: Command) -> Command:
+    """Add --trials."""
+    return click.option(
+        "--trials", type=click.IntRange(1), default=20, show_default=True, help="Optuna trials a model."
+    )(command)
+
+
+def seed(command: Command) -> Command:
+    """Add --seed."""
+    return click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same trees.")(
+        command
+    )

@@ -1,0 +1,79 @@
+"""Protected -> FeatureTable -> online store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from mlproject.pipelines.report import record
+from mlproject.state import HomeState, save_state
+from privacy.errors import BadInput
+
+if TYPE_CHECKING:
+    from features.datasets.descriptor import Descriptor
+    from mlproject.stages import Stages
+    from mlproject.wiring import House
+
+__all__ = ["build_features", "data_time", "materialize_features"]
+
+
+def data_time(state: HomeState, as_of: datetime | None) -> datetime:
+    """Return the moment the data is looked at from: as asked, else as built, else the day after the last event."""
+    moment = as_of or state.as_of or _day_after(state.last_event)
+    if moment <= state.first_event:
+        remedy = f"the first event is on {state.first_event.date()}"
+        raise BadInput(f"no data before --as-of {moment.date()}", remedy=remedy)
+    return moment
+
+
+def build_features(house: House, stages: Stages, *, as_of: datetime | None = None) -> Iterator[str]:
+    """Compute the features at the cut-offs of both models and at data time; register them with Feast."""
+    from features.build import build
+
+    state, descriptor = house.state, house.descriptor
+    moment = as_of or _day_after(state.last_event)
+    moment = data_time(state, moment)
+    house.policy.require(house.operator(), "build", f"dataset:{descriptor.name}")
+    with house.lock(), stages.stage("features"):
+        cutoffs = _cutoffs(descriptor, state, moment)
+        report = build(descriptor, house.protected, house.feature_tables, cutoffs, moment)
+        house.gateway.apply(descriptor)
+        save_state(house.paths.state, replace(state, as_of=moment))
+    house.audit.append(
+        action="build",
+        principal=house.operator(),
+        resource=f"dataset:{descriptor.name}",
+        outcome="allow",
+        count=report.rows,
+    )
+    shown = {"as_of": moment.isoformat(), "cutoffs": [c.isoformat() for c in cutoffs], "rows": report.rows}
+    record(house, "features", {**shown, "people": report.people, "columns": report.columns})
+    record(house, "stages", stages)
+    yield f"features: {report.columns} of {report.people:,} people at {len(cutoffs)} cut-offs, {report.rows:,} rows, as of {moment.date()}"
+
+
+def materialize_features(house: House, stages: Stages, *, as_of: datetime | None = None) -> Iterator[str]:
+    """Write everyone's features at data time into the online store."""
+    state = house.state
+    with house.lock(), stages.stage("online store"):
+        people = house.gateway.materialize(house.operator(), data_time(state, as_of))
+    record(house, "stages", stages)
+    yield f"online store: {people:,} people, as of {data_time(state, as_of).date()}"
+
+
+def _cutoffs(descriptor: Descriptor, state: HomeState, moment: datetime) -> list[datetime]:
+    from training.dataset import plan_cutoffs
+
+    planned = {moment}
+    for target in (descriptor.targets.churn, descriptor.targets.clv):
+        if target is not None:
+            plan = plan_cutoffs(target, state.first_event, moment)
+            planned.update(plan.train, plan.test, plan.closed)
+    return sorted(planned)
+
+
+def _day_after(moment: datetime) -> datetime:
+    # Midnight after the last event plus one day would drop up to a day of age; the plain sum keeps every event.
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)

@@ -1,0 +1,129 @@
+"""Is this home well? Each finding says what was looked at, how it is and what to do."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Literal
+
+from mlproject.settings import QUIET
+from privacy.errors import CustosError
+
+if TYPE_CHECKING:
+    from mlproject.wiring import House
+
+__all__ = ["Finding", "examine"]
+
+Outcome = Literal["ok", "note", "bad"]
+FRAMEWORKS = {"mlflow": (3, 17), "feast": (0, 67), "bentoml": (1, 4), "lightgbm": (4, 7), "optuna": (5, 0)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `ok`, `note` (not there yet) or `bad`, and the remedy."""
+
+    what: str
+    outcome: Outcome
+    detail: str
+    remedy: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Return it as JSON types."""
+        return asdict(self)
+
+    def line(self) -> str:
+        """Return it as one line.
+
+        >>> Finding("keys", "ok", "open").line()
+        'ok    keys        open'
+        """
+        return f"{self.outcome:<5} {self.what:<11} {self.detail}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+def examine(house: House) -> list[Finding]:
+    """Look at everything a home needs; never change anything in it."""
+    findings = [*_versions(), _telemetry()]
+    if not house.paths.keyring.exists():
+        return [
+            *findings,
+            Finding("home", "note", f"nothing at {house.paths.root} yet", "begin with `custos run DATASET`"),
+        ]
+    checks: tuple[tuple[str, Callable[[House], Iterator[Finding]]], ...] = (
+        ("keys", _keys),
+        ("vault", _vault),
+        ("audit", _audit),
+        ("features", _features),
+        ("registry", _registry),
+    )
+    for what, check in checks:
+        try:
+            findings.extend(check(house))
+        except CustosError as error:
+            findings.append(Finding(what, "bad", error.what, error.remedy))
+    return findings
+
+
+def _versions() -> Iterator[Finding]:
+    python = sys.version_info[:2]
+    fits = (3, 11) <= python <= (3, 13)
+    remedy = "" if fits else "use Python 3.11 to 3.13"
+    yield Finding("python", "ok" if fits else "bad", ".".join(map(str, sys.version_info[:3])), remedy)
+    for name, least in FRAMEWORKS.items():
+        version = metadata.version(name)
+        fits = tuple(int(part) for part in version.split(".")[:2]) >= least
+        yield Finding(
+            name, "ok" if fits else "bad", version, "" if fits else "run `make demo`, which installs the lock"
+        )
+
+
+def _telemetry() -> Finding:
+    loud = [name for name, value in QUIET.items() if os.environ.get(name) != value]
+    return Finding("telemetry", "bad" if loud else "ok", f"on: {', '.join(loud)}" if loud else "off")
+
+
+def _keys(house: House) -> Iterator[Finding]:
+    _ = house.keyring
+    yield Finding(
+        "keys",
+        "ok",
+        f"keyset {house.sealed.keyset_id} opens; the service holds {', '.join(sorted(house.sealed.domains))}",
+    )
+    for path in (house.paths.passphrase, house.paths.service_passphrase):
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield Finding("keys", "bad", f"{path.name} is readable by others", f"chmod 600 {path}")
+
+
+def _vault(house: House) -> Iterator[Finding]:
+    yield Finding("vault", "ok", f"{house.vault.size():,} people")
+
+
+def _audit(house: House) -> Iterator[Finding]:
+    yield Finding("audit", "ok", f"{house.audit.verify().events:,} events, intact")
+
+
+def _features(house: House) -> Iterator[Finding]:
+    if not house.paths.state.exists() or house.state.as_of is None:
+        yield Finding("features", "note", "not built yet", "run `custos build`")
+        return
+    people = house.gateway.online_size()
+    remedy = "" if people else "run `custos materialize`"
+    yield Finding(
+        "features",
+        "ok" if people else "note",
+        f"{people:,} people online as of {house.state.as_of.date()}",
+        remedy,
+    )
+
+
+def _registry(house: House) -> Iterator[Finding]:
+    for target in ("churn", "clv"):
+        champion = house.registry.champion(target) if house.paths.mlflow_database.exists() else None
+        if champion is None:
+            yield Finding("registry", "note", f"{target} has no champion", f"run `custos train {target}`")
+        else:
+            house.registry.load_champion(target)
+            yield Finding("registry", "ok", f"{target} version {champion.version} ({champion.design}) loads")

@@ -1,0 +1,89 @@
+"""raw -> Validated -> Protected: the one pipeline that reads a source."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mlproject.pipelines.report import record
+from mlproject.state import HomeState, load_state, save_state
+from privacy.errors import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from features.datasets.descriptor import Descriptor
+    from mlproject.stages import Stages
+    from mlproject.wiring import House
+
+__all__ = ["ingest_dataset"]
+
+
+def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
+    """Validate and protect a dataset's tables; publish them as one snapshot; yield what to tell the user."""
+    from features.ingest import ingest
+
+    from features.datasets.descriptor import load_descriptor
+    from privacy.treatment import Protector
+
+    descriptor = load_descriptor(dataset)
+    _one_dataset(house, descriptor)
+    house.policy.require(house.operator(), "ingest", f"dataset:{descriptor.name}")
+    _ = house.keyring  # made here, before the lock is held
+    with house.lock(), stages.stage("validate and protect"):
+        report = ingest(
+            descriptor,
+            protector=Protector(house.vault, house.keyring),
+            store=house.protected,
+            quarantine=house.quarantine,
+            progress=stages.progress,
+        )
+        kept = _keep_descriptor(house, descriptor)
+        state = HomeState(descriptor.name, str(kept), report.first_event, report.last_event)
+        if house.paths.state.exists() and load_state(house.paths.state).last_event == report.last_event:
+            state = replace(state, as_of=load_state(house.paths.state).as_of)
+        save_state(house.paths.state, state)
+    rows = sum(table.kept for table in report.tables.values())
+    house.audit.append(
+        action="ingest",
+        principal=house.operator(),
+        resource=f"dataset:{descriptor.name}",
+        outcome="allow",
+        count=rows,
+        detail={"digest": report.digest},
+    )
+    record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict()})
+    record(house, "tables", {name: table.to_dict() for name, table in report.tables.items()})
+    record(house, "stages", stages)
+    yield from _lines(report.tables)
+
+
+def _one_dataset(house: House, descriptor: Descriptor) -> None:
+    # Two shops may give two people the same id, and a vault can't tell them apart.
+    if house.paths.state.exists() and (held := load_state(house.paths.state).dataset) != descriptor.name:
+        remedy = f"use another --home for {descriptor.name}"
+        raise BadInput(f"this home holds the dataset {held}", where=str(house.paths.root), remedy=remedy)
+
+
+def _keep_descriptor(house: House, descriptor: Descriptor) -> Path:
+    kept = house.paths.descriptors / f"{descriptor.name}.yaml"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if descriptor.path != kept:
+        beside = kept.with_suffix(".new")
+        shutil.copyfile(descriptor.path, beside)
+        beside.replace(kept)
+    return kept
+
+
+def _lines(tables: Any) -> Iterator[str]:
+    for name, table in tables.items():
+        bad = sum(table.quarantined.values())
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(table.quarantined.items()))
+        line = f"{name}: {table.rows_in:,} rows in, {table.kept:,} kept, {bad:,} quarantined"
+        yield (
+            line
+            + (f" ({reasons})" if reasons else "")
+            + (f", {table.tombstoned:,} of the erased refused" if table.tombstoned else "")
+        )

@@ -1,0 +1,107 @@
+"""What the last run did, kept stage by stage in the home and told as lines or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from mlproject.stages import Stages
+from mlproject.state import read_json, write_json
+from privacy.errors import BadInput
+
+if TYPE_CHECKING:
+    from mlproject.wiring import House
+
+__all__ = ["home_status", "make_report", "metric_table", "record", "report_lines"]
+
+
+def record(house: House, section: str, content: Mapping[str, Any] | Stages, *, merge: bool = False) -> None:
+    """Keep one section of the report; stages replace their own earlier entry, `merge` keeps the section's rest."""
+    report = read_json(house.paths.report)
+    if isinstance(content, Stages):
+        kept = {entry["name"]: entry for entry in report.get("stages", [])}
+        for measured in content.done:
+            kept.pop(measured.name, None)
+            entry = asdict(measured)
+            kept[measured.name] = {
+                "name": entry["name"],
+                "seconds": round(measured.seconds, 2),
+                "peak_mb": round(measured.peak_mb),
+            }
+        report["stages"] = list(kept.values())
+    else:
+        report[section] = {**report.get(section, {}), **content} if merge else dict(content)
+    write_json(house.paths.report, report)
+
+
+def make_report(house: House) -> dict[str, Any]:
+    """Return the report; the champions are read from the registry as they stand now."""
+    house.policy.require(house.operator(), "report.read", "report")
+    report = read_json(house.paths.report)
+    if not report:
+        raise BadInput(
+            "nothing ran in this home yet",
+            where=str(house.paths.root),
+            remedy="begin with `custos run DATASET`",
+        )
+    report["lawful_bases"] = {purpose: basis.value for purpose, basis in house.lawful_bases().items()}
+    for target, model in report.get("models", {}).items():
+        champion = house.registry.champion(target)
+        if champion is not None:
+            model["champion"] = {
+                **model.get("champion", {}),
+                "version": champion.version,
+                "design": champion.design,
+            }
+    return report
+
+
+def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the report as lines for a person."""
+    dataset = report.get("dataset", {})
+    yield f"Dataset {dataset.get('name', '?')}, events {dataset.get('first_event', '')[:10]} to {dataset.get('last_event', '')[:10]}"
+    for name, table in report.get("tables", {}).items():
+        yield f"  {name:<14} {table['rows_in']:>10,} in {table['kept']:>10,} kept {sum(table['quarantined'].values()):>7,} quarantined"
+    if "features" in report:
+        built = report["features"]
+        days = ", ".join(cutoff[:10] for cutoff in built["cutoffs"])
+        yield f"Features: {built['columns']} of {built['people']:,} people, as of {built['as_of'][:10]}; cut-offs {days}"
+    for target, model in report.get("models", {}).items():
+        yield ""
+        yield from metric_table(target, model)
+    bases = report.get("lawful_bases", {})
+    if bases:
+        yield ""
+        yield "Lawful bases: " + ", ".join(f"{purpose} {basis}" for purpose, basis in bases.items())
+        yield "No consent ledger exists yet: purposes whose basis is consent are served nobody."
+    yield ""
+    for stage in report.get("stages", []):
+        yield f"  {stage['name']:<34} {stage['seconds']:>7.1f} s {stage['peak_mb']:>6,} MB"
+
+
+def metric_table(target: str, model: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a model's out-of-time metrics beside every baseline's, a line each."""
+    champion = model["champion"]
+    yield f"{target}: champion version {champion['version']} ({champion['design']}). {model.get('outcome', '')}"
+    names = list(model["metrics"])
+    yield "  " + f"{'out of time':<16}" + "".join(f"{name:>12}" for name in names)
+    for label, metrics in (("candidate", model["metrics"]), *model["baselines"].items()):
+        cells = "".join(f"{metrics[name]:>12.4g}" if metrics.get(name) is not None else f"{'-':>12}" for name in names)
+        yield f"  {label:<16}{cells}"
+
+
+def home_status(house: House) -> dict[str, Any]:
+    """Return what the home holds, in a few words."""
+    paths = house.paths
+    held: dict[str, Any] = {"home": str(paths.root)}
+    if not paths.state.exists():
+        return {**held, "dataset": "none yet"}
+    state = house.state
+    held["dataset"] = state.dataset
+    held["events"] = f"{state.first_event.date()} to {state.last_event.date()}"
+    held["as_of"] = state.as_of.date().isoformat() if state.as_of else "not built"
+    for target in ("churn", "clv"):
+        champion = house.registry.champion(target) if paths.mlflow_database.exists() else None
+        held[target] = f"version {champion.version} ({champion.design})" if champion else "no champion"
+    return held

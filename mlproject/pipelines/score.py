@@ -1,0 +1,74 @@
+"""Champion x everyone known at data time -> a parquet file of scores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlproject.pipelines.build import data_time
+from mlproject.pipelines.train import SERVICES
+from privacy.classification import FEATURE_STORE
+from privacy.errors import BadInput, EnvironmentFailed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlproject.wiring import House
+
+__all__ = ["score_everyone", "write_parquet"]
+
+COLUMNS = {"churn": "churn_probability", "clv": "clv"}
+
+
+def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of: datetime | None) -> Iterator[str]:
+    """Score everyone known at data time for a purpose; excluded people are absent and counted."""
+    import pyarrow as pa
+    from training.scoring import score_rows
+
+    from privacy.tokens import translate
+
+    state, principal = house.state, house.operator(purpose)
+    moment = data_time(state, as_of)
+    house.policy.require(principal, "score", f"model:{target}")
+    rows = house.gateway.snapshot_rows(principal, SERVICES[target][0], moment)
+    loaded = house.registry.load_champion(target)
+    if loaded is None:
+        remedy = f"run `custos train {target}` first"
+        raise BadInput(f"{target} has no champion", where=str(house.paths.root), remedy=remedy)
+    model, version = loaded
+    wanted = getattr(house.descriptor.targets, target)
+    scored = score_rows(model, rows.table.to_pandas(), wanted)
+    tokens = translate(house.sealed, rows.table["customer_token"].combine_chunks(), FEATURE_STORE, purpose)
+    count = len(tokens)
+    table = pa.table(
+        {
+            "customer_token": tokens,
+            "status": pa.array(scored.status, pa.string()),
+            COLUMNS[target]: pa.array(scored.value, pa.float64(), from_pandas=True),
+            "as_of": pa.array([moment] * count, pa.timestamp("us", tz="UTC")),
+            "model_version": pa.array([str(version)] * count, pa.string()),
+        }
+    )
+    # Another purpose's tokens sort in another order, so the rows say nothing about the feature store's.
+    write_parquet(table.sort_by("customer_token"), out)
+    yield f"{out}: {count:,} people as of {moment.date()}, {target} version {version}, {rows.excluded:,} excluded"
+
+
+def write_parquet(table: pa.Table, out: Path) -> None:
+    """Write beside, then rename; a full disk leaves no half a file."""
+    import pyarrow.parquet as pq
+
+    if not out.absolute().parent.is_dir():
+        raise BadInput("no such folder", where=str(out.parent), remedy="make it first, or name another --out")
+    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        pq.write_table(table, beside, compression="zstd")
+        beside.replace(out)
+    except OSError as error:
+        reason = error.strerror or "the file could not be written"
+        raise EnvironmentFailed(reason, where=str(out), remedy="free some space or name another --out") from None
+    finally:
+        beside.unlink(missing_ok=True)

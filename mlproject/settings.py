@@ -1,0 +1,226 @@
+"""Where Custos lives and how it behaves: the one reader of environment variables and settings files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from privacy.classification import LawfulBasis, Purpose, Role
+from privacy.errors import BadInput
+
+__all__ = ["HomePaths", "Settings", "find_home", "load_settings", "project_run", "quiet_environment"]
+
+HOME_NAME: Final = ".custos"
+
+# Usage reports are off before any framework is imported. Both compare with the word itself: "1" does not switch
+# them off (mlflow.telemetry.utils, bentoml._internal.utils.analytics).
+QUIET: Final[Mapping[str, str]] = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "FEAST_USAGE": "False",
+    "GIT_PYTHON_REFRESH": "quiet",
+    # Models are Booster text and JSON; nothing we load needs a pickle.
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+@dataclass(frozen=True)
+class HomePaths:
+    """Every place under one home, as absolute paths.
+
+    >>> HomePaths(Path("/srv/.custos")).vault.as_posix()
+    '/srv/.custos/vault/vault.db'
+    """
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", self.root.expanduser().absolute())
+
+    @property
+    def passphrase(self) -> Path:
+        return self.root / "keys" / "passphrase"
+
+    @property
+    def keyring(self) -> Path:
+        return self.root / "keys" / "keyring.json"
+
+    @property
+    def service_passphrase(self) -> Path:
+        return self.root / "keys" / "service.passphrase"
+
+    @property
+    def service_keyring(self) -> Path:
+        return self.root / "keys" / "service.json"
+
+    @property
+    def vault(self) -> Path:
+        return self.root / "vault" / "vault.db"
+
+    @property
+    def key_store(self) -> Path:
+        return self.root / "vault" / "keystore.db"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / "quarantine"
+
+    @property
+    def protected(self) -> Path:
+        return self.root / "protected"
+
+    @property
+    def features(self) -> Path:
+        return self.root / "features"
+
+    @property
+    def feast_registry(self) -> Path:
+        return self.root / "feast" / "registry.db"
+
+    @property
+    def feast_online(self) -> Path:
+        return self.root / "feast" / "online.db"
+
+    @property
+    def mlflow_database(self) -> Path:
+        return self.root / "mlflow" / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        return self.root / "mlflow" / "artifacts"
+
+    @property
+    def studies(self) -> Path:
+        return self.root / "tuning" / "optuna.db"
+
+    @property
+    def audit(self) -> Path:
+        return self.root / "audit"
+
+    @property
+    def suppression(self) -> Path:
+        return self.root / "suppression.json"
+
+    @property
+    def receipts(self) -> Path:
+        return self.root / "receipts"
+
+    @property
+    def policy(self) -> Path:
+        return self.root / "policy.yaml"
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "settings.yaml"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state.json"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def descriptors(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def bento(self) -> Path:
+        return self.root / "bentoml"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this home behaves; every field has a default, `settings.yaml` overrides it.
+
+    `bearer_days` is the life of a bearer token, `fresh_days` how old an online row may be in data time.
+    """
+
+    operator: str = "operator"
+    role: Role = Role.ADMIN
+    bearer_days: float = 30.0
+    fresh_days: float = 60.0
+    lawful_bases: Mapping[str, LawfulBasis] = field(default_factory=dict)
+
+
+def find_home(given: Path | None, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Path:
+    """Return the home: the given one, else CUSTOS_HOME, else the nearest parent's `.custos`, else `./.custos`.
+
+    >>> find_home(Path("/a/home"))
+    PosixPath('/a/home')
+    """
+    environment = os.environ if environment is None else environment
+    start = (cwd or Path.cwd()).absolute()
+    if given is not None:
+        return start / given.expanduser()
+    if environment.get("CUSTOS_HOME"):
+        return start / Path(environment["CUSTOS_HOME"]).expanduser()
+    for folder in (start, *start.parents):
+        if (folder / HOME_NAME).is_dir():
+            return folder / HOME_NAME
+    return start / HOME_NAME
+
+
+def load_settings(path: Path) -> Settings:
+    """Return the settings of a home; raise BadInput for a key or a value that means nothing."""
+    if not path.exists():
+        return Settings()
+    import yaml
+
+    try:
+        raw = yaml.safe_load(path.read_text("utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise BadInput("the settings are not YAML", where=str(path), remedy="mend or remove the file") from None
+    if not isinstance(raw, dict):
+        raise BadInput("the settings are not a mapping", where=str(path), remedy="write `key: value` lines")
+    return _checked(raw, path)
+
+
+def _checked(raw: Mapping[str, Any], path: Path) -> Settings:
+    known = {"operator", "role", "bearer_days", "fresh_days", "lawful_bases"}
+    unknown = sorted(str(key) for key in raw.keys() - known)
+    if unknown:
+        remedy = f"known keys: {', '.join(sorted(known))}"
+        raise BadInput(f"unknown setting {', '.join(unknown)}", where=str(path), remedy=remedy)
+    try:
+        bases = {Purpose(k).value: LawfulBasis(v) for k, v in (raw.get("lawful_bases") or {}).items()}
+        settings = Settings(
+            operator=str(raw.get("operator", "operator")),
+            role=Role(raw.get("role", Role.ADMIN)),
+            bearer_days=float(raw.get("bearer_days", 30)),
+            fresh_days=float(raw.get("fresh_days", 60)),
+            lawful_bases=bases,
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BadInput(f"a setting has no such value: {error}", where=str(path), remedy="see docs/settings") from None
+    if settings.bearer_days <= 0 or settings.fresh_days <= 0:
+        raise BadInput("bearer_days and fresh_days must be above 0", where=str(path), remedy="mend the file")
+    return settings
+
+
+def quiet_environment() -> dict[str, str]:
+    """Switch off every dependency's telemetry in this process; return what must hold in its children too.
+
+    `mlflow run` hands its own tracking store to the job (MLFLOW_RUN_ID and others). They are taken out here, so that
+    the job logs to the home's store, and returned by `project_run()` for the link.
+    """
+    os.environ.update(QUIET)
+    return dict(QUIET)
+
+
+def project_run() -> tuple[str, str] | None:
+    """Take the `mlflow run` project's tracking URI and run id out of the environment, if it started us."""
+    uri, run = os.environ.pop("MLFLOW_TRACKING_URI", None), os.environ.pop("MLFLOW_RUN_ID", None)
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+    os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
+    return (uri, run) if uri and run else None

@@ -1,0 +1,194 @@
+"""The one composition root: a home's parts, each built when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlproject.settings import HomePaths, Settings, find_home, load_settings, quiet_environment
+from mlproject.state import HomeState, exclusive, load_state
+from privacy.classification import LawfulBasis, Purpose
+from privacy.policy import Policy, Principal
+
+if TYPE_CHECKING:
+    from features.gateway import FeatureGateway
+    from features.quarantine import Quarantine
+    from features.storage import TableStore
+    from training.registry import Registry
+    from training.tracking import Tracker
+
+    from features.datasets.descriptor import Descriptor
+    from privacy.audit import AuditLog
+    from privacy.keyring import Keyring, SealedKeyring
+    from privacy.rights import Rights
+    from privacy.suppression import SuppressionList
+    from privacy.vault import Vault
+    from serving.parts import ServingParts
+
+__all__ = ["House", "build_serving"]
+
+SERVED_PURPOSES = (Purpose.RETENTION.value, Purpose.VALUE.value)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class House:
+    """Everything one home is made of.
+
+    The root keyring opens only for what registers, identifies or erases people; all else works with the sealed
+    sub-keyring, as the prediction service does.
+    """
+
+    def __init__(self, paths: HomePaths, settings: Settings, now: Callable[[], datetime] = _now) -> None:
+        self.paths, self.settings, self.now = paths, settings, now
+
+    @classmethod
+    def open(cls, home: Path | None = None) -> House:
+        """Return the house at `home`, or where settings say it is; nothing is created yet."""
+        paths = HomePaths(find_home(home))
+        return cls(paths, load_settings(paths.settings))
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold this home against other writing jobs."""
+        return exclusive(self.paths.lock)
+
+    def operator(self, purpose: str | None = None) -> Principal:
+        """Return the local operator, acting for a purpose."""
+        return Principal(self.settings.operator, self.settings.role, Purpose(purpose) if purpose else None)
+
+    @property
+    def state(self) -> HomeState:
+        """What the home remembers; BadInput where nothing was ingested."""
+        return load_state(self.paths.state)
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """The kept descriptor of the home's dataset."""
+        from features.datasets.descriptor import load_descriptor
+
+        return load_descriptor(self.state.descriptor)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The root keyring; made with its passphrase file and the service's sub-keyring on the first run."""
+        from privacy.keyring import Keyring
+        from privacy.kms import LocalKms
+
+        paths = self.paths
+        # A lock of its own: whoever makes the keyring may already hold the home's.
+        with exclusive(paths.keyring.with_suffix(".lock")):
+            first = not paths.keyring.exists()
+            kms = LocalKms.from_file(paths.passphrase, create=first)
+            keyring = Keyring.create(paths.keyring, kms) if first else Keyring.open(paths.keyring, kms)
+            if not paths.service_keyring.exists():
+                service = LocalKms.from_file(paths.service_passphrase, create=True)
+                keyring.seal(paths.service_keyring, service, SERVED_PURPOSES)
+        return keyring
+
+    @cached_property
+    def sealed(self) -> SealedKeyring:
+        """The sub-keyring: token keys of the served purposes, audit signing, suppression; no root key."""
+        from privacy.keyring import SealedKeyring
+        from privacy.kms import LocalKms
+
+        if not self.paths.service_keyring.exists():
+            _ = self.keyring
+        return SealedKeyring.open(self.paths.service_keyring, LocalKms.from_file(self.paths.service_passphrase))
+
+    @cached_property
+    def vault(self) -> Vault:
+        from privacy.vault import Vault
+
+        self.paths.vault.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Vault.open(f"sqlite:///{self.paths.vault}", self.keyring, f"sqlite:///{self.paths.key_store}")
+
+    @cached_property
+    def policy(self) -> Policy:
+        return Policy.load(self.paths.policy if self.paths.policy.exists() else None)
+
+    def lawful_bases(self) -> dict[str, LawfulBasis]:
+        """Return each purpose's lawful basis: the policy's, overridden by the settings."""
+        return {p.value: self.settings.lawful_bases.get(p.value, self.policy.lawful_basis(p)) for p in Purpose}
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        from privacy.audit import AuditLog
+
+        return AuditLog(self.paths.audit, self.sealed)
+
+    @cached_property
+    def suppression(self) -> SuppressionList:
+        from privacy.suppression import SuppressionList
+
+        return SuppressionList(self.paths.suppression, self.sealed)
+
+    @cached_property
+    def protected(self) -> TableStore:
+        from features.storage import TableStore
+
+        return TableStore(self.paths.protected)
+
+    @cached_property
+    def feature_tables(self) -> TableStore:
+        from features.storage import TableStore
+
+        return TableStore(self.paths.features)
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        from features.quarantine import Quarantine
+
+        return Quarantine(self.paths.quarantine, self.keyring)
+
+    @cached_property
+    def gateway(self) -> FeatureGateway:
+        from features.gateway import FeatureGateway, GatewaySettings
+
+        paths = self.paths
+        settings = GatewaySettings(
+            protected=paths.protected,
+            features=paths.features,
+            registry=paths.feast_registry,
+            online=paths.feast_online,
+            fresh_days=self.settings.fresh_days,
+        )
+        return FeatureGateway(settings, self.sealed, self.policy, self.audit, self.suppression)
+
+    @cached_property
+    def registry(self) -> Registry:
+        from training.registry import Registry
+
+        return Registry(f"sqlite:///{self.paths.mlflow_database}", self.paths.mlflow_artifacts)
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        from training.tracking import Tracker
+
+        return Tracker(f"sqlite:///{self.paths.mlflow_database}", self.paths.mlflow_artifacts)
+
+    @cached_property
+    def rights(self) -> Rights:
+        from privacy.rights import Rights
+
+        stores = [self.quarantine, *self.gateway.subject_stores()]
+        return Rights(
+            self.vault,
+            self.keyring,
+            self.audit,
+            self.suppression,
+            stores,
+            receipts=self.paths.receipts,
+            now=self.now,
+        )
+
+
+def build_serving(home: Path) -> ServingParts:
+    """Return what the prediction service needs; it opens the sealed sub-keyring and nothing of the vault."""
+    quiet_environment()
+    raise NotImplementedError

@@ -1,0 +1,99 @@
+"""`make bench`: run the main job on Complete Journey in a new home and print each figure beside its bar.
+
+Example: python -m tests.bench --home /tmp/bench-home
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SECONDS, GIGABYTES, AUC, MAE_RATIO = 120.0, 3.0, 0.855, 1.02
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One figure beside its bar; a figure that wasn't measured is None and fails."""
+
+    name: str
+    measured: float | None
+    bar: float
+    at_most: bool
+
+    @property
+    def holds(self) -> bool:
+        if self.measured is None:
+            return False
+        return self.measured <= self.bar if self.at_most else self.measured >= self.bar
+
+    def line(self) -> str:
+        shown = "not run" if self.measured is None else f"{self.measured:.4f}"
+        sign = "<=" if self.at_most else ">="
+        return f"{self.name:<44} {shown:>10}  {sign} {self.bar:<8.4f} {'ok' if self.holds else 'MISSED'}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--home", type=Path, help="an empty folder to use  [default: a temporary one]")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        bars, report = whole_thread(options.home or Path(folder) / "home")
+    if options.json:
+        print(json.dumps([{**bar.__dict__, "holds": bar.holds} for bar in bars], indent=2))
+    else:
+        for stage in report.get("stages", []):
+            print(f"  {stage['name']:<34} {stage['seconds']:>7.1f} s {stage['peak_mb']:>6,} MB")
+        for bar in bars:
+            print(bar.line())
+    return int(not all(bar.holds for bar in bars))
+
+
+def whole_thread(home: Path) -> tuple[list[Bar], dict]:
+    """Run `custos demo` as a newcomer would; time and memory of the whole process tree, metrics of its report."""
+    environment = {**os.environ, "CUSTOS_HOME": str(home)}
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "mlproject", "demo"], env=environment, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - start if done.returncode == 0 else None
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e9 if done.returncode == 0 else None
+    bars = [
+        Bar("custos demo, wall seconds", seconds, SECONDS, True),
+        Bar("custos demo, peak GB of its largest process", peak, GIGABYTES, True),
+    ]
+    answer = subprocess.run(
+        [sys.executable, "-m", "mlproject", "report", "--json"], env=environment, capture_output=True, text=True
+    )
+    report = json.loads(answer.stdout) if answer.returncode == 0 else {}
+    models = report.get("models", {})
+    return bars + churn_bars(models.get("churn")) + clv_bars(models.get("clv")), report
+
+
+def churn_bars(model: dict | None) -> list[Bar]:
+    """AUC of the tested candidate on weeks 44 and 48."""
+    return [Bar("churn AUC, weeks 44 and 48", model and model["metrics"]["auc"], AUC, False)]
+
+
+def clv_bars(model: dict | None) -> list[Bar]:
+    """Gini and MAE of the tested candidate on week 36, beside the best baseline's in the same run."""
+    if model is None:
+        return [Bar("CLV Gini over the best baseline's", None, 0, False), Bar("CLV MAE / best", None, MAE_RATIO, True)]
+    baselines = model["baselines"].values()
+    gini = model["metrics"]["gini"] - max(metrics["gini"] for metrics in baselines)
+    mae = model["metrics"]["mae"] / min(metrics["mae"] for metrics in baselines)
+    return [
+        Bar("CLV Gini over the best baseline's, week 36", gini, 0.0, False),
+        Bar("CLV MAE over the best baseline's, week 36", mae, MAE_RATIO, True),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

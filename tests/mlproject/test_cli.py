@@ -1,0 +1,259 @@
+"""What a user reads: help with an example, one line for every error, the exit status of the architecture page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+import pytest
+import yaml
+
+from mlproject.cli import cli, main
+from tests.canaries import CANARIES, descriptor, write_shop
+
+Mend = Callable[[dict[str, Any], Path], None]
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+ALL = dict(commands(cli))
+
+
+def test_the_names_of_the_commands_are_kept() -> None:
+    names = {" ".join(path) for path in ALL}
+    kept = [
+        "demo",
+        "run",
+        "ingest",
+        "build",
+        "materialize",
+        "train",
+        "promote",
+        "score",
+        "identify",
+        "report",
+        "status",
+        "doctor",
+        "serve",
+        "mlflow",
+    ]
+    assert names >= {*kept, "features get", "access grant", "subject erase", "audit verify"}
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_has_help_with_an_example(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*path, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"Example: custos {' '.join(path)}" in shown
+    assert "--home" in shown
+
+
+def fails(arguments: list[str], status: int, *words: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must fail in one clear line, and return it."""
+    assert main(arguments) == status
+    shown = capsys.readouterr().err
+    lines = [line for line in shown.splitlines() if line.startswith("custos: ")]
+    assert len(lines) == 1, shown
+    assert "Traceback" not in shown
+    for word in words:
+        assert word in lines[0], lines[0]
+    for canary in CANARIES:
+        assert not [value for value in canary.values() if value in shown]
+    return lines[0]
+
+
+def test_an_unknown_dataset_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fails(["run", "complete_jurney", "--home", str(tmp_path)], 2, "complete_journey", capsys=capsys)
+
+
+def test_usage_errors_are_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = ["--home", str(tmp_path)]
+    assert main(["score", "churn", "--purpose", "curiosity", "--out", "x.parquet", *home]) == 2
+    assert "retention" in capsys.readouterr().err
+    assert main(["train", "weather", *home]) == 2
+    assert main(["nonsense"]) == 2
+    assert main(["build", "--as-of", "yesterday", *home]) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["build"], ["materialize"], ["train", "churn"], ["report"], ["score", "clv", "--purpose", "value", "--out", "x"]],
+    ids=" ".join,
+)
+def test_an_empty_home_says_how_to_begin(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fails([*arguments, "--home", str(tmp_path)], 2, "custos run DATASET", capsys=capsys)
+    assert main(["status", "--home", str(tmp_path)]) == 0
+    assert main(["doctor", "--home", str(tmp_path)]) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def no_file(shop: dict[str, Any], folder: Path) -> None:
+    (folder / "lines.parquet").unlink()
+
+
+def half_a_file(shop: dict[str, Any], folder: Path) -> None:
+    file = folder / "lines.parquet"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def no_column(shop: dict[str, Any], folder: Path) -> None:
+    shop["tables"]["transactions"]["columns"]["category"]["from"] = "departement"
+
+
+def no_sensitivity(shop: dict[str, Any], folder: Path) -> None:
+    del shop["tables"]["transactions"]["columns"]["category"]["sensitivity"]
+
+
+def unknown_key(shop: dict[str, Any], folder: Path) -> None:
+    shop["tables"]["transactions"]["colour"] = "red"
+
+
+def no_transactions(shop: dict[str, Any], folder: Path) -> None:
+    del shop["tables"]["transactions"]
+
+
+def unparsable_time(shop: dict[str, Any], folder: Path) -> None:
+    lines = pd.read_parquet(folder / "lines.parquet")
+    lines["ts"] = CANARIES[0].email
+    lines.to_parquet(folder / "lines.parquet")
+
+
+def empty_table(shop: dict[str, Any], folder: Path) -> None:
+    pd.read_parquet(folder / "lines.parquet").head(0).to_parquet(folder / "lines.parquet")
+
+
+def all_rows_bad(shop: dict[str, Any], folder: Path) -> None:
+    lines = pd.read_parquet(folder / "lines.parquet").assign(price=float("nan"))
+    lines.to_parquet(folder / "lines.parquet")
+
+
+def float_ids(shop: dict[str, Any], folder: Path) -> None:
+    lines = pd.read_parquet(folder / "lines.parquet")
+    lines.astype({"customer": float}).to_parquet(folder / "lines.parquet")
+
+
+def consents(shop: dict[str, Any], folder: Path) -> None:
+    pd.DataFrame({"customer_id": [CANARIES[0].customer_id]}).to_csv(folder / "consents.csv", index=False)
+    column = {"customer_id": {"from": "customer_id", "sensitivity": "direct_identifier"}}
+    shop["tables"]["consents"] = {"source": "consents.csv", "columns": column}
+
+
+CASES: tuple[tuple[Mend, str], ...] = (
+    (no_file, "lines.parquet"),
+    (half_a_file, "lines.parquet"),
+    (no_column, "departement"),
+    (no_sensitivity, "category"),
+    (unknown_key, "colour"),
+    (no_transactions, "transactions"),
+    (unparsable_time, "ordered_at"),
+    (empty_table, "transactions"),
+    (all_rows_bad, "amount"),
+    (float_ids, "customer_id"),
+    (consents, "consents"),
+)
+
+
+@pytest.fixture(scope="module")
+def good_home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("good")
+    shop = write_shop(folder / "shop", customers=20)
+    assert main(["ingest", str(shop), "--home", str(folder / "home")]) == 0
+    return folder / "home", folder / "shop"
+
+
+@pytest.mark.parametrize(("mend", "word"), CASES, ids=[case[0].__name__ for case in CASES])
+def test_bad_data_gets_one_line_and_loses_nothing(
+    mend: Mend, word: str, good_home: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, _ = good_home
+    before = stored(home)
+    write_shop(tmp_path, customers=20)
+    shop: dict[str, Any] = descriptor("canary_shop")
+    mend(shop, tmp_path)
+    (tmp_path / "shop.yaml").write_text(yaml.safe_dump(shop, sort_keys=False))
+    fails(["ingest", str(tmp_path / "shop.yaml"), "--home", str(home)], 2, word, capsys=capsys)
+    assert stored(home) == before
+
+
+def stored(home: Path) -> dict[str, bytes]:
+    """Return the published protected files, by path."""
+    return {
+        path.relative_to(home).as_posix(): path.read_bytes() for path in sorted((home / "protected").rglob("*.parquet"))
+    }
+
+
+def test_a_wrong_passphrase_is_one_line(
+    good_home: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, shop = good_home
+    file = home / "keys" / "passphrase"
+    right = file.read_bytes()
+    file.write_bytes(b"wrong\n")
+    try:
+        fails(["ingest", str(shop / "shop.yaml"), "--home", str(home)], 2, "passphrase", capsys=capsys)
+    finally:
+        file.write_bytes(right)
+    assert main(["ingest", str(shop / "shop.yaml"), "--home", str(home)]) == 0
+
+
+def test_a_lost_passphrase_is_never_made_anew(
+    good_home: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, shop = good_home
+    file = home / "keys" / "passphrase"
+    kept = file.rename(tmp_path / "passphrase")
+    try:
+        fails(["ingest", str(shop / "shop.yaml"), "--home", str(home)], 2, "passphrase", capsys=capsys)
+        assert not file.exists()
+    finally:
+        kept.rename(file)
+
+
+def test_a_truncated_keyring_is_one_line_and_stays(
+    good_home: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, shop = good_home
+    file = home / "keys" / "keyring.json"
+    right = file.read_bytes()
+    file.write_bytes(right[: len(right) // 2])
+    try:
+        fails(["ingest", str(shop / "shop.yaml"), "--home", str(home)], 2, "keyring", capsys=capsys)
+        assert file.read_bytes() == right[: len(right) // 2]
+    finally:
+        file.write_bytes(right)
+
+
+@pytest.mark.parametrize("role", ["data_scientist", "analyst", "marketer", "crm_service", "auditor"])
+def test_a_role_that_may_not_is_refused(
+    role: str, good_home: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, _ = good_home
+    (home / "settings.yaml").write_text(f"operator: somebody\nrole: {role}\n")
+    try:
+        fails(["subject", "erase", "500000000", "--home", str(home)], 3, role, capsys=capsys)
+        grant = ["access", "grant", "--role", "admin", "--purpose", "retention", "--user", "x", "--home", str(home)]
+        fails(grant, 3, role, capsys=capsys)
+    finally:
+        (home / "settings.yaml").unlink()
+
+
+def test_an_unknown_person_is_not_erased(good_home: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    home, _ = good_home
+    assert main(["subject", "erase", "4242424242", "--home", str(home)]) == 2
+    assert "4242424242" not in capsys.readouterr().err
+
+
+def test_a_descriptor_that_is_no_yaml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "shop.yaml").write_text("name: [unclosed")
+    fails(["ingest", str(tmp_path / "shop.yaml"), "--home", str(tmp_path / "home")], 2, "shop.yaml", capsys=capsys)

@@ -1,0 +1,127 @@
+"""Where the home is, and what its settings file may say."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mlproject.settings import HomePaths, find_home, load_settings, project_run, quiet_environment
+from mlproject.state import HomeState, load_state, read_json, save_state, write_json
+from privacy.classification import LawfulBasis, Role
+from privacy.errors import BadInput, EnvironmentFailed
+
+
+def test_home_is_the_given_one_first(tmp_path: Path) -> None:
+    assert find_home(Path("here"), {"CUSTOS_HOME": "/elsewhere"}, tmp_path) == tmp_path / "here"
+
+
+def test_home_is_the_environment_second(tmp_path: Path) -> None:
+    (tmp_path / ".custos").mkdir()
+    assert find_home(None, {"CUSTOS_HOME": "/elsewhere"}, tmp_path) == Path("/elsewhere")
+
+
+def test_home_is_the_nearest_parent_third(tmp_path: Path) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    (tmp_path / ".custos").mkdir()
+    (tmp_path / "a" / ".custos").mkdir()
+    assert find_home(None, {}, inner) == tmp_path / "a" / ".custos"
+
+
+def test_home_is_here_last(tmp_path: Path) -> None:
+    assert find_home(None, {}, tmp_path).name == ".custos"
+
+
+def test_every_path_is_below_the_home() -> None:
+    paths = HomePaths(Path("/srv/home"))
+    places = [getattr(paths, name) for name in dir(HomePaths) if isinstance(getattr(HomePaths, name), property)]
+    assert len(places) > 15
+    assert all(place.is_relative_to("/srv/home") for place in places)
+    assert len(set(places)) == len(places)
+
+
+def test_settings_default_to_an_admin_operator(tmp_path: Path) -> None:
+    assert load_settings(tmp_path / "settings.yaml").role is Role.ADMIN
+
+
+def test_settings_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("operator: mei\nrole: analyst\nlawful_bases: {retention: contract}\nbearer_days: 1\n")
+    settings = load_settings(file)
+    assert (settings.operator, settings.role, settings.bearer_days) == ("mei", Role.ANALYST, 1.0)
+    assert settings.lawful_bases == {"retention": LawfulBasis.CONTRACT}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rolle: admin",
+        "role: king",
+        "- a",
+        "lawful_bases: {retention: whim}",
+        "bearer_days: 0",
+        "bearer_days: x",
+        "a: [b",
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput, match=r"settings\.yaml"):
+        load_settings(file)
+
+
+def test_telemetry_is_off_by_the_words_that_work() -> None:
+    quiet = quiet_environment()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["BENTOML_DO_NOT_TRACK"] == "True"
+    assert quiet["DO_NOT_TRACK"] == "true"
+
+
+def test_telemetry_is_off_in_the_frameworks_own_eyes() -> None:
+    quiet_environment()
+    from bentoml._internal.utils.analytics.usage_stats import do_not_track
+    from mlflow.telemetry.utils import is_telemetry_disabled
+
+    do_not_track.cache_clear()
+    assert do_not_track()
+    assert is_telemetry_disabled()
+
+
+def test_a_project_runs_own_store_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
+    monkeypatch.setenv("MLFLOW_RUN_ID", "abc")
+    assert project_run() == ("sqlite:///elsewhere.db", "abc")
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+    assert project_run() is None
+
+
+def test_state_survives_a_round_trip(tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    moment = datetime(2017, 1, 1, tzinfo=UTC)
+    state = HomeState("shop", "/d.yaml", moment, moment)
+    save_state(tmp_path / "state.json", state)
+    assert load_state(tmp_path / "state.json") == state
+
+
+def test_no_state_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="custos run DATASET"):
+        load_state(tmp_path / "state.json")
+
+
+def test_a_damaged_file_of_ours_is_named(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"a": ')
+    with pytest.raises(EnvironmentFailed, match=r"report\.json"):
+        read_json(tmp_path / "report.json")
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
+    file = tmp_path / "report.json"
+    write_json(file, {"kept": 1})
+    with pytest.raises(TypeError):
+        write_json(file, {"bad": object()})
+    assert read_json(file) == {"kept": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]

@@ -1,0 +1,332 @@
+"""The whole thread through the real command line: planted people in, masked predictions out, nothing leaked."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.canaries import CANARIES, write_shop
+from tests.leaks import Scanner
+
+PLANTED = [value for canary in CANARIES for value in canary.values()]
+# The people's own places: encrypted, and scanned apart below.
+VAULT = ("home/vault/",)
+
+
+@dataclass
+class Thread:
+    """One home, the shop it came from, and everything that was ever printed or answered."""
+
+    folder: Path
+    shop: Path
+    spoken: list[bytes] = field(default_factory=list)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        places = {name: str(self.folder / "user") for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
+        return {**os.environ, **places, "CUSTOS_HOME": str(self.home), "PYTHONFAULTHANDLER": "1"}
+
+    def custos(self, *arguments: str, expect: int = 0, cwd: Path | None = None) -> str:
+        """Run one command as a process; return what it printed on standard output."""
+        done = subprocess.run(
+            [sys.executable, "-m", "mlproject", *arguments],
+            env=self.environment,
+            capture_output=True,
+            check=False,
+            timeout=300,
+            cwd=cwd or self.folder,
+        )
+        self.spoken += [done.stdout, done.stderr]
+        assert done.returncode == expect, done.stderr.decode()[-3000:]
+        return done.stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def thread(tmp_path_factory: pytest.TempPathFactory) -> Thread:
+    folder = tmp_path_factory.mktemp("thread")
+    (folder / "user").mkdir()
+    made = Thread(folder, write_shop(folder / "shop"))
+    made.custos("run", str(made.shop), "--trials", "3")
+    return made
+
+
+@dataclass
+class Service:
+    """A running prediction service."""
+
+    thread: Thread
+    port: int
+
+    def post(self, bearer: str, body: Any, path: str = "/v1/predict") -> tuple[int, Any]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                status, content = answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            status, content = error.code, error.read()
+        self.thread.spoken.append(content)
+        return status, json.loads(content)
+
+
+@pytest.fixture(scope="module")
+def service(thread: Thread) -> Iterator[Service]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = (thread.folder / "user" / "serve.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlproject", "serve", "--port", str(port)],
+        env=thread.environment,
+        stdout=log,
+        stderr=log,
+        cwd=thread.folder,
+    )
+    try:
+        _wait_ready(port, process)
+        yield Service(thread, port)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        log.close()
+
+
+def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)  # polling a process we started; nothing is asserted on its timing
+    pytest.fail("the service did not get ready")
+
+
+def bearer(thread: Thread, role: str, purpose: str) -> str:
+    lines = thread.custos("access", "grant", "--role", role, "--purpose", purpose, "--user", "somebody").splitlines()
+    thread.spoken = [text for text in thread.spoken if lines[-1].encode() not in text]
+    return lines[-1]
+
+
+def scores(thread: Thread, target: str, purpose: str) -> dict[str, dict[str, Any]]:
+    out = thread.folder / "user" / f"{target}-{purpose}.parquet"
+    thread.custos("score", target, "--purpose", purpose, "--out", str(out))
+    return {row["customer_token"]: row for row in pq.read_table(out).to_pylist()}
+
+
+def identities(thread: Thread, target: str = "clv") -> dict[int | None, str]:
+    rows = thread.folder / "user" / f"{target}-retention.parquet"
+    out = thread.folder / "people.parquet"
+    arguments = ("--purpose", "retention", "--reason", "test", "--in", str(rows), "--out", str(out))
+    thread.custos("identify", *arguments)
+    table = pq.read_table(out)
+    before = pq.read_table(rows)["customer_token"].to_pylist()
+    assert table["customer_token"].to_pylist() == before, "rows or their order changed"
+    pairs = dict(zip(table["customer_id"].to_pylist(), before, strict=True))
+    out.unlink()  # it names people, as asked; the leak test looks at what was not asked for
+    return pairs
+
+
+def test_report_tells_rows_stages_champions_and_baselines(thread: Thread) -> None:
+    report = json.loads(thread.custos("report", "--json"))
+    lines = report["tables"]["transactions"]
+    assert lines["rows_in"] == lines["kept"] + sum(lines["quarantined"].values())
+    assert sum(lines["quarantined"].values()) == 3
+    assert {"seconds", "peak_mb", "name"} <= set(report["stages"][0])
+    for target, baselines in (("churn", {"recency"}), ("clv", {"naive", "ewma84", "bgnbd"})):
+        model = report["models"][target]
+        assert int(model["champion"]["version"]) >= 1
+        assert baselines <= set(model["baselines"])
+        assert model["metrics"].keys() == model["baselines"][min(baselines)].keys()
+
+
+def test_status_and_doctor_find_the_home_well(thread: Thread) -> None:
+    assert "canary_shop" in thread.custos("status")
+    findings = json.loads(thread.custos("doctor", "--json"))
+    assert not [finding for finding in findings if finding["outcome"] == "bad"]
+    assert any(finding["what"] == "telemetry" for finding in findings)
+
+
+def test_scores_have_their_columns_and_tokens_of_the_purpose(thread: Thread) -> None:
+    churn, value = scores(thread, "churn", "retention"), scores(thread, "clv", "value")
+    assert all(token.startswith("ret_") for token in churn)
+    assert all(token.startswith("val_") for token in value)
+    assert set(next(iter(churn.values()))) == {
+        "customer_token",
+        "status",
+        "churn_probability",
+        "as_of",
+        "model_version",
+    }
+    assert {row["status"] for row in churn.values()} <= {"ok", "cold_start", "inactive"}
+    assert all((row["churn_probability"] is None) == (row["status"] == "inactive") for row in churn.values())
+    assert all(row["clv"] is not None and row["clv"] >= 0 for row in value.values())
+    assert "inactive" not in {row["status"] for row in value.values()}
+
+
+def test_a_score_for_a_purpose_the_features_do_not_serve_is_refused(thread: Thread) -> None:
+    out = thread.folder / "refused.parquet"
+    thread.custos("score", "churn", "--purpose", "marketing", "--out", str(out), expect=3)
+    thread.custos("score", "churn", "--purpose", "value", "--out", str(out), expect=3)
+    assert not out.exists()
+
+
+def test_the_api_answers_as_the_scores_do(thread: Thread, service: Service) -> None:
+    churn, value = scores(thread, "churn", "retention"), scores(thread, "clv", "retention")
+    tokens = list(value)[:100]
+    crm = bearer(thread, "crm_service", "retention")
+    status, answer = service.post(crm, {"customers": tokens, "models": ["churn", "clv"]})
+    assert status == 200
+    assert [result["customer"] for result in answer["results"]] == tokens
+    assert answer["models"].keys() == {"churn", "clv"}
+    for result in answer["results"]:
+        expected = churn[result["customer"]]["churn_probability"]
+        if expected is not None:
+            assert result["churn"]["probability"] == pytest.approx(expected, abs=1e-12, rel=0)
+        assert result["clv"]["value"] == pytest.approx(value[result["customer"]]["clv"], abs=1e-9, rel=1e-12)
+
+
+def test_an_analyst_sees_bands_only(thread: Thread, service: Service) -> None:
+    token = next(token for token, row in scores(thread, "churn", "retention").items() if row["status"] == "ok")
+    status, answer = service.post(
+        bearer(thread, "analyst", "retention"), {"customers": [token], "models": ["churn", "clv"]}
+    )
+    (result,) = answer["results"]
+    assert status == 200
+    assert "band" in result["churn"]
+    assert "probability" not in result["churn"]
+    assert "value" not in result["clv"]
+
+
+@pytest.mark.parametrize("purpose", ["marketing", "research", "compliance"])
+def test_another_purpose_is_refused(thread: Thread, service: Service, purpose: str) -> None:
+    token = next(iter(scores(thread, "churn", "retention")))
+    status, problem = service.post(bearer(thread, "marketer", purpose), {"customers": [token], "models": ["churn"]})
+    assert status == 403
+    assert problem["status"] == 403
+    assert token not in json.dumps(problem)
+
+
+def test_a_canary_in_the_wrong_place_is_not_echoed(thread: Thread, service: Service) -> None:
+    crm = bearer(thread, "crm_service", "retention")
+    for value in (CANARIES[0].name, CANARIES[1].email, str(CANARIES[0].customer_id)):
+        for body in ({"customers": [value], "models": ["churn"]}, {"customers": value}, {value: value}, value.encode()):
+            status, _ = service.post(crm, body)
+            assert 400 <= status < 500
+    thread.custos("subject", "erase", CANARIES[0].name, expect=2)
+    thread.custos("features", "get", "churn_v1", "--purpose", "retention", CANARIES[1].email, expect=2)
+
+
+def test_features_get_prints_the_features_of_a_token(thread: Thread) -> None:
+    token = next(iter(scores(thread, "churn", "retention")))
+    (row,) = json.loads(thread.custos("features", "get", "churn_v1", "--purpose", "retention", token, "--json"))
+    assert row["status"] == "ok"
+    assert len(row["features"]) >= 35
+    assert "recency_days" in row["features"]
+    assert "audit_reference" not in row["features"]
+
+
+def test_no_planted_value_is_anywhere_outside_the_vault(thread: Thread, service: Service) -> None:
+    people = identities(thread)
+    assert all(canary.customer_id in people for canary in CANARIES), "the canaries were not even in the data"
+    scanner = Scanner(PLANTED)
+    hits = scanner.scan_tree(thread.home.parent, skip=("shop/", *VAULT))
+    hits += [hit for spoken in thread.spoken for hit in scanner.scan_bytes(spoken, "spoken")]
+    assert not hits, hits[:10]
+
+
+def test_nothing_in_the_vault_is_readable_without_its_keys(thread: Thread) -> None:
+    assert any((thread.home / "vault").iterdir())
+    assert not Scanner(PLANTED).scan_tree(thread.home / "vault")
+
+
+def test_a_second_ingest_gives_the_same_rows(thread: Thread) -> None:
+    def content() -> list[dict[str, Any]]:
+        tables = sorted((thread.home / "protected").rglob("transactions/*.parquet"))
+        assert tables
+        newest = max(table.parent for table in tables)
+        rows = [row for table in sorted(newest.glob("*.parquet")) for row in pq.read_table(table).to_pylist()]
+        return sorted(rows, key=lambda row: json.dumps(row, default=str, sort_keys=True))
+
+    before = content()
+    thread.custos("ingest", str(thread.shop))
+    assert content() == before
+
+
+def test_another_dataset_in_the_same_home_is_refused(thread: Thread) -> None:
+    other = write_shop(thread.folder / "shop" / "other", customers=10, name="other_shop")
+    thread.custos("ingest", str(other), expect=2)
+
+
+def test_the_audit_log_holds_and_an_edit_is_found(thread: Thread) -> None:
+    assert json.loads(thread.custos("audit", "verify", "--json"))["events"] > 5
+    log = max(
+        (path for path in (thread.home / "audit").iterdir() if path.is_file()), key=lambda path: path.stat().st_size
+    )
+    before = log.read_bytes()
+    log.write_bytes(before.replace(b'"allow"', b'"ALLOW"', 1))
+    try:
+        thread.custos("audit", "verify", expect=1)
+    finally:
+        log.write_bytes(before)
+    thread.custos("audit", "verify")
+
+
+def test_an_erased_person_is_gone_and_stays_gone(thread: Thread, service: Service) -> None:
+    scores(thread, "clv", "retention")
+    victim, token = next((c, identities(thread)[c.customer_id]) for c in CANARIES)
+    crm = bearer(thread, "crm_service", "retention")
+    ask = {"customers": [token], "models": ["churn", "clv"]}
+    assert service.post(crm, ask)[1]["results"][0]["status"] != "unknown"
+
+    receipt = json.loads(thread.custos("subject", "erase", str(victim.customer_id), "--json"))
+    assert all(store["after"] == 0 for store in receipt["stores"])
+    assert sum(store["before"] for store in receipt["stores"]) > 3
+
+    status, answer = service.post(crm, ask)
+    assert status == 200
+    assert answer["results"][0]["status"] == "unknown"
+    never_seen = {"customers": [_unseen(token)], "models": ["churn", "clv"]}
+    strange = service.post(crm, never_seen)[1]["results"][0]
+    assert {**strange, "customer": ""} == {**answer["results"][0], "customer": ""}
+
+    again = json.loads(thread.custos("subject", "erase", str(victim.customer_id), "--json"))
+    assert again["id"] == receipt["id"]
+    thread.custos("ingest", str(thread.shop))
+    thread.custos("build")
+    thread.custos("materialize")
+    assert token not in scores(thread, "clv", "retention")
+    assert victim.customer_id not in identities(thread)
+    assert service.post(crm, ask)[1]["results"][0]["status"] == "unknown"
+    assert not Scanner(victim.values()).scan_tree(thread.home, skip=("receipts/none",))
+
+
+def _unseen(token: str) -> str:
+    # A well-formed token of nobody: another block, with its own check byte.
+    import pyarrow as pa
+
+    from privacy.tokens import valid_tokens
+
+    stem = token[:7] + format(int(token[7:39], 16) ^ 0xFF, "032x")
+    candidates = [f"{stem}{check:02x}" for check in range(256)]
+    return candidates[int(valid_tokens(pa.array(candidates), "retention").argmax())]
