@@ -35,25 +35,25 @@ class CustosError(Exception):
         return f"{self.what}{place}" + (f"; {self.remedy}" if self.remedy else "")
 
 
-class CheckFailed(CustosError):
+class CheckFailed(CustosError):  # noqa: N818 - reads as a sentence: BadInput, Refused
     """A verification or a promotion gate failed."""
 
     exit_status = 1
 
 
-class BadInput(CustosError):
+class BadInput(CustosError):  # noqa: N818 - reads as a sentence: BadInput, Refused
     """What the caller gave can't be used as it is."""
 
     exit_status = 2
 
 
-class Refused(CustosError):
+class Refused(CustosError):  # noqa: N818 - reads as a sentence: BadInput, Refused
     """The policy does not allow this principal to do this for this purpose."""
 
     exit_status = 3
 
 
-class EnvironmentFailed(CustosError):
+class EnvironmentFailed(CustosError):  # noqa: N818 - reads as a sentence: BadInput, Refused
     """A disk, a store, a server or key material failed."""
 
     exit_status = 4

@@ -1,0 +1,74 @@
+"""Files that are whole or absent: write beside, sync, then rename; one writer at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from privacy.errors import EnvironmentFailed
+
+__all__ = ["locked", "read_bytes", "write_beside"]
+
+
+def write_beside(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Put `data` at `path` so that a reader sees the old bytes or the new ones, never a part.
+
+    The directory is made when missing. Raises EnvironmentFailed when the disk refuses; the old file stays.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        reason = error.strerror or "input/output error"
+        raise EnvironmentFailed(
+            f"cannot write: {reason}",
+            where=str(path),
+            remedy="free space or mend the permissions, then rerun",
+        ) from None
+
+
+def read_bytes(path: Path, what: str) -> bytes | None:
+    """The bytes of `path`, or None when it doesn't exist; EnvironmentFailed when it can't be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        reason = error.strerror or "input/output error"
+        raise EnvironmentFailed(f"cannot read {what}: {reason}", where=str(path)) from None
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the advisory lock of `path` (a file of its own, kept empty) across processes and threads."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        reason = error.strerror or "input/output error"
+        raise EnvironmentFailed(f"cannot lock: {reason}", where=str(path)) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)  # closing releases the lock, also when the process dies
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
