@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 import click
 
 from mlproject.commands import answers, control, jobs
-from mlproject.settings import quiet_environment
+from mlproject.settings import debugging, quiet_environment
 from privacy.errors import CustosError, EnvironmentFailed
 
 __all__ = ["cli", "main"]
@@ -45,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     quiet_environment()
+    if not debugging():
+        # Frameworks warn of each other's deprecations, and a warning may quote data.
+        warnings.showwarning = lambda *_, **__: None
     try:
         result = cli.main(args=argv, prog_name="custos", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -71,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _unforeseen(error: Exception) -> int:
     # The text of a foreign exception can quote data, so only its kind and place are shown.
-    if os.environ.get("CUSTOS_DEBUG") == "1":
+    if debugging():
         traceback.print_exception(error)
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "nowhere"  # noqa: PTH119

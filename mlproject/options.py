@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 TARGETS = click.Choice(["churn", "clv"])
 
 
-class Day(click.ParamType):
+class Day(click.ParamType[datetime]):
     """A date or a moment in ISO 8601; without a zone it is UTC."""
 
     name = "date"

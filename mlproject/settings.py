@@ -11,7 +11,16 @@ from typing import Any, Final
 from privacy.classification import LawfulBasis, Purpose, Role
 from privacy.errors import BadInput
 
-__all__ = ["HomePaths", "Settings", "find_home", "load_settings", "project_run", "quiet_environment"]
+__all__ = [
+    "HomePaths",
+    "Settings",
+    "debugging",
+    "find_home",
+    "load_settings",
+    "loud_telemetry",
+    "project_run",
+    "quiet_environment",
+]
 
 HOME_NAME: Final = ".custos"
 
@@ -149,7 +158,7 @@ class Settings:
     operator: str = "operator"
     role: Role = Role.ADMIN
     bearer_days: float = 30.0
-    fresh_days: float = 60.0
+    fresh_days: int = 35
     lawful_bases: Mapping[str, LawfulBasis] = field(default_factory=dict)
 
 
@@ -198,7 +207,7 @@ def _checked(raw: Mapping[str, Any], path: Path) -> Settings:
             operator=str(raw.get("operator", "operator")),
             role=Role(raw.get("role", Role.ADMIN)),
             bearer_days=float(raw.get("bearer_days", 30)),
-            fresh_days=float(raw.get("fresh_days", 60)),
+            fresh_days=int(raw.get("fresh_days", 35)),
             lawful_bases=bases,
         )
     except (AttributeError, TypeError, ValueError) as error:
@@ -209,17 +218,26 @@ def _checked(raw: Mapping[str, Any], path: Path) -> Settings:
 
 
 def quiet_environment() -> dict[str, str]:
-    """Switch off every dependency's telemetry in this process; return what must hold in its children too.
-
-    `mlflow run` hands its own tracking store to the job (MLFLOW_RUN_ID and others). They are taken out here, so that
-    the job logs to the home's store, and returned by `project_run()` for the link.
-    """
+    """Switch off every dependency's telemetry in this process; return the environment for its children."""
     os.environ.update(QUIET)
-    return dict(QUIET)
+    return dict(os.environ)
+
+
+def loud_telemetry() -> list[str]:
+    """Return the switches that don't stand as they must."""
+    return [name for name, value in QUIET.items() if os.environ.get(name) != value]
+
+
+def debugging() -> bool:
+    """Say whether CUSTOS_DEBUG=1 asks for traces and warnings."""
+    return os.environ.get("CUSTOS_DEBUG") == "1"
 
 
 def project_run() -> tuple[str, str] | None:
-    """Take the `mlflow run` project's tracking URI and run id out of the environment, if it started us."""
+    """Take the `mlflow run` project's tracking URI and run id out of the environment, if it started us.
+
+    Left there, they would lead our own logging away from the home's store.
+    """
     uri, run = os.environ.pop("MLFLOW_TRACKING_URI", None), os.environ.pop("MLFLOW_RUN_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
     os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)

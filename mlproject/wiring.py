@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING
 from mlproject.settings import HomePaths, Settings, find_home, load_settings, quiet_environment
 from mlproject.state import HomeState, exclusive, load_state
 from privacy.classification import LawfulBasis, Purpose
+from privacy.errors import BadInput
 from privacy.policy import Policy, Principal
 
 if TYPE_CHECKING:
-    from features.gateway import FeatureGateway
-    from features.quarantine import Quarantine
-    from features.storage import TableStore
-    from training.registry import Registry
-    from training.tracking import Tracker
-
     from features.datasets.descriptor import Descriptor
+    from features.gateway import FeatureGateway
+    from features.gateway_types import GatewayPaths
+    from features.quarantine import Quarantine
     from privacy.audit import AuditLog
     from privacy.keyring import Keyring, SealedKeyring
     from privacy.rights import Rights
     from privacy.suppression import SuppressionList
     from privacy.vault import Vault
     from serving.parts import ServingParts
+    from training.registry import Registry
+    from training.tracking import Tracker
 
 __all__ = ["House", "build_serving"]
 
@@ -98,7 +98,8 @@ class House:
         from privacy.kms import LocalKms
 
         if not self.paths.service_keyring.exists():
-            _ = self.keyring
+            remedy = "begin with `custos run DATASET`"
+            raise BadInput("this home has no keys yet", where=str(self.paths.root), remedy=remedy)
         return SealedKeyring.open(self.paths.service_keyring, LocalKms.from_file(self.paths.service_passphrase))
 
     @cached_property
@@ -129,16 +130,12 @@ class House:
         return SuppressionList(self.paths.suppression, self.sealed)
 
     @cached_property
-    def protected(self) -> TableStore:
-        from features.storage import TableStore
+    def stores(self) -> GatewayPaths:
+        """Where the protected tables, the feature tables and Feast's files are."""
+        from features.gateway_types import GatewayPaths
 
-        return TableStore(self.paths.protected)
-
-    @cached_property
-    def feature_tables(self) -> TableStore:
-        from features.storage import TableStore
-
-        return TableStore(self.paths.features)
+        paths = self.paths
+        return GatewayPaths(paths.protected, paths.features, registry=paths.feast_registry, online=paths.feast_online)
 
     @cached_property
     def quarantine(self) -> Quarantine:
@@ -150,21 +147,14 @@ class House:
     def gateway(self) -> FeatureGateway:
         from features.gateway import FeatureGateway, GatewaySettings
 
-        paths = self.paths
-        settings = GatewaySettings(
-            protected=paths.protected,
-            features=paths.features,
-            registry=paths.feast_registry,
-            online=paths.feast_online,
-            fresh_days=self.settings.fresh_days,
-        )
+        settings = GatewaySettings(self.stores, ttl_days=self.settings.fresh_days)
         return FeatureGateway(settings, self.sealed, self.policy, self.audit, self.suppression)
 
     @cached_property
     def registry(self) -> Registry:
         from training.registry import Registry
 
-        return Registry(f"sqlite:///{self.paths.mlflow_database}", self.paths.mlflow_artifacts)
+        return Registry(f"sqlite:///{self.paths.mlflow_database}")
 
     @cached_property
     def tracker(self) -> Tracker:
@@ -190,5 +180,14 @@ class House:
 
 def build_serving(home: Path) -> ServingParts:
     """Return what the prediction service needs; it opens the sealed sub-keyring and nothing of the vault."""
+    from serving.auth import Verifier
+    from serving.champion import ChampionFollower
+    from serving.parts import ServingParts
+    from serving.predictor import Predictor, Shop
+
     quiet_environment()
-    raise NotImplementedError
+    house = House.open(home)
+    descriptor, champions = house.descriptor, ChampionFollower(house.registry)
+    shop = Shop(currency=descriptor.currency, active_within_days=descriptor.targets.churn.active_within_days)
+    predictor = Predictor(house.gateway, house.policy, house.audit, champions, shop)
+    return ServingParts(predictor=predictor, verifier=Verifier(house.sealed), champions=champions)

@@ -199,6 +199,11 @@ class Vault:
         self._keys.mark_severed(receipt)
         return counts
 
+    def __len__(self) -> int:
+        """How many people it knows."""
+        with transaction(self._engine, _WHAT) as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(people)).scalar_one())
+
     def close(self) -> None:
         """Release both databases."""
         self._engine.dispose()

@@ -1,0 +1,1 @@
+"""Pure Ibis expressions, one family a file, and the registry of what they compute."""

@@ -38,7 +38,8 @@ def build_features(house: House, stages: Stages, *, as_of: datetime | None = Non
     house.policy.require(house.operator(), "build", f"dataset:{descriptor.name}")
     with house.lock(), stages.stage("features"):
         cutoffs = _cutoffs(descriptor, state, moment)
-        report = build(descriptor, house.protected, house.feature_tables, cutoffs, moment)
+        name, stores = descriptor.name, house.stores
+        report = build(descriptor, stores.protected_store(name), stores.feature_store(name), cutoffs, moment)
         house.gateway.apply(descriptor)
         save_state(house.paths.state, replace(state, as_of=moment))
     house.audit.append(
@@ -49,9 +50,10 @@ def build_features(house: House, stages: Stages, *, as_of: datetime | None = Non
         count=report.rows,
     )
     shown = {"as_of": moment.isoformat(), "cutoffs": [c.isoformat() for c in cutoffs], "rows": report.rows}
-    record(house, "features", {**shown, "people": report.people, "columns": report.columns})
+    record(house, "features", {**shown, "columns": report.features, "digest": report.digest})
     record(house, "stages", stages)
-    yield f"features: {report.columns} of {report.people:,} people at {len(cutoffs)} cut-offs, {report.rows:,} rows, as of {moment.date()}"
+    size = f"{report.features} columns, {report.rows:,} rows at {len(cutoffs)} cut-offs"
+    yield f"features: {size}, as of {moment.date()}"
 
 
 def materialize_features(house: House, stages: Stages, *, as_of: datetime | None = None) -> Iterator[str]:
@@ -64,13 +66,12 @@ def materialize_features(house: House, stages: Stages, *, as_of: datetime | None
 
 
 def _cutoffs(descriptor: Descriptor, state: HomeState, moment: datetime) -> list[datetime]:
-    from training.dataset import plan_cutoffs
+    from training.cutoffs import Task, plan_cutoffs
 
     planned = {moment}
-    for target in (descriptor.targets.churn, descriptor.targets.clv):
-        if target is not None:
-            plan = plan_cutoffs(target, state.first_event, moment)
-            planned.update(plan.train, plan.test, plan.closed)
+    for target in ("churn", "clv"):
+        task = Task.of(target, getattr(descriptor.targets, target))
+        planned.update(plan_cutoffs(task, state.first_event, moment).all)
     return sorted(planned)
 
 

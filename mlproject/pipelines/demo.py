@@ -7,6 +7,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,32 +28,35 @@ __all__ = ["demonstrate"]
 
 def demonstrate(house: House, *, trials: int, seed: int) -> Iterator[str]:
     """Run everything, then show a run's place, two views of a customer, a refusal and an erasure."""
-    from serving.launch import running
+    from serving.launch import ServerProcess
 
     stages = Stages()
     yield from run_all(house, "complete_journey", stages, as_of=None, trials=trials, seed=seed)
     token, customer_id = _somebody(house)
     port = _free_port()
-    with stages.stage("start the prediction service"):
-        service = running(house.paths.root, port)
-        service.__enter__()
-    try:
-        yield from _heading("1. The runs in MLflow")
-        yield f"custos mlflow, then {mlflow_link()}"
-        yield from _heading("2. A prediction as a CRM service sees it")
-        yield from _call(house, port, Role.CRM_SERVICE, Purpose.RETENTION, token)
-        yield from _heading("3. The same customer as an analyst sees it")
-        yield from _call(house, port, Role.ANALYST, Purpose.RETENTION, token)
-        yield from _heading("4. The same query for a purpose that the features don't serve")
-        yield from _call(house, port, Role.MARKETER, Purpose.MARKETING, token)
-        yield from _heading("5. The person erased, and asked for again")
-        yield erase_subject(house, customer_id).text()
-        yield from _call(house, port, Role.CRM_SERVICE, Purpose.RETENTION, token)
-    finally:
-        service.__exit__(None, None, None)
-    yield from _heading("The time and memory it took")
-    yield f"{sum(stage.seconds for stage in stages.done):.0f} s, at most {max(stage.peak_mb for stage in stages.done):,.0f} MB"
+    house.paths.bento.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as running:
+        with stages.stage("start the prediction service"):
+            running.enter_context(ServerProcess(house.paths.root, port, log=house.paths.bento / "serve.log"))
+        yield from _five_views(house, port, token, customer_id)
+    yield from _heading("What it took")
+    seconds, peak = sum(stage.seconds for stage in stages.done), max(stage.peak_mb for stage in stages.done)
+    yield f"{seconds:.0f} s, at most {peak:,.0f} MB"
     yield "Next: custos report | custos mlflow | custos serve"
+
+
+def _five_views(house: House, port: int, token: str, customer_id: str) -> Iterator[str]:
+    yield from _heading("1. The runs in MLflow")
+    yield f"custos mlflow, then {mlflow_link()}"
+    yield from _heading("2. A prediction as a CRM service sees it")
+    yield from _call(house, port, Role.CRM_SERVICE, Purpose.RETENTION, token)
+    yield from _heading("3. The same customer as an analyst sees it")
+    yield from _call(house, port, Role.ANALYST, Purpose.RETENTION, token)
+    yield from _heading("4. The same query for a purpose that the features don't serve")
+    yield from _call(house, port, Role.MARKETER, Purpose.MARKETING, token)
+    yield from _heading("5. The person erased, and asked for again")
+    yield erase_subject(house, customer_id).text()
+    yield from _call(house, port, Role.CRM_SERVICE, Purpose.RETENTION, token)
 
 
 def _somebody(house: House) -> tuple[str, str]:
@@ -68,7 +72,7 @@ def _somebody(house: House) -> tuple[str, str]:
         list(score_everyone(house, "churn", Purpose.RETENTION.value, out, as_of=None))
         scores = pq.read_table(out)
     token = scores.filter(pc.equal(scores["status"], "ok"))["customer_token"][0].as_py()
-    pseudonymiser = Pseudonymiser(house.keyring, house.vault, house.policy, house.audit)
+    pseudonymiser = Pseudonymiser(house.keyring, house.vault, policy=house.policy, audit=house.audit)
     principal = house.operator(Purpose.RETENTION.value)
     ids = pseudonymiser.reidentify(
         pa.array([token]),

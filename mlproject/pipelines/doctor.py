@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
-from mlproject.settings import QUIET
+from mlproject.settings import loud_telemetry
 from privacy.errors import CustosError
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def _versions() -> Iterator[Finding]:
 
 
 def _telemetry() -> Finding:
-    loud = [name for name, value in QUIET.items() if os.environ.get(name) != value]
+    loud = loud_telemetry()
     return Finding("telemetry", "bad" if loud else "ok", f"on: {', '.join(loud)}" if loud else "off")
 
 
@@ -98,7 +97,7 @@ def _keys(house: House) -> Iterator[Finding]:
 
 
 def _vault(house: House) -> Iterator[Finding]:
-    yield Finding("vault", "ok", f"{house.vault.size():,} people")
+    yield Finding("vault", "ok", f"{len(house.vault):,} people")
 
 
 def _audit(house: House) -> Iterator[Finding]:

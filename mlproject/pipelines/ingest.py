@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from mlproject.pipelines.report import record
 from mlproject.state import HomeState, load_state, save_state
@@ -23,22 +24,20 @@ __all__ = ["ingest_dataset"]
 
 def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     """Validate and protect a dataset's tables; publish them as one snapshot; yield what to tell the user."""
-    from features.ingest import ingest
-
     from features.datasets.descriptor import load_descriptor
+    from features.ingest import ingest
     from privacy.treatment import Protector
 
     descriptor = load_descriptor(dataset)
     _one_dataset(house, descriptor)
     house.policy.require(house.operator(), "ingest", f"dataset:{descriptor.name}")
-    _ = house.keyring  # made here, before the lock is held
     with house.lock(), stages.stage("validate and protect"):
         report = ingest(
             descriptor,
             protector=Protector(house.vault, house.keyring),
-            store=house.protected,
+            store=house.stores.protected_store(descriptor.name),
             quarantine=house.quarantine,
-            progress=stages.progress,
+            progress=lambda table, rows: stages.progress(table, rows, 0),
         )
         kept = _keep_descriptor(house, descriptor)
         state = HomeState(descriptor.name, str(kept), report.first_event, report.last_event)
@@ -55,7 +54,7 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
         detail={"digest": report.digest},
     )
     record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict()})
-    record(house, "tables", {name: table.to_dict() for name, table in report.tables.items()})
+    record(house, "tables", {name: asdict(table) for name, table in report.tables.items()})
     record(house, "stages", stages)
     yield from _lines(report.tables)
 
@@ -68,12 +67,13 @@ def _one_dataset(house: House, descriptor: Descriptor) -> None:
 
 
 def _keep_descriptor(house: House, descriptor: Descriptor) -> Path:
+    # Later commands read what was ingested, whatever becomes of the shop's own file.
     kept = house.paths.descriptors / f"{descriptor.name}.yaml"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    if descriptor.path != kept:
-        beside = kept.with_suffix(".new")
-        shutil.copyfile(descriptor.path, beside)
-        beside.replace(kept)
+    beside = kept.with_suffix(".new")
+    content = descriptor.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    beside.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
+    beside.replace(kept)
     return kept
 
 

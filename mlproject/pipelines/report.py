@@ -59,14 +59,16 @@ def make_report(house: House) -> dict[str, Any]:
 
 def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield the report as lines for a person."""
-    dataset = report.get("dataset", {})
-    yield f"Dataset {dataset.get('name', '?')}, events {dataset.get('first_event', '')[:10]} to {dataset.get('last_event', '')[:10]}"
+    dataset = report["dataset"]
+    yield f"Dataset {dataset['name']}, events {dataset['first_event'][:10]} to {dataset['last_event'][:10]}"
     for name, table in report.get("tables", {}).items():
-        yield f"  {name:<14} {table['rows_in']:>10,} in {table['kept']:>10,} kept {sum(table['quarantined'].values()):>7,} quarantined"
+        bad = sum(table["quarantined"].values())
+        yield f"  {name:<14} {table['rows_in']:>10,} in {table['kept']:>10,} kept {bad:>7,} quarantined"
     if "features" in report:
         built = report["features"]
         days = ", ".join(cutoff[:10] for cutoff in built["cutoffs"])
-        yield f"Features: {built['columns']} of {built['people']:,} people, as of {built['as_of'][:10]}; cut-offs {days}"
+        yield f"Features: {built['columns']} columns, {built['rows']:,} rows, as of {built['as_of'][:10]}"
+        yield f"  cut-offs {days}"
     for target, model in report.get("models", {}).items():
         yield ""
         yield from metric_table(target, model)
@@ -83,7 +85,7 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
 def metric_table(target: str, model: Mapping[str, Any]) -> Iterator[str]:
     """Yield a model's out-of-time metrics beside every baseline's, a line each."""
     champion = model["champion"]
-    yield f"{target}: champion version {champion['version']} ({champion['design']}). {model.get('outcome', '')}"
+    yield f"{target}: champion version {champion['version']} ({champion['design']}). {model['message']}"
     names = list(model["metrics"])
     yield "  " + f"{'out of time':<16}" + "".join(f"{name:>12}" for name in names)
     for label, metrics in (("candidate", model["metrics"]), *model["baselines"].items()):

@@ -26,22 +26,18 @@ COLUMNS = {"churn": "churn_probability", "clv": "clv"}
 def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of: datetime | None) -> Iterator[str]:
     """Score everyone known at data time for a purpose; excluded people are absent and counted."""
     import pyarrow as pa
-    from training.scoring import score_rows
 
     from privacy.tokens import translate
+    from training.scoring import score_rows
 
     state, principal = house.state, house.operator(purpose)
     moment = data_time(state, as_of)
     house.policy.require(principal, "score", f"model:{target}")
     rows = house.gateway.snapshot_rows(principal, SERVICES[target][0], moment)
-    loaded = house.registry.load_champion(target)
-    if loaded is None:
-        remedy = f"run `custos train {target}` first"
-        raise BadInput(f"{target} has no champion", where=str(house.paths.root), remedy=remedy)
-    model, version = loaded
-    wanted = getattr(house.descriptor.targets, target)
-    scored = score_rows(model, rows.table.to_pandas(), wanted)
-    tokens = translate(house.sealed, rows.table["customer_token"].combine_chunks(), FEATURE_STORE, purpose)
+    model, version = house.registry.load_champion(target)
+    active_within = house.descriptor.targets.churn.active_within_days if target == "churn" else None
+    scored = score_rows(model, rows.to_pandas(), active_within)
+    tokens = translate(house.sealed, rows["customer_token"].combine_chunks(), FEATURE_STORE, purpose)
     count = len(tokens)
     table = pa.table(
         {
@@ -54,7 +50,8 @@ def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of:
     )
     # Another purpose's tokens sort in another order, so the rows say nothing about the feature store's.
     write_parquet(table.sort_by("customer_token"), out)
-    yield f"{out}: {count:,} people as of {moment.date()}, {target} version {version}, {rows.excluded:,} excluded"
+    excluded = f"{len(house.suppression):,} erased people excluded"
+    yield f"{out}: {count:,} people as of {moment.date()}, {target} version {version}, {excluded}"
 
 
 def write_parquet(table: pa.Table, out: Path) -> None:

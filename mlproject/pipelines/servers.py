@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ def serve_mlflow(house: House, port: int) -> int:
     paths = house.paths
     if not paths.mlflow_database.exists():
         raise BadInput("no run was tracked yet", where=str(paths.root), remedy="run `custos run DATASET` first")
-    environment = {**os.environ, **quiet_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {**quiet_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = [
         sys.executable,
         "-m",
@@ -62,7 +61,7 @@ def serve_predictions(house: House, port: int) -> int:
             remedy="run `custos run DATASET` first",
         )
     _ = house.sealed
-    return serve(house.paths.root, port)
+    return serve(house.paths.root, port, on_ready=lambda url: click.echo(f"Serving on {url}; stop with Ctrl-C"))
 
 
 def _until_stopped(command: list[str], environment: dict[str, str]) -> int:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mlproject.pipelines.report import record
+from mlproject.pipelines.report import metric_table, record
 from privacy.classification import Purpose
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
-    from training.job import TrainResult
-
     from mlproject.stages import Stages
     from mlproject.wiring import House
+    from training.job import TrainResult
 
 __all__ = ["SERVICES", "promote_target", "train_target"]
 
@@ -23,12 +22,10 @@ SERVICES = {"churn": ("churn_v1", Purpose.RETENTION.value), "clv": ("clv_v1", Pu
 
 def train_target(house: House, target: str, stages: Stages, *, trials: int, seed: int) -> Iterator[str]:
     """Train one target on the built features; yield what to tell the user."""
+    from training.cutoffs import Task
     from training.job import TrainRequest, train
 
     state, descriptor = house.state, house.descriptor
-    wanted = getattr(descriptor.targets, target)
-    if wanted is None:
-        raise BadInput(f"the descriptor has no target {target}", where=descriptor.name, remedy=f"add targets.{target}")
     if state.as_of is None:
         raise BadInput("no features were built yet", where=str(house.paths.root), remedy="run `custos build` first")
     service, purpose = SERVICES[target]
@@ -37,15 +34,15 @@ def train_target(house: House, target: str, stages: Stages, *, trials: int, seed
     house.paths.studies.parent.mkdir(parents=True, exist_ok=True)
     with house.lock(), stages.stage(f"train {target}"):
         request = TrainRequest(
-            target=target,
+            task=Task.of(target, getattr(descriptor.targets, target)),
             principal=principal,
             service=service,
-            settings=wanted,
             dataset=state.dataset,
             first_event=state.first_event,
             as_of=state.as_of,
             trials=trials,
             seed=seed,
+            tags={"keyset": house.sealed.keyset_id, "policy": house.policy.version[:12]},
             progress=stages.progress,
         )
         result = train(request, house.gateway, house.tracker, house.registry, f"sqlite:///{house.paths.studies}")
@@ -54,9 +51,9 @@ def train_target(house: House, target: str, stages: Stages, *, trials: int, seed
         principal=principal,
         resource=f"model:{target}",
         outcome="allow",
-        detail={"version": str(result.version), "champion": str(result.champion)},
+        detail={"version": result.version, "outcome": result.outcome},
     )
-    record(house, "models", {target: result.to_dict()}, merge=True)
+    record(house, "models", {target: _reported(result)}, merge=True)
     record(house, "stages", stages)
     yield from result_lines(target, result)
 
@@ -68,7 +65,8 @@ def promote_target(house: House, target: str) -> Iterator[str]:
     principal = house.operator(SERVICES[target][1])
     house.policy.require(principal, "promote", f"model:{target}")
     with house.lock():
-        champion = promote(target, house.registry)
+        promotion = promote(target, house.registry)
+    champion = promotion.champion
     house.audit.append(
         action="promote",
         principal=principal,
@@ -76,10 +74,25 @@ def promote_target(house: House, target: str) -> Iterator[str]:
         outcome="allow",
         detail={"version": str(champion.version)},
     )
-    yield f"{target}: version {champion.version} ({champion.design}) is champion"
+    already = "" if promotion.changed else " already; nothing waits for promotion"
+    yield f"{target}: version {champion.version} ({champion.design}) is champion{already}"
 
 
 def result_lines(target: str, result: TrainResult) -> Iterator[str]:
-    """Tell a training's outcome: the verdicts, and the metrics beside every baseline's."""
-    made: dict[str, Any] = result.to_dict()
-    yield f"{target}: champion is version {made['champion']['version']} ({made['champion']['design']}). {made['outcome']}"
+    """Tell a training's outcome and its metrics beside every baseline's."""
+    yield from metric_table(target, _reported(result))
+
+
+def _reported(result: TrainResult) -> dict[str, Any]:
+    champion = result.champion
+    return {
+        "champion": {"version": champion.version, "design": champion.design} if champion else None,
+        "outcome": result.outcome,
+        "message": result.message,
+        "tested": {"version": result.version, "design": result.design},
+        "metrics": dict(result.metrics),
+        "baselines": {name: dict(metrics) for name, metrics in result.baselines.items()},
+        "gates": [verdict.to_dict() for verdict in result.verdicts],
+        "cutoffs": result.plan.describe(),
+        "digest": result.digest,
+    }

@@ -1,0 +1,45 @@
+"""The family of customer models: one protocol, one file a design, `load` for any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from privacy.errors import BadInput
+from training.models._base import CHURN, CLV, TARGETS, CustomerModel, read_spec
+from training.models.baselines import PurchaseBaseline, RateClv, ScoreChurn
+from training.models.churn import ChurnTrees
+from training.models.clv import AnchoredClv
+from training.models.linear import LinearChurn
+
+__all__ = ["CHURN", "CLV", "DESIGNS", "TARGETS", "CustomerModel", "load"]
+
+DESIGNS: Final[Mapping[str, Callable[[Mapping[str, Any], Path], CustomerModel]]] = {
+    "churn/bgnbd": PurchaseBaseline.from_spec,
+    "churn/ewma_orders": ScoreChurn.from_spec,
+    "churn/lightgbm": ChurnTrees.from_spec,
+    "churn/logistic": LinearChurn.from_spec,
+    "churn/recency": ScoreChurn.from_spec,
+    "clv/anchored": AnchoredClv.from_spec,
+    "clv/bgnbd": PurchaseBaseline.from_spec,
+    "clv/ewma84": RateClv.from_spec,
+    "clv/naive": RateClv.from_spec,
+}
+"""`target/name` -> how a model of that design is rebuilt from its stored numbers."""
+
+
+def load(directory: Path) -> CustomerModel:
+    """Read a model that some design's `save` wrote.
+
+    Raises:
+        BadInput: the directory holds no model, a damaged one, or one of an unknown design.
+    """
+    spec = read_spec(directory)
+    design = str(spec.get("design"))
+    if design not in DESIGNS:
+        raise BadInput(f"the saved model has an unknown design {design!r}", remedy="train it again")
+    try:
+        return DESIGNS[design](spec, directory)
+    except (KeyError, TypeError, ValueError):
+        raise BadInput(f"the saved {design} model lacks some of its numbers", remedy="train it again") from None

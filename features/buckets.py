@@ -1,0 +1,179 @@
+"""How a table becomes files: buckets by token, rows by token, time and content, no value statistics."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from privacy.errors import EnvironmentFailed
+
+__all__ = ["BUCKET_ROWS", "Fingerprint", "bucket_count", "bucket_of", "order_rows", "write_buckets"]
+
+TOKEN: Final = "customer_token"  # noqa: S105  a column name
+BUCKET_ROWS: Final = 4_000_000
+MOST_BUCKETS: Final = 256
+Hashes = npt.NDArray[np.uint64]
+
+
+@dataclass
+class Fingerprint:
+    """A digest of rows that leaves every token out, so that two homes with the same data agree.
+
+    It adds one number a person, each a mix of the person's rows: neither the order of the rows nor
+    of the people counts, but who did what together does.
+    """
+
+    rows: int = 0
+    total: int = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Add rows that are sorted by token."""
+        self.rows += table.num_rows
+        columns = [
+            name for name in sorted(table.column_names) if not name.endswith("_token") and name != "audit_reference"
+        ]
+        if not columns or table.num_rows == 0:
+            return
+        hashes = row_hashes(table, columns)
+        if TOKEN in table.column_names:
+            ranks = _ranks(table[TOKEN])
+            starts = np.concatenate([[0], np.flatnonzero(np.diff(ranks)) + 1])
+            hashes = np.add.reduceat(hashes, starts)
+        self.total = (self.total + int(_mix(hashes).sum(dtype=np.uint64))) % 2**64
+
+    def text(self) -> str:
+        """Return the digest as 64 hex digits."""
+        return hashlib.sha256(f"{self.rows}:{self.total}".encode()).hexdigest()
+
+
+def bucket_count(rows: int) -> int:
+    """Return how many buckets a table of `rows` rows wants: a power of two, 1 for a small shop.
+
+    >>> [bucket_count(rows) for rows in (0, 4_000_000, 4_000_001, 10**9)]
+    [1, 1, 2, 256]
+    """
+    wanted = 1
+    while wanted * BUCKET_ROWS < rows and wanted < MOST_BUCKETS:
+        wanted *= 2
+    return wanted
+
+
+def bucket_of(token: str, buckets: int) -> int:
+    """Return the bucket of a token: tokens are a keyed permutation, so their bits are a hash.
+
+    >>> bucket_of("fs_ab" + "7f" + 32 * "0", 16)
+    15
+    """
+    return int(token[5:7], 16) % buckets
+
+
+def order_rows(table: pa.Table) -> pa.Table:
+    """Sort by token, time, then content: nothing is left of the order rows came in."""
+    if table.num_rows < 2:
+        return table
+    keys: list[npt.NDArray[np.generic]] = [row_hashes(table, [n for n in table.column_names if n != TOKEN])]
+    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    keys += [_numbers(table[name]) for name in reversed(times) if name != "created_timestamp"]
+    if TOKEN in table.column_names:
+        keys.append(_ranks(table[TOKEN]))
+    return table.take(pa.array(np.lexsort(keys)))
+
+
+def write_buckets(directory: Path, table: pa.Table, buckets: int, fingerprint: Fingerprint) -> list[str]:
+    """Write one sorted parquet file for each bucket that has rows; return the file names.
+
+    An empty table gets one empty file, so that its columns stay known.
+    """
+    ordered = order_rows(table)
+    fingerprint.add(ordered)
+    if TOKEN not in table.column_names or buckets == 1 or table.num_rows == 0:
+        return [_write(directory, ordered, 0)]
+    digits = pc.utf8_slice_codeunits(ordered[TOKEN], 5, 7).combine_chunks().dictionary_encode()
+    values = np.array([int(text, 16) % buckets for text in digits.dictionary.to_pylist()], dtype=np.int64)
+    places = values[digits.indices.to_numpy()]
+    return [
+        _write(directory, ordered.filter(pa.array(places == bucket)), bucket) for bucket in np.unique(places).tolist()
+    ]
+
+
+def _write(directory: Path, table: pa.Table, bucket: int) -> str:
+    name = f"{bucket:03d}-{secrets.token_hex(8)}.parquet"
+    write_parquet(directory / name, table)
+    return name
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write and sync one parquet file whose footer holds no value but tokens and snapshot times."""
+    bare = [name for name in (TOKEN, "event_timestamp") if name in table.column_names]
+    try:
+        pq.write_table(
+            table.replace_schema_metadata(None),
+            path,
+            compression="zstd",
+            compression_level=1,
+            write_statistics=bare or False,
+            row_group_size=131_072,
+            coerce_timestamps="us",
+        )
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        reason = error.strerror or "input/output error"
+        raise EnvironmentFailed(f"cannot write: {reason}", where=str(path.parent)) from None
+
+
+def row_hashes(table: pa.Table, columns: Sequence[str]) -> Hashes:
+    """Hash each row over `columns`, by name and value; equal on every machine."""
+    total = np.zeros(table.num_rows, np.uint64)
+    for name in columns:
+        salt = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+        with np.errstate(over="ignore"):
+            total += _mix(_numbers(table[name]).view(np.uint64) ^ np.uint64(salt))
+    return total
+
+
+def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    kind = column.type
+    if pa.types.is_floating(kind):
+        # 0.0 and -0.0 are one value; a null is told from every number by its own bits.
+        floats = column.cast(pa.float64()).fill_null(float("nan")).to_numpy() + 0.0
+        return floats.view(np.int64)
+    if pa.types.is_timestamp(kind):
+        return column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).fill_null(-(2**63)).to_numpy()
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return column.cast(pa.int64()).fill_null(-(2**63)).to_numpy()
+    if pa.types.is_date(kind):
+        return column.cast(pa.date32()).cast(pa.int32()).cast(pa.int64()).fill_null(-(2**63)).to_numpy()
+    coded = column.cast(pa.string()).combine_chunks().dictionary_encode()
+    hashed = [hashlib.blake2b(text.encode(), digest_size=8).digest() for text in coded.dictionary.to_pylist()]
+    table = np.frombuffer(b"".join(hashed) + bytes(8), np.int64)
+    return table[coded.indices.fill_null(len(hashed)).to_numpy()]
+
+
+def _ranks(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    coded = column.combine_chunks().dictionary_encode()
+    order = pc.array_sort_indices(coded.dictionary).to_numpy()
+    ranks = np.empty(len(order) + 1, np.int64)
+    ranks[order] = np.arange(len(order))
+    ranks[-1] = len(order)
+    return ranks[coded.indices.fill_null(len(order)).to_numpy()]
+
+
+def _mix(values: npt.NDArray[np.uint64]) -> Hashes:
+    """Finalise 64-bit words (Steele et al. 2014, splitmix64)."""
+    with np.errstate(over="ignore"):
+        mixed = values + np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return mixed ^ (mixed >> np.uint64(31))

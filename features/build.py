@@ -1,0 +1,162 @@
+"""Protected to features: one wide table, a row a customer and cut-off, and the events behind it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from privacy.errors import BadInput
+
+from . import engine
+from .datasets.descriptor import Descriptor
+from .storage import TableStore
+from .transforms import orders
+from .transforms.basket import basket
+from .transforms.decay import decay
+from .transforms.lifecycle import lifecycle
+from .transforms.registry import Windows, feature_set, windows_for
+from .transforms.rfm import rfm
+from .transforms.rhythm import rhythm
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    from ibis.backends.duckdb import Backend
+
+__all__ = ["EVENTS", "FEATURES", "BuildReport", "build"]
+
+FEATURES: Final = "customer_features"
+EVENTS: Final = "order_events"
+FAMILIES: Final = (rfm, decay, rhythm, basket, lifecycle)
+CUTOFFS_AT_ONCE: Final = 26
+UTC: Final = pa.timestamp("us", "UTC")
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build wrote: rows and people of the feature table, columns, cut-offs, digest without tokens."""
+
+    rows: int
+    features: int
+    cutoffs: tuple[dt.datetime, ...]
+    as_of: dt.datetime
+    snapshot: str
+    digest: str
+
+
+def build(
+    descriptor: Descriptor,
+    protected: TableStore,
+    features: TableStore,
+    cutoffs: Sequence[dt.datetime],
+    as_of: dt.datetime,
+    progress: Callable[[str, int], None] | None = None,
+) -> BuildReport:
+    """Compute every feature of every customer at each cut-off and at `as_of`, into a new snapshot.
+
+    A row uses order lines strictly before its cut-off. Cut-offs after `as_of` are refused with
+    BadInput: their windows are not over. The same data gives the same bits in any home.
+    """
+    moments = sorted({moment.astimezone(dt.UTC) for moment in (*cutoffs, as_of)})
+    if moments[-1] > as_of:
+        raise BadInput("a cut-off lies after as-of", remedy="give a later --as-of or earlier cut-offs")
+    tell = progress or (lambda _name, _rows: None)
+    people = protected.read("people", ["customer_token", "audit_reference"])
+    schema = _schema(descriptor.slow)
+    with features.writer() as writer, engine.connect() as connection:
+        lines = engine.read_parquet(connection, protected.files("transactions"), "lines")
+        happened = engine.freeze(connection, orders.events(lines), "events")
+        sorts = orders.categories(lines)
+        frozen_sorts = None if sorts is None else engine.freeze(connection, sorts, "sorts")
+        writer.add(EVENTS, _events(connection, happened))
+        persons = engine.place(connection, people, "people")
+        job = _Job(connection, happened, frozen_sorts, persons, as_of, windows_for(descriptor.slow))
+        parts = [moments[at : at + CUTOFFS_AT_ONCE] for at in range(0, len(moments), CUTOFFS_AT_ONCE)]
+        rows = writer.add(FEATURES, _rows(job, parts, schema, tell), schema)
+        digest = writer.digest_of(FEATURES)
+        notes = {
+            "dataset": descriptor.name,
+            "slow": descriptor.slow,
+            "as_of": as_of.astimezone(dt.UTC).isoformat(),
+            "cutoffs": [moment.isoformat() for moment in moments],
+            "protected": protected.snapshot(),
+            "digest": digest,
+        }
+        snapshot = writer.commit(notes)
+    return BuildReport(rows, len(schema) - 4, tuple(moments), as_of, snapshot, digest)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A build under way."""
+
+    connection: Backend
+    happened: ir.Table
+    sorts: ir.Table | None
+    people: ir.Table
+    as_of: dt.datetime
+    windows: Windows
+
+
+def _schema(slow: bool) -> pa.Schema:
+    numbers = [pa.field(feature.name, pa.float64()) for feature in feature_set(slow)]
+    keys = [pa.field("customer_token", pa.string()), pa.field("event_timestamp", UTC)]
+    return pa.schema([*keys, pa.field("created_timestamp", UTC), *numbers, pa.field("audit_reference", pa.string())])
+
+
+def cutoff_table(connection: Backend, moments: Sequence[dt.datetime]) -> ir.Table:
+    """Return `moments` as a table with the column event_timestamp."""
+    column = pa.array([moment.astimezone(dt.UTC) for moment in moments], UTC)
+    return engine.place(connection, pa.table({"event_timestamp": column}), "cutoffs")
+
+
+def _events(connection: Backend, happened: ir.Table) -> Iterator[pa.RecordBatch]:
+    wanted = happened.select("customer_token", "at", "second", "value", "purchase")
+    plain = wanted.mutate(value=wanted.value.cast("int64"))
+    for batch in engine.stream(connection, plain, 1_000_000):
+        yield batch.cast(
+            pa.schema([("customer_token", pa.string()), ("at", UTC), ("second", pa.int64()),
+                       ("value", pa.int64()), ("purchase", pa.bool_())])
+        )  # fmt: skip
+
+
+def _rows(
+    job: _Job, parts: Sequence[Sequence[dt.datetime]], schema: pa.Schema, tell: Callable[[str, int], None]
+) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for moments in parts:
+        cutoffs = cutoff_table(job.connection, moments)
+        paired = orders.snapshots(job.happened, job.sorts, cutoffs, longest_days=job.windows.longest)
+        past = engine.freeze(job.connection, paired.events, "past")
+        kinds = paired.categories
+        counted = None if kinds is None else engine.freeze(job.connection, kinds, "kinds")
+        table = _join(job, orders.Snapshots(past, counted)).to_pyarrow()
+        table = table.append_column("created_timestamp", pa.array([job.as_of] * table.num_rows, UTC))
+        done += table.num_rows
+        tell(FEATURES, done)
+        yield from _finite(table.select(schema.names).cast(schema)).to_batches()
+
+
+def _join(job: _Job, past: orders.Snapshots) -> ir.Table:
+    keys = list(orders.KEYS)
+    first, *others = (
+        engine.freeze(job.connection, family(past, job.windows), f"family_{family.__name__}") for family in FAMILIES
+    )
+    joined = first
+    for other in others:
+        joined = joined.inner_join(other, keys)
+    return joined.left_join(job.people, "customer_token", rname="{name}_person")
+
+
+def _finite(table: pa.Table) -> pa.Table:
+    """Say null, not NaN or infinity, where a number has no meaning."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_floating(field.type):
+            column = table.column(at)
+            clean = pc.if_else(pc.is_finite(column), column, pa.scalar(None, pa.float64()))
+            table = table.set_column(at, field, clean)
+    return table

@@ -1,0 +1,185 @@
+"""The contract of a table, made from its descriptor: pandera decides which rows are bad, and why.
+
+pandera's own messages quote the values that fail; only column, reason code and row leave this file.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pandera.pandas as pandera
+import pyarrow as pa
+import pyarrow.compute as pc
+from pandera.errors import SchemaErrors
+
+from privacy.errors import BadInput
+
+from .datasets.descriptor import Table
+from .sources import RAW
+
+__all__ = ["BAD_SHARE", "Contract", "Tally"]
+
+BAD_SHARE: Final = 0.10
+"""A table with a larger share of bad rows is refused whole."""
+EARLIEST: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+SLACK: Final = dt.timedelta(days=1)
+MISSING: Final = "not_nullable"
+REMEDIES: Final = {
+    "missing": "fill it, or leave such rows out with 'where'",
+    "blank": "fill it, or leave such rows out with 'where'",
+    "unparsable": "give times as ISO 8601 and numbers in plain digits, or cast in 'sql'",
+}
+
+
+@dataclass
+class Tally:
+    """How many rows came, and how many were bad by column and reason; a row counts under its first."""
+
+    table: str
+    rows: int = 0
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def bad(self) -> int:
+        """How many rows were bad."""
+        return self.reasons.total()
+
+    def by_reason(self) -> dict[str, int]:
+        """Return bad rows by `column: reason`, most first."""
+        return {f"{column}: {reason}": count for (column, reason), count in self.reasons.most_common()}
+
+    def check(self) -> None:
+        """Raise BadInput if the table is empty or too many of its rows are bad.
+
+        >>> Tally("transactions", 10, Counter({("ordered_at", "unparsable"): 10})).check()
+        Traceback (most recent call last):
+        privacy.errors.BadInput: column 'transactions.ordered_at' is unparsable in 10 of 10 rows; give times \
+as ISO 8601 and numbers in plain digits, or cast in 'sql'
+        """
+        if self.rows == 0:
+            raise BadInput(f"table '{self.table}' is empty", remedy="give a file with rows, or mend its 'where'")
+        if self.bad > BAD_SHARE * self.rows:
+            (column, reason), count = self.reasons.most_common(1)[0]
+            raise BadInput(
+                f"column '{self.table}.{column}' is {reason} in {count} of {self.rows} rows",
+                remedy=REMEDIES.get(reason, "mend the source, or leave such rows out with 'where'"),
+            )
+
+
+class Contract:
+    """What a row of one table must fulfil; `now` bounds the dates."""
+
+    def __init__(self, table: Table, now: dt.datetime) -> None:
+        self._table, self._now = table, now
+        required = {table.subject, table.event_column}
+        if table.name == "transactions":
+            required |= {"order_id", "amount"}
+        self._required = frozenset(name for name in required if name is not None)
+        self._schema: pandera.DataFrameSchema | None = None
+
+    def bad_rows(self, batch: pa.RecordBatch, tally: Tally) -> pa.Table:
+        """Return (row, column, reason) of each bad row of `batch`, first reason only; count them."""
+        tally.rows += batch.num_rows
+        frame = batch.to_pandas(types_mapper=pd.ArrowDtype)
+        schema = self._schema = self._schema or self._build(batch.schema)
+        try:
+            schema.validate(frame, lazy=True)
+        except SchemaErrors as errors:
+            found = _first_reasons(errors.failure_cases)
+        else:
+            found = _first_reasons(None)
+        pairs = zip(found["column"].to_pylist(), found["reason"].to_pylist(), strict=True)
+        tally.reasons.update(pairs)
+        return found
+
+    def _build(self, schema: pa.Schema) -> pandera.DataFrameSchema:
+        columns = {}
+        for item in schema:
+            if item.name.endswith(RAW):
+                continue
+            checks = self._checks(item)
+            columns[item.name] = pandera.Column(None, checks, nullable=item.name not in self._required)
+        for item in schema:
+            if item.name.endswith(RAW):
+                parsed = pandera.Check(_never, name="unparsable")
+                columns[item.name] = pandera.Column(None, parsed, nullable=True)
+        return pandera.DataFrameSchema(columns, strict=True)
+
+    def _checks(self, item: pa.Field) -> list[pandera.Check]:
+        if pa.types.is_floating(item.type):
+            return [pandera.Check(_finite, name="not a finite number")]
+        if pa.types.is_string(item.type) and self._table.role_of(item.name) == "subject":
+            return [pandera.Check(_filled, name="blank")]
+        if pa.types.is_timestamp(item.type) and item.name == self._table.event_column:
+            return [
+                pandera.Check(_not_before(EARLIEST), name="before 1970"),
+                pandera.Check(_not_after(self._now + SLACK), name="in the future"),
+            ]
+        return []
+
+
+def _arrow(series: pd.Series) -> pa.ChunkedArray:
+    return pa.chunked_array(series.array.__arrow_array__())
+
+
+def _as_series(series: pd.Series, passed: pa.ChunkedArray) -> pd.Series:
+    good = np.asarray(passed.fill_null(True).to_numpy(), dtype=bool)
+    return pd.Series(good, index=series.index)
+
+
+def _never(series: pd.Series) -> pd.Series:
+    return series.isna()
+
+
+def _finite(series: pd.Series) -> pd.Series:
+    return _as_series(series, pc.is_finite(_arrow(series)))
+
+
+def _filled(series: pd.Series) -> pd.Series:
+    return _as_series(series, pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(_arrow(series))), 0))
+
+
+@dataclass(frozen=True)
+class _Bound:
+    moment: dt.datetime
+    lower: bool
+
+    def __call__(self, series: pd.Series) -> pd.Series:
+        column = _arrow(series)
+        bound = pa.scalar(self.moment, column.type)
+        compared = pc.greater_equal(column, bound) if self.lower else pc.less_equal(column, bound)
+        return _as_series(series, compared)
+
+
+def _not_before(moment: dt.datetime) -> _Bound:
+    return _Bound(moment, lower=True)
+
+
+def _not_after(moment: dt.datetime) -> _Bound:
+    return _Bound(moment, lower=False)
+
+
+def _first_reasons(failures: pd.DataFrame | None) -> pa.Table:
+    if failures is None or failures.empty:
+        empty = pa.array([], pa.string())
+        return pa.table({"row": pa.array([], pa.int64()), "column": empty, "reason": empty})
+    rows = failures["index"].to_numpy(dtype=np.int64)
+    # A raw text says why a value is missing, so `unparsable` is told before `missing`.
+    columns = failures["column"].astype(str).to_numpy(dtype=object)
+    checks = failures["check"].astype(str).to_numpy(dtype=object)
+    rank = np.array([0 if name.endswith(RAW) else 1 for name in columns])
+    first: npt.NDArray[np.int64] = np.lexsort((rank, rows))
+    keep = first[np.concatenate([[True], np.diff(rows[first]) > 0])]
+    return pa.table(
+        {
+            "row": pa.array(rows[keep]),
+            "column": pa.array([str(columns[i]).removesuffix(RAW) for i in keep], pa.string()),
+            "reason": pa.array(["missing" if checks[i] == MISSING else str(checks[i]) for i in keep], pa.string()),
+        }
+    )

@@ -1,0 +1,296 @@
+"""One YAML file describes a shop: what each column means and how sensitive it is.
+
+The descriptor is the only place that names source columns; what it omits is never read.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import zoneinfo
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from privacy.classification import Sensitivity
+from privacy.errors import BadInput
+
+if TYPE_CHECKING:
+    from privacy.treatment import TablePlan
+
+__all__ = [
+    "ChurnTarget",
+    "ClvTarget",
+    "Column",
+    "Cutoffs",
+    "Descriptor",
+    "Table",
+    "Targets",
+    "load_descriptor",
+]
+
+TABLES: Final = ("transactions", "customers", "products", "interactions", "consents")
+REQUIRED: Final = ("order_id", "ordered_at", "amount")
+IMPLIED_KEYS: Final = frozenset({"order_id", "ticket_id", "device_id"})
+USABLE: Final = frozenset({Sensitivity.BEHAVIOURAL, Sensitivity.NON_PERSONAL})
+SLOW_SHOP_HORIZON_DAYS: Final = 60
+Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+DEFAULT_TYPES: Final[dict[str, Kind]] = {
+    "ordered_at": "timestamp",
+    "amount": "float",
+    "quantity": "float",
+    "discount": "float",
+    "coupon": "float",
+    "category": "string",
+}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, hide_input_in_errors=True)
+
+
+class Column(_Strict):
+    """One declared column: where it comes from, its type and its sensitivity."""
+
+    source: str | None = Field(default=None, alias="from", min_length=1)
+    sql: str | None = Field(default=None, min_length=1)
+    type: Kind | None = None
+    sensitivity: Sensitivity
+    key: bool = False
+    mask: str | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Column:
+        if (self.source is None) == (self.sql is None):
+            raise ValueError("needs either 'from' or 'sql'")
+        return self
+
+
+class Table(_Strict):
+    """One table of the shop; `plan()` is what protection needs to know of it."""
+
+    source: str = Field(min_length=1)
+    where: str | None = Field(default=None, min_length=1)
+    columns: dict[Name, Column] = Field(min_length=1)
+    dated_by: str | None = None
+    _name: str = PrivateAttr(default="")
+    _subject: str = PrivateAttr(default="")
+
+    @property
+    def name(self) -> str:
+        """The table's name in the descriptor."""
+        return self._name
+
+    @property
+    def subject(self) -> str | None:
+        """The column that names the person, or None where rows belong to nobody."""
+        return self._subject if self._subject in self.columns else None
+
+    def kind_of(self, column: str) -> Kind | None:
+        """Return the declared type of `column`, or the one its role implies."""
+        implied = DEFAULT_TYPES.get(column) if self._name == "transactions" else None
+        return self.columns[column].type or implied
+
+    @property
+    def event_column(self) -> str | None:
+        """The column that dates a row: given, `ordered_at`, or the only timestamp."""
+        if self.dated_by is not None or self._name == "transactions":
+            return self.dated_by or "ordered_at"
+        times = [name for name in self.columns if self.kind_of(name) == "timestamp"]
+        return times[0] if len(times) == 1 else None
+
+    def role_of(self, column: str) -> Literal["subject", "key", "attribute"]:
+        """Say whether `column` names the person, leads back to a source, or describes."""
+        if column == self._subject:
+            return "subject"
+        return "key" if self.columns[column].key or column in IMPLIED_KEYS else "attribute"
+
+    def plan(self) -> TablePlan:
+        """Return the treatment plan of this table for `privacy.treatment.Protector`."""
+        from privacy.treatment import ColumnRule, TablePlan  # the descriptor stays light to import
+
+        rules = tuple(
+            ColumnRule(name=name, sensitivity=column.sensitivity, kind=self.role_of(name), mask=column.mask)
+            for name, column in self.columns.items()
+        )
+        return TablePlan(table=self._name, columns=rules, dated_by=self.event_column)
+
+
+class Cutoffs(_Strict):
+    """Fixed cut-off dates of a benchmark; each is midnight in the shop's time zone."""
+
+    train: tuple[dt.date, ...] = Field(min_length=1)
+    test: tuple[dt.date, ...] = Field(min_length=1)
+
+
+class _Target(_Strict):
+    horizon_days: int = Field(ge=1, le=3650)
+    cutoffs: Cutoffs | None = None
+    _zone: str = PrivateAttr(default="UTC")
+
+    @property
+    def train_cutoffs(self) -> tuple[dt.datetime, ...] | None:
+        """Training cut-offs as UTC instants, ascending, or None if they follow from the data."""
+        return _instants(self.cutoffs.train, self._zone) if self.cutoffs else None
+
+    @property
+    def test_cutoffs(self) -> tuple[dt.datetime, ...] | None:
+        """Test cut-offs as UTC instants, ascending, or None if they follow from the data."""
+        return _instants(self.cutoffs.test, self._zone) if self.cutoffs else None
+
+
+class ChurnTarget(_Target):
+    """Churn: no purchase in `horizon_days`, among who bought in `active_within_days`."""
+
+    active_within_days: int = Field(ge=1, le=3650)
+
+
+class ClvTarget(_Target):
+    """Customer value: net spend in `horizon_days`."""
+
+
+class Targets(_Strict):
+    """What is predicted for this shop."""
+
+    churn: ChurnTarget
+    clv: ClvTarget
+
+
+class Descriptor(_Strict):
+    """A shop: its tables, its clock, its currency and what to predict."""
+
+    name: Name
+    subject: Name
+    time_zone: str = "UTC"
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    description: str = ""
+    tables: dict[str, Table]
+    targets: Targets
+    _base_dir: Path = PrivateAttr(default_factory=Path)
+
+    def model_post_init(self, _context: object) -> None:
+        """Tell each part what it must know of the whole."""
+        for name, table in self.tables.items():
+            table._name, table._subject = name, self.subject
+        for target in (self.targets.churn, self.targets.clv):
+            target._zone = self.time_zone
+
+    @property
+    def base_dir(self) -> Path:
+        """The folder that relative sources start from."""
+        return self._base_dir
+
+    @property
+    def slow(self) -> bool:
+        """Whether customers come so seldom that windows are months, not weeks."""
+        return self.targets.churn.horizon_days > SLOW_SHOP_HORIZON_DAYS
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the meaning of this descriptor, 64 hex digits."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+
+
+def _instants(days: tuple[dt.date, ...], zone: str) -> tuple[dt.datetime, ...]:
+    local = (dt.datetime.combine(day, dt.time(), zoneinfo.ZoneInfo(zone)) for day in sorted(set(days)))
+    return tuple(moment.astimezone(dt.UTC) for moment in local)
+
+
+def builtin_names() -> list[str]:
+    """List the descriptors that ship with Custos.
+
+    >>> "complete_journey" in builtin_names()
+    True
+    """
+    files = resources.files("features.datasets").iterdir()
+    return sorted(item.name.removesuffix(".yaml") for item in files if item.name.endswith(".yaml"))
+
+
+def load_descriptor(name_or_path: str) -> Descriptor:
+    """Read a built-in descriptor by name, or any descriptor by the path of its YAML file.
+
+    Raises BadInput naming the table and column of whatever is missing, unknown or wrong.
+
+    >>> load_descriptor("complete_journey").currency
+    'USD'
+    """
+    builtins = builtin_names()
+    if name_or_path in builtins:
+        path = Path(str(resources.files("features.datasets"))) / f"{name_or_path}.yaml"
+    else:
+        path = Path(name_or_path).expanduser().absolute()
+        if path.suffix not in {".yaml", ".yml"} or not path.is_file():
+            raise BadInput(f"no dataset '{name_or_path}'", remedy=f"give a YAML file or one of: {', '.join(builtins)}")
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path.name}, line {mark.line + 1}" if mark else path.name
+        raise BadInput("the descriptor can't be read as YAML", where=where) from None
+    return parse_descriptor(loaded, path.parent, path.name)
+
+
+def parse_descriptor(loaded: object, base_dir: Path, where: str) -> Descriptor:
+    """Turn the loaded YAML into a checked Descriptor; `where` names it in messages."""
+    if not isinstance(loaded, dict):
+        raise BadInput("the descriptor is not a mapping", where=where)
+    try:
+        descriptor = Descriptor.model_validate(loaded)
+    except ValidationError as error:
+        raise BadInput(_one_line(error), where=where, remedy="mend the descriptor") from None
+    descriptor._base_dir = base_dir
+    _check_tables(descriptor, where)
+    return descriptor
+
+
+def _one_line(error: ValidationError) -> str:
+    first, *rest = error.errors(include_url=False, include_context=False, include_input=False)
+    place = [str(part) for part in first["loc"] if part != "[key]"]
+    kind, message = first["type"], first["msg"].removeprefix("Value error, ")
+    if place[:1] == ["tables"] and len(place) > 3 and place[2] == "columns":
+        subject = f"column '{place[1]}.{place[3]}'"
+        place = place[4:]
+    else:
+        subject = "the descriptor"
+    if kind == "missing":
+        what = f"{subject} has no '{'.'.join(place)}'"
+    elif kind == "extra_forbidden":
+        what = f"{subject} has an unknown key '{'.'.join(place)}'"
+    else:
+        what = f"{subject}: {'.'.join(place) + ': ' if place else ''}{message[:1].lower()}{message[1:]}"
+    return what + (f" (and {len(rest)} more)" if rest else "")
+
+
+def _check_tables(descriptor: Descriptor, where: str) -> None:
+    try:
+        zoneinfo.ZoneInfo(descriptor.time_zone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        raise BadInput(f"unknown time_zone '{descriptor.time_zone}'", where=where) from None
+    if "transactions" not in descriptor.tables:
+        raise BadInput("the descriptor has no table 'transactions'", where=where)
+    for name, table in descriptor.tables.items():
+        if name not in TABLES:
+            raise BadInput(f"unknown table '{name}'", where=where, remedy=f"tables are {', '.join(TABLES)}")
+        if table.event_column is not None and table.event_column not in table.columns:
+            raise BadInput(f"table '{name}' has no column '{table.event_column}'", where=where)
+        if table.subject is None and name != "products":
+            raise BadInput(f"table '{name}' has no column '{descriptor.subject}', the subject", where=where)
+        if table.subject and table.columns[table.subject].sensitivity is not Sensitivity.DIRECT_IDENTIFIER:
+            raise BadInput(
+                f"column '{name}.{table.subject}' must be a direct_identifier: it names the person",
+                where=where,
+            )
+    lines = descriptor.tables["transactions"]
+    for column in REQUIRED:
+        if column not in lines.columns:
+            raise BadInput(f"table 'transactions' has no column '{column}'", where=where)
+        if lines.columns[column].sensitivity not in USABLE:
+            raise BadInput(f"column 'transactions.{column}' must be behavioural or non_personal", where=where)
+    if lines.kind_of("ordered_at") not in {"timestamp", "date"} or lines.kind_of("amount") not in {
+        "float",
+        "int",
+    }:
+        raise BadInput("transactions.ordered_at must be a timestamp and amount a number", where=where)

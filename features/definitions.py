@@ -1,0 +1,117 @@
+"""Feast's side of the feature table: the entity, one view a family, and services bound to purposes.
+
+Everything is made by factories: importing this file defines nothing, so that Feast's own command line
+finds no half-configured object in it. `FeatureGateway.apply` registers what they make.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast.types import Float64, String
+
+from features.build import FEATURES
+from features.transforms.registry import Feature, families, feature_set
+from privacy.classification import Purpose, Sensitivity
+from privacy.errors import BadInput
+
+if __name__ == "definitions":  # Feast's own command line imports it under this name
+    raise BadInput("`feast apply` would empty the registry", remedy="run `custos build`, which applies it")
+
+__all__ = ["ENTITY", "PERSON", "PROJECT", "SERVICES", "Definitions", "define", "repo_config"]
+
+PROJECT: Final = "custos"
+ENTITY: Final = "customer_token"
+PERSON: Final = "person"
+"""The view that holds a person's audit reference; no feature of any model."""
+SERVICES: Final[Mapping[str, tuple[Purpose, ...]]] = MappingProxyType(
+    {"churn_v1": (Purpose.RETENTION,), "clv_v1": (Purpose.RETENTION, Purpose.VALUE)}
+)
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """The Feast objects of one shop, in the order Feast wants to be given them."""
+
+    entity: Entity
+    source: FileSource
+    views: tuple[FeatureView, ...]
+    services: tuple[FeatureService, ...]
+
+    def objects(self) -> list[Any]:
+        """List everything for `FeatureStore.apply`."""
+        return [self.entity, self.source, *self.views, *self.services]
+
+
+def define(dataset: str, features_root: Path, *, slow: bool, ttl_days: int) -> Definitions:
+    """Make the Feast objects of `dataset`, whose feature snapshots live below `features_root`."""
+    entity = Entity(
+        name=ENTITY,
+        join_keys=[ENTITY],
+        value_type=ValueType.STRING,
+        description="one customer, as the feature store's own token",
+    )
+    source = FileSource(
+        name=FEATURES,
+        # DuckDB's offline store needs the suffix; a bare directory fails there.
+        path=str(features_root / "current" / FEATURES / "*.parquet"),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_timestamp",
+    )
+    ttl = dt.timedelta(days=ttl_days)
+    behavioural = {"sensitivity": Sensitivity.BEHAVIOURAL.value, "dataset": dataset}
+    views = [
+        FeatureView(
+            name=family,
+            entities=[entity],
+            ttl=ttl,
+            schema=[_field(feature) for feature in listed],
+            source=source,
+            online=True,
+            tags={"family": family, **behavioural},
+        )
+        for family, listed in families(feature_set(slow)).items()
+    ]
+    person = FeatureView(
+        name=PERSON,
+        entities=[entity],
+        ttl=ttl,
+        schema=[Field(name="audit_reference", dtype=String)],
+        source=source,
+        online=True,
+        tags={"family": PERSON, "sensitivity": Sensitivity.QUASI_IDENTIFIER.value, "dataset": dataset},
+    )
+    services = tuple(
+        FeatureService(
+            name=name,
+            features=[*views, person],
+            tags={"purposes": ",".join(purpose.value for purpose in purposes), "dataset": dataset},
+        )
+        for name, purposes in SERVICES.items()
+    )
+    return Definitions(entity, source, (*views, person), services)
+
+
+def _field(feature: Feature) -> Field:
+    tags = {"unit": feature.unit, "window": feature.window, "use": feature.use.value}
+    return Field(name=feature.name, dtype=Float64, description=feature.description, tags=tags)
+
+
+def repo_config(registry: Path, online: Path) -> RepoConfig:
+    """Return Feast's configuration: file registry, DuckDB offline, SQLite online, absolute paths only."""
+    return RepoConfig(
+        project=PROJECT,
+        provider="local",
+        # 0 keeps the registry in memory for good: a request never reads it again.
+        registry={"registry_type": "file", "path": str(registry), "cache_ttl_seconds": 0},
+        offline_store={"type": "duckdb"},
+        online_store={"type": "sqlite", "path": str(online)},
+        entity_key_serialization_version=3,
+        repo_path=registry.parent,
+    )

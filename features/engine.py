@@ -1,0 +1,74 @@
+"""The Ibis connection that transforms run on: DuckDB, in memory, in UTC.
+
+Feature expressions never name DuckDB; replacing the engine means replacing this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ibis
+
+if TYPE_CHECKING:
+    import ibis.expr.types as ir
+    import pyarrow as pa
+    from ibis.backends.duckdb import Backend
+
+__all__ = ["connect", "freeze", "place", "read_parquet", "stream"]
+
+MEMORY_LIMIT = "1GB"
+
+
+@contextmanager
+def connect(*, threads: int | None = None, spill: Path | None = None) -> Iterator[Backend]:
+    """Open an in-memory DuckDB for protected data; it may spill only below `spill`, else never.
+
+    The session's zone is UTC. The connection is closed at the end, and with it every frozen table.
+    """
+    settings: dict[str, object] = {
+        "memory_limit": MEMORY_LIMIT if spill else "2GB",
+        "temp_directory": str(spill) if spill else "",
+        "preserve_insertion_order": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    if threads is not None:
+        settings["threads"] = threads
+    connection = ibis.duckdb.connect(**settings)
+    try:
+        yield connection
+    finally:
+        connection.disconnect()
+
+
+def read_parquet(connection: Backend, files: Sequence[Path], name: str) -> ir.Table:
+    """Return the parquet `files` as one table expression called `name`."""
+    listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    connection.raw_sql(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM read_parquet([{listed}])")
+    return connection.table(name)
+
+
+def freeze(connection: Backend, expression: ir.Table, name: str) -> ir.Table:
+    """Compute `expression` once and return the result as a table of the connection.
+
+    Ibis 12's own create_table fails to parse on DuckDB 2.0, so the statement is ours.
+    """
+    connection.raw_sql(f"CREATE OR REPLACE TEMP TABLE {name} AS {connection.compile(expression)}")
+    return connection.table(name)
+
+
+def place(connection: Backend, table: pa.Table, name: str) -> ir.Table:
+    """Return an Arrow table as a table of the connection, without copying it."""
+    connection.con.register(name, table)
+    return connection.table(name)
+
+
+def stream(connection: Backend, expression: ir.Table, rows: int) -> pa.RecordBatchReader:
+    """Return the result of `expression` as Arrow batches of at most about `rows` rows.
+
+    Ibis 12's own to_pyarrow_batches calls a method that DuckDB 2.0 no longer has.
+    """
+    return connection.con.sql(connection.compile(expression)).to_arrow_reader(rows)

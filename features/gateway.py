@@ -1,0 +1,266 @@
+"""The guarded feature store: purpose, policy, audit, freshness, equal rows; nobody else holds Feast."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from privacy.audit import AuditLog
+from privacy.classification import FEATURE_STORE, Purpose
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed, Refused
+from privacy.keyring import Keyring, SealedKeyring
+from privacy.policy import Policy, Principal
+from privacy.rights import SubjectStore
+from privacy.suppression import SuppressionList
+from privacy.tokens import translate, valid_tokens
+
+from . import engine
+from .build import EVENTS, FEATURES, cutoff_table
+from .datasets.descriptor import Descriptor
+from .definitions import ENTITY, Definitions, define
+from .gateway_types import GatewayPaths, GatewaySettings, OnlineAnswer, ServiceInfo
+from .online_store import OnlineRows, write_online
+from .transforms.outcomes import outcomes
+from .transforms.registry import feature_set
+
+__all__ = ["FeatureGateway", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "ServiceInfo"]
+
+ROW: Final = "custos_row"
+REFERENCE: Final = "audit_reference"
+UTC: Final = pa.timestamp("us", "UTC")
+
+
+class FeatureGateway:
+    """The one way to features, offline and online."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        keyring: SealedKeyring | Keyring,
+        policy: Policy,
+        audit: AuditLog,
+        suppression: SuppressionList,
+    ) -> None:
+        self._settings, self._paths = settings, settings.paths
+        self._keyring, self._policy, self._audit = keyring, policy, audit
+        self._suppression = suppression
+        self._online = OnlineRows(self._paths.online, self._paths.registry)
+        self._clock: tuple[str | None, dt.datetime] | None = None
+
+    def apply(self, descriptor: Descriptor) -> None:
+        """Register the entity, views and services of a shop with Feast."""
+        self._paths.registry.parent.mkdir(parents=True, exist_ok=True)
+        root = self._paths.features / descriptor.name
+        made = define(descriptor.name, root, slow=descriptor.slow, ttl_days=self._settings.ttl_days)
+        self._online.feast().apply(made.objects())
+        self._online.forget()
+
+    def services(self) -> list[ServiceInfo]:
+        """List what is registered."""
+        return [self._info(service.name) for service in self._online.services()]
+
+    def historical(self, principal: Principal, service: str, entities: pa.Table) -> pa.Table:
+        """Return features of each (customer_token, event_timestamp), as known at that instant.
+
+        Tokens are the feature store's own. Suppressed people are left out; of the others every row comes
+        back once and in order, or CheckFailed is raised. Columns: the entity's, then float64 features.
+        """
+        info = self._authorise(principal, service, entities.num_rows)
+        return self._historical(info, self._unsuppressed(entities.select([ENTITY, "event_timestamp"])))
+
+    def training_rows(
+        self,
+        principal: Principal,
+        service: str,
+        cutoffs: Sequence[dt.datetime],
+        horizon_days: int,
+        active_within_days: int | None,
+    ) -> pa.Table:
+        """Return the population at each cut-off and its outcome in the next `horizon_days`.
+
+        Columns: customer_token, event_timestamp, spend_in_horizon (float64, >= 0), orders_in_horizon (int64).
+        """
+        info = self._authorise(principal, service, 0)
+        store = self._paths.feature_store(info.dataset)
+        with engine.connect() as connection:
+            happened = engine.read_parquet(connection, store.files(EVENTS), "happened")
+            rows = outcomes(
+                happened,
+                cutoff_table(connection, cutoffs),
+                horizon_days=horizon_days,
+                active_within_days=active_within_days,
+            ).to_pyarrow()
+        schema = pa.schema(
+            [(ENTITY, pa.string()), ("event_timestamp", UTC), ("spend_in_horizon", pa.float64()),
+             ("orders_in_horizon", pa.int64())]
+        )  # fmt: skip
+        ordered = rows.cast(schema).sort_by([("event_timestamp", "ascending"), (ENTITY, "ascending")])
+        return self._unsuppressed(ordered)
+
+    def snapshot_rows(self, principal: Principal, service: str, as_of: dt.datetime) -> pa.Table:
+        """Return the features of everybody who had bought before `as_of`, as known then."""
+        info = self._authorise(principal, service, 0)
+        store = self._paths.feature_store(info.dataset)
+        before = pc.field("purchase") & (pc.field("at") < pa.scalar(as_of, UTC))
+        tokens = pc.unique(store.read(EVENTS, [ENTITY], before)[ENTITY]).sort()
+        moments = pa.array([as_of] * len(tokens), UTC)
+        return self._historical(info, self._unsuppressed(pa.table({ENTITY: tokens, "event_timestamp": moments})))
+
+    def materialize(self, principal: Principal, as_of: dt.datetime) -> int:
+        """Put everybody's latest row at `as_of` online, without the suppressed; return how many people.
+
+        Old rows are replaced all at once; raises BadInput if no feature row is fresh at `as_of`.
+        """
+        services = self._online.services()
+        if not services:
+            raise BadInput("no feature service is registered", remedy="run `custos build` first")
+        dataset = services[0].tags["dataset"]
+        self._decide(principal, "materialize", f"dataset:{dataset}", 0)
+        store = self._paths.feature_store(dataset)
+        oldest = as_of - dt.timedelta(days=self._settings.ttl_days)
+        dated = pc.field("event_timestamp")
+        fresh = (dated <= pa.scalar(as_of, UTC)) & (dated >= pa.scalar(oldest, UTC))
+        rows = self._unsuppressed(store.read(FEATURES, where=fresh)).to_pandas()
+        latest = rows.sort_values([ENTITY, "event_timestamp"]).drop_duplicates(ENTITY, keep="last")
+        if latest.empty:
+            raise BadInput("no feature row is fresh at as-of", remedy="run `custos build` with this --as-of")
+        write_online(self._paths.online, self._definitions(dataset), latest, lambda: self._suppressed(latest[ENTITY]))
+        self._online.forget()
+        return len(latest)
+
+    def online(
+        self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = "features.read"
+    ) -> OnlineAnswer:
+        """Return current features of `tokens`, which are of the principal's purpose.
+
+        `action` is what the policy is asked for: `features.read`, or `predict` where the caller turns the
+        features into a prediction and never shows them.
+        Raises EnvironmentFailed when the online rows are older than the settings allow, in data time.
+        """
+        info = self._authorise(principal, service, len(tokens), action)
+        as_of = self._fresh(info.dataset)
+        stored, known = self._own_tokens(principal, tokens)
+        columns = self._online.read(self._online.service(service), stored) if stored else []
+        present = np.zeros(len(tokens), np.bool_)
+        values = np.full((len(tokens), len(info.features)), np.nan)
+        references: list[str | None] = [None] * len(tokens)
+        places = np.flatnonzero(known)
+        index = {name: at for at, name in enumerate(info.features)}
+        for name, found, seconds in columns:
+            stamps = np.asarray(seconds, np.int64)
+            present[places] |= stamps > 0
+            if name == REFERENCE:
+                for place, value in zip(places, found, strict=True):
+                    references[place] = None if value is None else str(value)
+            else:
+                values[places, index[name]] = [np.nan if value is None else value for value in found]
+        return OnlineAnswer(info.features, values, present, references, as_of)
+
+    def online_size(self) -> int:
+        """Count the people online."""
+        return self._online.size()
+
+    def subject_stores(self) -> list[SubjectStore]:
+        """List every store of this room that holds rows of a person, in the order to erase them."""
+        stores: list[SubjectStore] = []
+        for root, open_store in (
+            (self._paths.protected, self._paths.protected_store),
+            (self._paths.features, self._paths.feature_store),
+        ):
+            names = sorted(item.name for item in root.iterdir() if item.is_dir()) if root.exists() else []
+            stores += [open_store(name) for name in names]
+        return [*stores, self._online]
+
+    def _info(self, name: str) -> ServiceInfo:
+        service = self._online.service(name)
+        purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
+        names = tuple(
+            feature.name
+            for projection in service.feature_view_projections
+            for feature in projection.features
+            if feature.name != REFERENCE
+        )
+        return ServiceInfo(name, purposes, names, service.tags["dataset"])
+
+    def _definitions(self, dataset: str) -> Definitions:
+        names = {name for info in self.services() for name in info.features}
+        slow = not names >= {feature.name for feature in feature_set(False)}
+        return define(dataset, self._paths.features / dataset, slow=slow, ttl_days=self._settings.ttl_days)
+
+    def _authorise(self, principal: Principal, service: str, count: int, action: str = "features.read") -> ServiceInfo:
+        info = self._info(service)
+        if principal.purpose not in info.purposes:
+            self._note(principal, action, f"service:{service}", "deny", "service-purposes", count)
+            raise Refused(
+                f"service {service} does not serve the purpose {principal.purpose or 'none'}",
+                remedy=f"it serves: {', '.join(info.purposes)}",
+            )
+        self._decide(principal, action, f"service:{service}", count)
+        return info
+
+    def _decide(self, principal: Principal, action: str, resource: str, count: int) -> None:
+        decision = self._policy.decide(principal, action, resource)
+        self._note(principal, action, resource, decision.outcome, decision.rule, count)
+        self._policy.require(principal, action, resource)
+
+    def _note(self, principal: Principal, action: str, resource: str, outcome: str, rule: str, count: int) -> None:
+        self._audit.append(
+            action=action, principal=principal, resource=resource, outcome=outcome, rule=rule, count=count
+        )
+
+    def _own_tokens(self, principal: Principal, tokens: Sequence[str]) -> tuple[list[str], npt.NDArray[np.bool_]]:
+        """Translate the valid tokens to the store's domain; say which positions they came from."""
+        purpose = str(principal.purpose)
+        given = pa.array(list(tokens), pa.string())
+        known = valid_tokens(given, purpose)
+        if not known.any():
+            return [], known
+        own = translate(self._keyring, given.filter(pa.array(known)), purpose, FEATURE_STORE)
+        free = ~self._suppression.contains(own)
+        known[np.flatnonzero(known)[~free]] = False
+        return own.filter(pa.array(free)).to_pylist(), known
+
+    def _suppressed(self, tokens: pd.Series) -> list[str]:
+        array = pa.array(tokens, pa.string())
+        return array.filter(pa.array(self._suppression.contains(array))).to_pylist()
+
+    def _unsuppressed(self, rows: pa.Table) -> pa.Table:
+        if rows.num_rows == 0:
+            return rows
+        return rows.filter(pa.array(~self._suppression.contains(rows[ENTITY].combine_chunks())))
+
+    def _historical(self, info: ServiceInfo, entities: pa.Table) -> pa.Table:
+        frame = entities.to_pandas()
+        frame[ROW] = np.arange(len(frame))
+        job = self._online.feast().get_historical_features(frame, self._online.service(info.name))
+        found: pd.DataFrame = job.to_df()
+        ordered = found.sort_values(ROW)
+        if len(ordered) != len(frame) or not np.array_equal(ordered[ROW].to_numpy(), frame[ROW].to_numpy()):
+            raise CheckFailed(f"{len(frame)} rows asked of {info.name}, {len(found)} came back")
+        columns: dict[str, Any] = {
+            name: pa.array(ordered[name].to_numpy(np.float64), pa.float64(), from_pandas=True) for name in info.features
+        }
+        return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
+
+    def _fresh(self, dataset: str) -> dt.datetime:
+        """Return the data time of the online rows; refuse them when they lag too far behind the data."""
+        as_of = self._online.as_of()
+        if as_of is None:
+            raise EnvironmentFailed("there are no online features yet", remedy="run `custos materialize`")
+        store = self._paths.feature_store(dataset)
+        snapshot = store.snapshot()
+        if self._clock is None or self._clock[0] != snapshot:
+            self._clock = (snapshot, dt.datetime.fromisoformat(store.manifest()["as_of"]))
+        behind = self._clock[1] - as_of
+        if behind > dt.timedelta(days=self._settings.ttl_days):
+            raise EnvironmentFailed(
+                f"online features are {behind.days} days behind the data", remedy="run `custos materialize`"
+            )
+        return as_of

@@ -1,0 +1,244 @@
+"""The online rows: built beside and swapped in whole, read by key, erased by key.
+
+Feast 0.67 has no call to erase one person, ignores TTL online and refuses reads while it
+materialises; all three are handled here, with Feast's own tables.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import secrets
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+from feast import FeatureService, FeatureStore
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+
+from privacy.durable import locked
+from privacy.errors import BadInput, EnvironmentFailed
+from privacy.rights import Subject
+
+from .definitions import ENTITY, PERSON, PROJECT, Definitions, repo_config
+
+__all__ = ["OnlineRows", "entity_key", "write_online"]
+
+PART: Final = ".part-"
+
+
+def entity_key(token: str) -> bytes:
+    """Return the bytes under which Feast stores a customer (key serialisation 3)."""
+    key = EntityKey(join_keys=[ENTITY], entity_values=[Value(string_val=token)])
+    return serialize_entity_key(key, entity_key_serialization_version=3)
+
+
+def write_online(path: Path, definitions: Definitions, rows: pd.DataFrame, late: Callable[[], Sequence[str]]) -> None:
+    """Replace the online rows at `path` by `rows`, all at once.
+
+    `rows` has customer_token, event_timestamp, created_timestamp and every feature. `late` is asked
+    last for tokens that must not appear after all. A reader sees the old rows or the new ones.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(f".{path.name}.lock")):
+        for stale in path.parent.glob(f"{PART}*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        part = path.parent / f"{PART}{secrets.token_hex(6)}"
+        part.mkdir()
+        try:
+            store = FeatureStore(config=repo_config(part / "registry.db", part / "online.db"))
+            store.apply(definitions.objects())
+            for view in definitions.views:
+                names = [field.name for field in view.features]
+                store.write_to_online_store(view.name, rows[[ENTITY, "event_timestamp", "created_timestamp", *names]])
+            del store
+            _delete(part / "online.db", late())
+            (part / "online.db").replace(path)
+        except OSError as error:
+            raise EnvironmentFailed(f"cannot write: {error.strerror}", where=str(path)) from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A store on one version of the files, with its services and the data time of its newest row."""
+
+    stamp: tuple[int, int, int]
+    store: FeatureStore
+    services: dict[str, FeatureService]
+    people: int
+    as_of: dt.datetime | None
+
+
+class OnlineRows:
+    """One online file; a SubjectStore, and the tables a service reads."""
+
+    def __init__(self, path: Path, registry: Path) -> None:
+        self._path, self._registry = path, registry
+        self._lock = threading.Lock()
+        self._opened: _Opened | None = None
+
+    @property
+    def name(self) -> str:
+        """What a receipt calls this store."""
+        return "online features"
+
+    def feast(self) -> FeatureStore:
+        """Return Feast's store on the current file, opened anew only when the file was swapped."""
+        return self._open().store
+
+    def service(self, name: str) -> FeatureService:
+        """Return a service object, held in memory; BadInput if there is none of that name."""
+        services = self._open().services
+        if name not in services:
+            raise BadInput(
+                f"no feature service '{name}'",
+                remedy=f"use one of: {', '.join(sorted(services))}" if services else "run `custos build` first",
+            )
+        return services[name]
+
+    def services(self) -> list[FeatureService]:
+        """List the registered services by name."""
+        return [service for _, service in sorted(self._open().services.items())]
+
+    def as_of(self) -> dt.datetime | None:
+        """Return the data time of the newest row, or None before the first materialisation."""
+        return self._open().as_of
+
+    def size(self) -> int:
+        """Count the people online."""
+        return self._size()[0]
+
+    def forget(self) -> None:
+        """Open the registry again at the next use."""
+        with self._lock:
+            self._opened = None
+
+    def read(self, service: FeatureService, tokens: Sequence[str]) -> list[tuple[str, list[object], list[int]]]:
+        """Read (feature, values, event seconds) of `tokens`; None and 0 where there is no row."""
+        if not self._path.exists():
+            raise EnvironmentFailed("there are no online features yet", remedy="run `custos materialize`")
+        try:
+            answer = self.feast().get_online_features(
+                features=service, entity_rows=[{ENTITY: token} for token in tokens]
+            )
+        except sqlite3.Error:
+            raise EnvironmentFailed("the online store can't be read", remedy="run `custos doctor`") from None
+        names = list(answer.proto.metadata.feature_names.val)
+        columns = []
+        for name, result in zip(names, answer.proto.results, strict=True):
+            if name != ENTITY:
+                values = [_python(value) for value in result.values]
+                columns.append((name, values, [stamp.seconds for stamp in result.event_timestamps]))
+        return columns
+
+    def count(self, subject: Subject) -> int:
+        """Count the views that hold a row of the person."""
+        return len(self._rows(subject))
+
+    def export(self, subject: Subject) -> list[dict[str, object]]:
+        """List the person's rows, one a view."""
+        return self._rows(subject)
+
+    def erase(self, subject: Subject) -> int:
+        """Delete the person's rows and overwrite their bytes; return how many views had one."""
+        with locked(self._path.with_name(f".{self._path.name}.lock")):
+            found = self.count(subject)
+            if self._path.exists():
+                _delete(self._path, [subject.token])
+        return found
+
+    def verify(self, subject: Subject) -> int:
+        """Count what remains of the person."""
+        return self.count(subject)
+
+    def _open(self) -> _Opened:
+        stamp = (_stamp(self._path)[0], *_stamp(self._registry))
+        opened = self._opened
+        if opened is not None and opened.stamp == stamp:
+            return opened
+        with self._lock:
+            if self._opened is None or self._opened.stamp != stamp:
+                store = FeatureStore(config=repo_config(self._registry, self._path))
+                services = {service.name: service for service in store.list_feature_services()}
+                self._opened = _Opened(stamp, store, services, *self._size())
+            return self._opened
+
+    def _size(self) -> tuple[int, dt.datetime | None]:
+        if not self._path.exists():
+            return 0, None
+        with _connection(self._path) as connection:
+            if f"{PROJECT}_{PERSON}" not in _tables(connection):
+                return 0, None
+            people, newest = connection.execute(f'SELECT count(*), max(event_ts) FROM "{PROJECT}_{PERSON}"').fetchone()
+        return people, None if newest is None else _moment(newest)
+
+    def _rows(self, subject: Subject) -> list[dict[str, object]]:
+        if not self._path.exists():
+            return []
+        rows = []
+        with _connection(self._path) as connection:
+            for table in _tables(connection):
+                found = connection.execute(
+                    f'SELECT feature_name, value, event_ts FROM "{table}" WHERE entity_key = ?',
+                    (entity_key(subject.token),),
+                ).fetchall()
+                if found:
+                    values = {name: _python(Value.FromString(blob)) for name, blob, _ in found}
+                    rows.append({"view": table, "as_of": _moment(found[0][2]).isoformat(), **values})
+        return rows
+
+
+def _python(value: Value) -> object:
+    kind = value.WhichOneof("val")
+    return None if kind is None else getattr(value, kind)
+
+
+def _moment(stored: int | str) -> dt.datetime:
+    # Feast writes a naive UTC time as if it were the machine's own; reading it the same way undoes that.
+    return dt.datetime.fromtimestamp(int(stored)).replace(tzinfo=dt.UTC)  # noqa: DTZ006
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (status.st_ino, status.st_mtime_ns)
+
+
+@contextmanager
+def _connection(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(path, timeout=30)
+    try:
+        connection.execute("PRAGMA secure_delete = ON")
+        with connection:
+            yield connection
+    except sqlite3.Error:
+        raise EnvironmentFailed("the online store can't be used", where=str(path)) from None
+    finally:
+        connection.close()
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return sorted(row[0] for row in rows if row[0].startswith(f"{PROJECT}_"))
+
+
+def _delete(path: Path, tokens: Sequence[str]) -> None:
+    if tokens:
+        with _connection(path) as connection:
+            for table in _tables(connection):
+                keys = [(entity_key(token),) for token in tokens]
+                connection.executemany(f'DELETE FROM "{table}" WHERE entity_key = ?', keys)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,152 @@
+"""From order lines to the exact, integer events that every family counts.
+
+Tokens differ from home to home and an engine adds doubles in any order, so money becomes integers
+of 1e-4 currency units and time whole seconds: sums are exact, features equal bit for bit anywhere.
+A line counts from the instant it is dated: an order's later lines (a return under the same number)
+are an event of their own and never reach back before a cut-off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import ibis
+import ibis.expr.types as ir
+
+__all__ = [
+    "DAY",
+    "KEYS",
+    "LEAST_TENURE_DAYS",
+    "MONEY",
+    "TERM",
+    "Snapshots",
+    "categories",
+    "days",
+    "events",
+    "money",
+    "snapshots",
+]
+
+DAY: Final = 86_400
+MONEY: Final = 10_000
+TERM: Final = 1_000_000
+LEAST_TENURE_DAYS: Final = 14
+"""Rates count at least so many days, else one purchase yesterday is a fortune a day."""
+KEYS: Final = ("customer_token", "event_timestamp")
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """What every family reads: past events of every customer at every cut-off.
+
+    `events` has one row a (customer, cut-off, event before it): `age` in seconds, integer money
+    columns, `purchase` (is it one), `number` (1 for the first purchase), `gap` in seconds.
+    `categories` has (customer, cut-off, category, lines) within the longest window, or is None.
+    """
+
+    events: ir.Table
+    categories: ir.Table | None
+
+
+def money(column: ir.Value) -> ir.FloatingValue:
+    """Turn integer money back into currency."""
+    return column.cast("float64") / ibis.literal(float(MONEY), "float64")
+
+
+def days(seconds: ir.Value) -> ir.FloatingValue:
+    """Turn integer seconds into days."""
+    return seconds.cast("float64") / ibis.literal(float(DAY), "float64")
+
+
+def share(part: ir.Value, whole: ir.Value) -> ir.Value:
+    """Divide as doubles; null where `whole` is not positive."""
+    return (whole > 0).ifelse(part.cast("float64") / whole.cast("float64"), ibis.null("float64"))
+
+
+def std(total: ir.Value, squares: ir.Value, count: ir.Value, constant: ir.Value) -> ir.Value:
+    """Sample standard deviation from exact integer moments; null for one value, 0 if all are equal."""
+    sums, number = total.cast("float64"), count.cast("float64")
+    spread = ((squares.cast("float64") - sums * sums / number) / (number - 1)).sqrt()
+    zero = ibis.literal(0.0, "float64")
+    return ibis.cases((count < 2, ibis.null("float64")), (constant, zero), else_=spread)
+
+
+def square(column: ir.Value) -> ir.Value:
+    """Square an integer without leaving the integers."""
+    wide = column.cast("decimal(19, 0)")
+    return wide * wide
+
+
+def _units(lines: ir.Table, name: str, part: Literal["all", "gained", "returned"] = "all") -> ir.Value:
+    """Sum a money column exactly, in integer units."""
+    fixed = (lines[name].cast("float64") * MONEY).round().cast("int64")
+    if part == "gained":
+        return _narrow(fixed.sum(where=lines.amount > 0).fill_null(0))
+    if part == "returned":
+        return _narrow((-fixed).sum(where=lines.amount < 0).fill_null(0))
+    return _narrow(fixed.sum())
+
+
+def _narrow(total: ir.Value) -> ir.Value:
+    # DuckDB sums integers into 128 bits behind Ibis's back; the detour makes them 64 again.
+    return total.cast("decimal(38, 0)").cast("int64")
+
+
+def events(lines: ir.Table) -> ir.Table:
+    """Fold order lines into events: the lines of one order at one instant.
+
+    Columns: customer_token, at, second, value, gained, returned, discount, coupon, lines, purchase,
+    number, gap. The first event of an order with a positive value is a purchase. A discount or
+    coupon that the shop doesn't have is null.
+    """
+    absent = {name: ibis.null("float64") for name in ("discount", "coupon") if name not in lines.columns}
+    lines = lines.mutate(**absent) if absent else lines
+    folded = lines.group_by("customer_token", "order_token", "ordered_at").agg(
+        value=_units(lines, "amount"),
+        gained=_units(lines, "amount", "gained"),
+        returned=_units(lines, "amount", "returned"),
+        discount=_units(lines, "discount"),
+        coupon=_units(lines, "coupon"),
+        lines=(lines.amount > 0).sum().fill_null(0).cast("int64"),
+    )
+    order = ibis.window(group_by=[folded.customer_token, folded.order_token])
+    opened = folded.mutate(
+        second=folded.ordered_at.epoch_seconds().cast("float64").floor().cast("int64"),
+        purchase=(folded.ordered_at == folded.ordered_at.min().over(order)) & (folded.value > 0),
+    ).drop("order_token")
+    # Ties in time go by value, so that no number depends on a token.
+    past = ibis.window(
+        group_by=[opened.customer_token, opened.purchase],
+        order_by=[opened.ordered_at, opened.value, opened.gained, opened.lines],
+    )
+    numbered = opened.mutate(
+        number=(ibis.row_number().over(past) + 1), gap=opened.second - opened.second.lag().over(past)
+    )
+    return numbered.rename(at="ordered_at")
+
+
+def categories(lines: ir.Table) -> ir.Table | None:
+    """Count purchased lines by customer, instant and category; None if the shop has no category."""
+    if "category" not in lines.columns:
+        return None
+    kept = lines.filter(lines.category.notnull() & (lines.amount > 0))
+    return kept.group_by("customer_token", "ordered_at", "category").agg(lines=kept.count())
+
+
+def snapshots(happened: ir.Table, sorts: ir.Table | None, cutoffs: ir.Table, *, longest_days: int) -> Snapshots:
+    """Pair every event with every cut-off strictly after it.
+
+    `cutoffs` has the column event_timestamp. A category counts within the last `longest_days`.
+    """
+    dated = cutoffs.mutate(now=cutoffs.event_timestamp.epoch_seconds().cast("float64").floor().cast("int64"))
+    paired = happened.join(dated, [happened.at < dated.event_timestamp], how="inner")
+    aged = paired.mutate(age=paired.now - paired.second).drop("at", "now", "second")
+    if sorts is None:
+        return Snapshots(aged, None)
+    second = sorts.ordered_at.epoch_seconds().cast("float64").floor().cast("int64")
+    dated_sorts = sorts.mutate(second=second)
+    seen = dated_sorts.join(dated, [dated_sorts.ordered_at < dated.event_timestamp], how="inner")
+    recent = seen.filter(seen.now - seen.second <= longest_days * DAY)
+    counted = recent.group_by(*KEYS, "category").agg(lines=recent.lines.sum().cast("int64"))
+    return Snapshots(aged, counted)

@@ -1,0 +1,249 @@
+"""The use case of the API, without a web framework: tokens in, masked predictions out.
+
+Order of things: policy, tokens, models, features, predictions, masks, audit, answer. Whatever fails, fails
+closed: nothing is answered that the audit did not acknowledge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from privacy.audit import AuditLog, commitment
+from privacy.classification import Purpose
+from privacy.errors import CheckFailed, Refused
+from privacy.policy import Decision, Policy, Principal
+from privacy.tokens import valid_tokens
+from training.scoring import COLD_START, INACTIVE, OK, score_rows
+
+from .bands import CHURN_BANDS, CLV_BANDS, Bands
+from .champion import Champion
+from .errors import ModelUnavailable, TokensRefused
+
+__all__ = ["OnlineFeatures", "Predictor", "Shop"]
+
+ACTION: Final = "predict"
+EXACT: Final[Mapping[str, str]] = MappingProxyType({"churn": "probability", "clv": "value"})
+"""The exact field of each model; the policy masks it as `<model>.<field>`."""
+UNKNOWN: Final = "unknown"
+_STATUS_ORDER: Final = (UNKNOWN, INACTIVE, COLD_START, OK)
+
+
+class OnlineRows(Protocol):
+    """What the gateway answers: one row a token asked, in order (`features.gateway.OnlineAnswer`)."""
+
+    @property
+    def columns(self) -> Sequence[str]: ...
+    @property
+    def values(self) -> np.ndarray: ...
+    @property
+    def present(self) -> np.ndarray: ...
+    @property
+    def references(self) -> Sequence[str | None]: ...
+    @property
+    def as_of(self) -> datetime: ...
+
+
+class OnlineFeatures(Protocol):
+    """The part of `features.gateway.FeatureGateway` that serving uses."""
+
+    def online(self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = ...) -> OnlineRows: ...
+
+
+class Champions(Protocol):
+    """Where the model in service comes from: a `ChampionFollower`, or anything alike."""
+
+    def current(self, target: str) -> Champion | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """What an answer needs to know of the shop: currency, who is too long gone for churn, bands, services."""
+
+    currency: str
+    active_within_days: int | None
+    churn_bands: Bands = CHURN_BANDS
+    clv_bands: Bands = CLV_BANDS
+    services: Mapping[str, str] = field(
+        default_factory=lambda: MappingProxyType({"churn": "churn_v1", "clv": "clv_v1"})
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """One model's outcome over the distinct tokens; `value` is NaN where there is none."""
+
+    champion: Champion
+    rows: OnlineRows
+    status: np.ndarray
+    value: np.ndarray
+
+
+class Predictor:
+    """Answers `predict` for one principal at a time; thread-safe as far as its parts are."""
+
+    def __init__(
+        self, gateway: OnlineFeatures, policy: Policy, audit: AuditLog, champions: Champions, shop: Shop
+    ) -> None:
+        self._gateway, self._policy, self._audit = gateway, policy, audit
+        self._champions, self._shop = champions, shop
+
+    def predict(
+        self, principal: Principal, tokens: Sequence[str], models: Sequence[str], request_id: str = ""
+    ) -> dict[str, Any]:
+        """Predict `models` for `tokens` (order and duplicates kept); returns the issue's answer as a dict.
+
+        Raises Refused (policy), TokensRefused, ModelUnavailable, EnvironmentFailed (store, audit) and
+        CheckFailed (a model answered nonsense); a refusal is audited like an answer.
+        """
+        try:
+            decisions = {model: self._decide(principal, model) for model in models}
+            distinct = list(dict.fromkeys(tokens))
+            self._check_tokens(principal, tokens, distinct)
+            champions = {model: self._champion(model) for model in models}
+            scored = {model: self._score(principal, model, champion, distinct) for model, champion in champions.items()}
+        except Refused as refusal:
+            self._record_refusal(principal, models, len(tokens), refusal, request_id)
+            raise
+        answers = dict(zip(distinct, self._results(distinct, scored, decisions), strict=True))
+        body = {
+            "as_of": min(part.rows.as_of for part in scored.values()).isoformat(),
+            "models": {model: part.champion.version for model, part in scored.items()},
+            "results": [answers[token] for token in tokens],
+        }
+        self._record(principal, distinct, scored, decisions, request_id)
+        return body
+
+    def _decide(self, principal: Principal, model: str) -> Decision:
+        if principal.purpose is None:
+            raise Refused("a prediction needs a purpose", remedy="ask for a bearer granted for one")
+        return self._policy.require(principal, ACTION, f"model:{model}")
+
+    def _check_tokens(self, principal: Principal, tokens: Sequence[str], distinct: list[str]) -> None:
+        own = str(principal.purpose)
+        good = valid_tokens(pa.array(distinct, pa.string()), own)
+        if good.all():
+            return
+        bad = {token for token, fits in zip(distinct, good.tolist(), strict=True) if not fits}
+        refused = list(bad)
+        elsewhere = np.zeros(len(refused), dtype=bool)
+        for purpose in Purpose:
+            if purpose != own:
+                elsewhere |= valid_tokens(pa.array(refused, pa.string()), purpose.value)
+        foreign = {token for token, other in zip(refused, elsewhere.tolist(), strict=True) if other}
+        positions = [(i, token in foreign) for i, token in enumerate(tokens) if token in bad]
+        raise TokensRefused(
+            [i for i, other in positions if not other], [i for i, other in positions if other], len(tokens)
+        )
+
+    def _champion(self, model: str) -> Champion:
+        champion = self._champions.current(model)
+        if champion is None:
+            raise ModelUnavailable(f"no champion of {model} is in service", remedy="train or promote one")
+        return champion
+
+    def _score(self, principal: Principal, model: str, champion: Champion, distinct: list[str]) -> _Scored:
+        rows = self._gateway.online(principal, self._shop.services[model], distinct, action=ACTION)
+        present = np.asarray(rows.present, dtype=bool)
+        if len(present) != len(distinct) or len(rows.values) != len(distinct):
+            raise CheckFailed("the feature store answered another number of rows than asked")
+        status = np.full(len(distinct), UNKNOWN, dtype=object)
+        value = np.full(len(distinct), np.nan)
+        if present.any():
+            frame = pd.DataFrame(rows.values[present], columns=list(rows.columns))
+            scored = score_rows(champion.model, frame, self._shop.active_within_days)
+            predicted = scored.value[scored.status != INACTIVE]
+            if len(scored.value) != len(frame) or not np.isfinite(predicted).all():
+                raise CheckFailed(f"the {model} model did not answer one finite number a row")
+            status[present], value[present] = scored.status, scored.value
+        return _Scored(champion, rows, status, value)
+
+    def _results(
+        self, distinct: list[str], scored: Mapping[str, _Scored], decisions: Mapping[str, Decision]
+    ) -> list[dict[str, Any]]:
+        statuses = [_worst([part.status[i] for part in scored.values()]) for i in range(len(distinct))]
+        told = {model: self._told(model, part, decisions[model], statuses) for model, part in scored.items()}
+        return [
+            {"customer": token, "status": statuses[i], **{model: told[model][i] for model in scored}}
+            for i, token in enumerate(distinct)
+        ]
+
+    def _told(
+        self, model: str, part: _Scored, decision: Decision, statuses: Sequence[str]
+    ) -> list[dict[str, Any] | None]:
+        """Shape one model's answers as the policy allows: a masked exact field is simply not there."""
+        bands = self._shop.churn_bands if model == "churn" else self._shop.clv_bands
+        exact = EXACT[model]
+        shown, banded = (f"{model}.{name}" not in decision.masks for name in (exact, "band"))
+        rest: dict[str, Any] = {} if model == "churn" else {"currency": self._shop.currency}
+        rest["horizon_days"] = int(part.champion.model.horizon_days)
+        told: list[dict[str, Any] | None] = []
+        for value, status in zip(part.value.tolist(), statuses, strict=True):
+            if status == UNKNOWN or math.isnan(value):
+                told.append(None)
+                continue
+            fields: dict[str, Any] = {exact: value} if shown else {}
+            if banded:
+                fields["band"] = bands.of(value)
+            told.append(fields | rest)
+        return told
+
+    def _record_refusal(
+        self, principal: Principal, models: Sequence[str], asked: int, refusal: Refused, request_id: str
+    ) -> None:
+        """Audit a refusal by the policy's own outcome and rule, or the gateway's if the policy had none."""
+        decided = [self._policy.decide(principal, ACTION, f"model:{model}") for model in models]
+        against = next((decision for decision in decided if not decision.allowed), None)
+        self._audit.append(
+            action=ACTION,
+            principal=principal,
+            resource=_resource(models),
+            outcome=against.outcome if against else "deny",
+            rule=against.rule if against else "",
+            count=asked,
+            detail={"request_id": request_id, "why": refusal.what},
+        )
+
+    def _record(
+        self,
+        principal: Principal,
+        distinct: list[str],
+        scored: Mapping[str, _Scored],
+        decisions: Mapping[str, Decision],
+        request_id: str,
+    ) -> None:
+        """Audit before answering: one person by its reference, several by count and commitment."""
+        masked = any(decision.masks for decision in decisions.values())
+        references = next(iter(scored.values())).rows.references
+        single = len(distinct) == 1
+        self._audit.append(
+            action=ACTION,
+            principal=principal,
+            resource=_resource(list(scored)),
+            outcome="mask" if masked else "allow",
+            rule=",".join(dict.fromkeys(decision.rule for decision in decisions.values())),
+            count=len(distinct),
+            reference=references[0] if single else None,
+            commitment=None if single else commitment(distinct),
+            detail={
+                "request_id": request_id,
+                "versions": {model: part.champion.version for model, part in scored.items()},
+            },
+        )
+
+
+def _resource(models: Sequence[str]) -> str:
+    return ",".join(f"model:{model}" for model in models)
+
+
+def _worst(statuses: Sequence[str]) -> str:
+    """Return the first of unknown, inactive, cold_start, ok that any model says of the person."""
+    return min(statuses, key=_STATUS_ORDER.index)

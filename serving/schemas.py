@@ -1,0 +1,153 @@
+"""The shapes of the API: what a caller sends and what it gets.
+
+Validation errors of these models never quote the input (`hide_input_in_errors`), unknown fields are
+refused, and types are strict: `"1"` is not a number and `1` is not a string.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+__all__ = [
+    "MAX_CUSTOMERS",
+    "TOKEN_PATTERN",
+    "ChurnAnswer",
+    "ClvAnswer",
+    "Model",
+    "PredictRequest",
+    "PredictResponse",
+    "ProblemDocument",
+    "Result",
+    "Status",
+]
+
+MAX_CUSTOMERS: Final = 1000
+"""Most customers in one call."""
+
+TOKEN_PATTERN: Final = "^(ret|val|mkt|svc|rsc|cmp)_[a-z2-7]{2}[0-9a-f]{34}$"  # noqa: S105
+"""Shape of a customer token as a caller sees it; documented, checked with its check byte by the predictor."""
+
+Model = Literal["churn", "clv"]
+Status = Literal["ok", "cold_start", "inactive", "unknown"]
+
+_EXAMPLE_TOKENS: Final[list[JsonValue]] = [
+    "ret_aa" + "0123456789abcdef" * 2 + "5c",
+    "ret_aa" + "fedcba9876543210" * 2 + "a1",
+]
+
+
+def _distinct(values: list[str]) -> list[str]:
+    if len(set(values)) != len(values):
+        raise ValueError("each model at most once")
+    return values
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class PredictRequest(_Strict):
+    """Whom and what to predict: 1 to 1,000 tokens of the caller's own purpose, and the models asked.
+
+    A token may stand more than once; the answer keeps the request's order and its duplicates.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"customers": _EXAMPLE_TOKENS, "models": ["churn", "clv"]}]}
+    )
+
+    customers: Annotated[
+        list[Annotated[str, Field(max_length=64, json_schema_extra={"pattern": TOKEN_PATTERN})]],
+        Field(min_length=1, max_length=MAX_CUSTOMERS, description="Customer tokens of the caller's purpose."),
+    ]
+    models: Annotated[
+        list[Model],
+        Field(min_length=1, max_length=2, json_schema_extra={"uniqueItems": True}, description="Models asked."),
+        AfterValidator(_distinct),
+    ]
+
+
+class ChurnAnswer(_Strict):
+    """The churn forecast of one customer; `probability` is there only for those who may see it."""
+
+    probability: Annotated[float | None, Field(ge=0, le=1, description="Absent unless allowed.")] = None
+    band: Annotated[
+        Literal["low", "medium", "high", "very_high"],
+        Field(description="low < 0.25 <= medium < 0.5 <= high < 0.75 <= very_high."),
+    ]
+    horizon_days: Annotated[int, Field(description="Days ahead in which no purchase counts as churn.")]
+
+
+class ClvAnswer(_Strict):
+    """The value forecast of one customer; `value` is there only for those who may see it."""
+
+    value: Annotated[float | None, Field(description="Expected spend in the horizon. Absent unless allowed.")] = None
+    band: Annotated[str, Field(description="Currency range: 0-50, 50-100, 100-250, 250-500, 500-1000, 1000+.")]
+    currency: Annotated[str, Field(description="ISO 4217 code of the shop.")]
+    horizon_days: Annotated[int, Field(description="Days ahead that the spend is summed over.")]
+
+
+class Result(_Strict):
+    """One customer's answer.
+
+    `status` speaks of the person in this answer, by the first line that fits:
+    `unknown`: nothing can be said (never seen, erased, objected or without consent: indistinguishable),
+    every model asked is null; `inactive`: churn was asked and the last purchase is too long ago for the
+    question to make sense, churn is null while clv, if asked, still has its value; `cold_start`: only one
+    order so far, values are there but uncertain; `ok`: everything asked has its value. A model that was
+    not asked has no field at all.
+    """
+
+    customer: Annotated[str, Field(description="The token as it was asked.")]
+    status: Status
+    churn: Annotated[ChurnAnswer | None, Field(description="Absent unless asked.")] = None
+    clv: Annotated[ClvAnswer | None, Field(description="Absent unless asked.")] = None
+
+
+class PredictResponse(_Strict):
+    """What is predicted, as of when and by which version of each model; results in the request's order."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "as_of": "2017-12-31T00:00:00+00:00",
+                    "models": {"churn": "3", "clv": "2"},
+                    "results": [
+                        {
+                            "customer": _EXAMPLE_TOKENS[0],
+                            "status": "ok",
+                            "churn": {"probability": 0.31, "band": "medium", "horizon_days": 28},
+                            "clv": {
+                                "value": 412.7, "band": "250-500", "currency": "USD", "horizon_days": 112,
+                            },
+                        },
+                        {"customer": _EXAMPLE_TOKENS[1], "status": "unknown", "churn": None, "clv": None},
+                    ],
+                }
+            ]
+        }
+    )  # fmt: skip
+
+    as_of: Annotated[datetime, Field(description="Data time of the features.")]
+    models: Annotated[dict[Model, str], Field(description="Model -> version that answered.")]
+    results: list[Result]
+
+
+class ProblemDocument(BaseModel):
+    """An error (RFC 9457); branch on `code`, quote `request_id` when asking for help."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: Annotated[str, Field(description="urn:custos:problem:<code>")]
+    title: str
+    status: int
+    code: Annotated[str, Field(description="Stable, for programs.")]
+    request_id: str
+    detail: str | None = None
+    errors: Annotated[
+        list[dict[str, object]] | None, Field(description="Where it went wrong: positions and codes only.")
+    ] = None

@@ -1,0 +1,130 @@
+"""A home for the features room: real keys, vault, Feast and files; tiny shops."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from features.build import BuildReport, build
+from features.datasets.descriptor import Descriptor, load_descriptor
+from features.gateway import FeatureGateway
+from features.gateway_types import GatewayPaths, GatewaySettings
+from features.ingest import IngestReport, ingest
+from features.quarantine import Quarantine
+from privacy.audit import AuditLog
+from privacy.classification import Purpose, Role
+from privacy.keyring import Keyring
+from privacy.kms import LocalKms
+from privacy.policy import Policy, Principal
+from privacy.rights import Subject
+from privacy.suppression import SuppressionList
+from privacy.tokens import handles_to_tokens, translate
+from privacy.treatment import Protector
+from privacy.vault import Vault
+from tests.shops import make_shop
+
+AS_OF = dt.datetime(2024, 2, 6, tzinfo=dt.UTC)
+CUTOFFS = tuple(AS_OF - dt.timedelta(days=28 * back) for back in range(8, 0, -1))
+NOW = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True)
+class Home:
+    """What the composition root would build."""
+
+    root: Path
+    keyring: Keyring
+    vault: Vault
+
+    @classmethod
+    def create(cls, root: Path) -> Home:
+        (root / "vault").mkdir(parents=True)
+        keyring = Keyring.create(root / "keys" / "keyring.json", LocalKms(passphrase="correct horse"))
+        return cls(root, keyring, Vault.open(f"sqlite:///{root}/vault/vault.db", keyring))
+
+    @property
+    def paths(self) -> GatewayPaths:
+        feast = self.root / "feast"
+        return GatewayPaths(self.root / "protected", self.root / "features", feast / "registry.db", feast / "online.db")
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        return AuditLog(self.root / "audit", self.keyring)
+
+    @cached_property
+    def suppression(self) -> SuppressionList:
+        return SuppressionList(self.root / "suppression.json", self.keyring)
+
+    @property
+    def quarantine(self) -> Quarantine:
+        return Quarantine(self.root / "quarantine", self.keyring)
+
+    def gateway(self, ttl_days: int = 35) -> FeatureGateway:
+        settings = GatewaySettings(self.paths, ttl_days=ttl_days)
+        return FeatureGateway(settings, self.keyring, Policy.load(), self.audit, self.suppression)
+
+    def ingest(self, descriptor: Descriptor) -> IngestReport:
+        return ingest(
+            descriptor,
+            protector=Protector(self.vault, self.keyring),
+            store=self.paths.protected_store(descriptor.name),
+            quarantine=self.quarantine,
+            now=NOW,
+        )
+
+    def build(self, descriptor: Descriptor, as_of: dt.datetime = AS_OF) -> BuildReport:
+        name = descriptor.name
+        stores = (self.paths.protected_store(name), self.paths.feature_store(name))
+        return build(descriptor, *stores, CUTOFFS, as_of)
+
+    def subject(self, customer: str) -> Subject:
+        ids = pa.array([customer])
+        handles, known = self.vault.find(ids)
+        assert known.all()
+        token = handles_to_tokens(self.keyring, handles, "features")[0].as_py()
+        index = self.keyring.index.of_ids(ids)[0].tobytes()
+        return Subject(token, handles[0].tobytes(), (index,))
+
+    def tokens(self, customers: list[str], purpose: str) -> list[str]:
+        own = pa.array([self.subject(customer).token for customer in customers])
+        return translate(self.keyring, own, "features", purpose).to_pylist()
+
+
+def principal(role: Role = Role.ADMIN, purpose: Purpose | None = Purpose.RETENTION) -> Principal:
+    return Principal("tester", role, purpose)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    made = Home.create(tmp_path / "home")
+    yield made
+    made.vault.close()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Callable[..., Descriptor]:
+    def make(**options: object) -> Descriptor:
+        return load_descriptor(str(make_shop(tmp_path / "shop", **options)))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, FeatureGateway, Descriptor]]:
+    """A shop that went the whole way: ingested, built, applied, materialised; tests must not erase in it."""
+    root = tmp_path_factory.mktemp("served")
+    made = Home.create(root / "home")
+    descriptor = load_descriptor(str(make_shop(root / "shop", customers=40)))
+    made.ingest(descriptor)
+    made.build(descriptor)
+    gateway = made.gateway()
+    gateway.apply(descriptor)
+    gateway.materialize(principal(), AS_OF)
+    yield made, gateway, descriptor
+    made.vault.close()

@@ -1,0 +1,238 @@
+"""The guarded store, with real Feast: purposes, policy, equal rows, freshness, erasure."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features.build import FEATURES
+from features.datasets.descriptor import Descriptor, load_descriptor
+from features.gateway import FeatureGateway
+from features.transforms.registry import feature_set
+from privacy.classification import Purpose, Role
+from privacy.errors import BadInput, EnvironmentFailed, Refused
+from tests.shops import make_shop
+
+from .conftest import AS_OF, CUTOFFS, Home, principal
+
+Served = tuple[Home, FeatureGateway, Descriptor]
+NAMES = tuple(feature.name for feature in feature_set())
+
+
+def test_services_are_bound_to_purposes(served: Served) -> None:
+    churn, clv = served[1].services()
+    assert (churn.name, churn.purposes) == ("churn_v1", (Purpose.RETENTION,))
+    assert (clv.name, clv.purposes) == ("clv_v1", (Purpose.RETENTION, Purpose.VALUE))
+    assert churn.features == clv.features == NAMES
+
+
+def test_historical_gives_the_stored_row_of_every_entity_in_order(served: Served) -> None:
+    home, gateway, descriptor = served
+    stored = home.paths.feature_store(descriptor.name).read(FEATURES)
+    rows = {
+        (row["customer_token"], row["event_timestamp"]): [row[name] for name in NAMES] for row in stored.to_pylist()
+    }
+    asked = stored.select(["customer_token", "event_timestamp"]).take(
+        np.random.default_rng(0).permutation(stored.num_rows)
+    )
+    asked = pa.concat_tables([asked, asked.slice(0, 3)])  # the same question twice is two answers
+    found = gateway.historical(principal(), "churn_v1", asked)
+    assert found.select(["customer_token", "event_timestamp"]).equals(asked)
+    assert found.column_names[2:] == list(NAMES)
+    for row in found.to_pylist():
+        assert rows[row["customer_token"], row["event_timestamp"]] == [row[name] for name in NAMES]
+
+
+def test_historical_looks_back_never_ahead(served: Served) -> None:
+    home, gateway, descriptor = served
+    stored = home.paths.feature_store(descriptor.name).read(FEATURES)
+    token = stored["customer_token"][0].as_py()
+    moments = [CUTOFFS[3], CUTOFFS[3] - dt.timedelta(microseconds=1), CUTOFFS[0] - dt.timedelta(days=1)]
+    asked = pa.table(
+        {
+            "customer_token": [token, token, token],
+            "event_timestamp": pa.array(moments, pa.timestamp("us", "UTC")),
+        }
+    )
+    at, before, never = gateway.historical(principal(), "churn_v1", asked)["lifetime_orders"].to_pylist()
+    own = {
+        row["event_timestamp"]: row["lifetime_orders"] for row in stored.to_pylist() if row["customer_token"] == token
+    }
+    assert (at, before, never) == (own[CUTOFFS[3]], own[CUTOFFS[2]], None)
+
+
+def test_training_rows_and_their_features_pair_up(served: Served) -> None:
+    _, gateway, _ = served
+    rows = gateway.training_rows(principal(), "churn_v1", CUTOFFS[:3], 28, 56)
+    found = gateway.historical(principal(), "churn_v1", rows)
+    recency = np.array(found["recency_days"].to_pylist())
+    assert rows.num_rows == found.num_rows > 50
+    assert recency.max() <= 56
+    assert set(rows["event_timestamp"].to_pylist()) == set(CUTOFFS[:3])
+    assert min(rows["spend_in_horizon"].to_pylist()) == 0
+
+
+def test_everybody_known_is_in_the_snapshot(served: Served) -> None:
+    _, gateway, _ = served
+    rows = gateway.snapshot_rows(principal(), "clv_v1", AS_OF)
+    assert rows.num_rows == 40
+    assert rows["lifetime_orders"].null_count == 0
+
+
+def test_online_answers_what_offline_holds(served: Served) -> None:
+    home, gateway, _ = served
+    customers = ["c00009", "c00001", "c00009", "c00030"]
+    tokens = home.tokens(customers, "retention")
+    answer = gateway.online(principal(), "churn_v1", tokens)
+    offline = gateway.snapshot_rows(principal(), "churn_v1", AS_OF).to_pandas().set_index("customer_token")
+    wanted = offline.loc[[home.subject(customer).token for customer in customers], list(NAMES)]
+    np.testing.assert_array_equal(answer.values, wanted.to_numpy())
+    assert answer.columns == NAMES
+    assert answer.present.all()
+    assert answer.as_of == AS_OF
+    assert len(set(answer.references)) == 3
+    assert None not in answer.references
+
+
+def test_unknown_mistyped_and_foreign_tokens_are_merely_absent(served: Served) -> None:
+    home, gateway, _ = served
+    [good] = home.tokens(["c00001"], "retention")
+    [foreign] = home.tokens(["c00001"], "value")
+    typo = good[:-1] + ("0" if good[-1] != "0" else "1")
+    answer = gateway.online(principal(), "churn_v1", [typo, good, foreign, "nonsense"])
+    assert answer.present.tolist() == [False, True, False, False]
+    assert np.isnan(answer.values[[0, 2, 3]]).all()
+    assert answer.references[0] is None
+    nobody = gateway.online(principal(), "churn_v1", ["nonsense"])
+    assert (nobody.present.tolist(), nobody.as_of) == ([False], AS_OF)
+
+
+@pytest.mark.parametrize(
+    ("role", "purpose", "service"),
+    [
+        (Role.ADMIN, Purpose.VALUE, "churn_v1"),  # the service doesn't serve it
+        (Role.ADMIN, Purpose.MARKETING, "clv_v1"),
+        (Role.ADMIN, None, "clv_v1"),
+        (Role.CRM_SERVICE, Purpose.RETENTION, "churn_v1"),  # the policy doesn't allow raw features
+        (Role.AUDITOR, Purpose.RETENTION, "churn_v1"),
+    ],
+)
+def test_refusals_are_audited(served: Served, role: Role, purpose: Purpose | None, service: str) -> None:
+    home, gateway, _ = served
+    before = home.audit.verify().events
+    with pytest.raises(Refused):
+        gateway.online(principal(role, purpose), service, [])
+    assert home.audit.verify().events == before + 1
+    log = sorted((home.root / "audit").rglob("*.jsonl"))[-1].read_text().splitlines()
+    assert json.loads(log[-1])["outcome"] in {"deny", "gap"}
+
+
+def test_a_prediction_service_may_ask_for_the_sake_of_predicting(served: Served) -> None:
+    home, gateway, _ = served
+    crm = principal(Role.CRM_SERVICE)
+    answer = gateway.online(crm, "churn_v1", home.tokens(["c00001"], "retention"), action="predict")
+    assert answer.present.all()
+
+
+def test_an_unknown_service_is_named(served: Served) -> None:
+    with pytest.raises(BadInput, match="no feature service 'churn_v9'; use one of: churn_v1, clv_v1"):
+        served[1].online(principal(), "churn_v9", [])
+
+
+def test_many_threads_read_at_once(served: Served) -> None:
+    home, gateway, _ = served
+    customers = [f"c{number:05d}" for number in range(1, 9)]
+    tokens = home.tokens(customers, "retention")
+    expected = gateway.online(principal(), "churn_v1", tokens).values
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda at: gateway.online(principal(), "churn_v1", [tokens[at % 8]]), range(24)))
+    for at, answer in enumerate(answers):
+        np.testing.assert_array_equal(answer.values[0], expected[at % 8])
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Served:
+    """A small shop of one's own, for what changes it."""
+    home = Home.create(tmp_path / "home")
+    descriptor = load_descriptor(str(make_shop(tmp_path / "shop", customers=8)))
+    home.ingest(descriptor)
+    home.build(descriptor)
+    gateway = home.gateway()
+    gateway.apply(descriptor)
+    assert gateway.materialize(principal(), AS_OF) == 8
+    return home, gateway, descriptor
+
+
+def test_erasing_a_person_everywhere(own: Served) -> None:
+    home, gateway, _ = own
+    subject, tokens = home.subject("c00002"), home.tokens(["c00002", "c00003"], "retention")
+    assert gateway.online(principal(), "churn_v1", tokens).present.tolist() == [True, True]
+    stores = gateway.subject_stores()
+    assert [store.name for store in stores] == ["protected tables", "feature tables", "online features"]
+    for store in stores:
+        assert store.count(subject) == len(store.export(subject)) > 0
+        assert store.erase(subject) > 0
+        assert store.verify(subject) == 0
+        assert store.erase(subject) == 0
+    assert gateway.online(principal(), "churn_v1", tokens).present.tolist() == [False, True]
+    for path in home.root.rglob("*"):
+        if path.is_file() and "vault" not in path.parts:
+            assert subject.token.encode() not in path.read_bytes(), path.name
+    assert gateway.materialize(principal(), AS_OF) == 7
+    assert gateway.snapshot_rows(principal(), "churn_v1", AS_OF).num_rows == 7
+
+
+def test_the_suppressed_are_nowhere(own: Served) -> None:
+    home, gateway, _ = own
+    subject, tokens = home.subject("c00005"), home.tokens(["c00005", "c00006"], "retention")
+    home.suppression.add(subject.token)
+    assert gateway.online(principal(), "churn_v1", tokens).present.tolist() == [False, True]
+    assert gateway.online(principal(), "churn_v1", tokens).references[0] is None
+    rows = gateway.training_rows(principal(), "churn_v1", CUTOFFS, 28, None)
+    assert subject.token not in rows["customer_token"].to_pylist()
+    assert gateway.snapshot_rows(principal(), "churn_v1", AS_OF).num_rows == 7
+    assert gateway.materialize(principal(), AS_OF) == 7
+    assert gateway.subject_stores()[-1].verify(subject) == 0
+
+
+def test_stale_online_rows_are_refused(own: Served) -> None:
+    home, gateway, descriptor = own
+    later = AS_OF + dt.timedelta(days=36)
+    home.build(descriptor, later)
+    with pytest.raises(EnvironmentFailed, match="online features are 36 days behind the data"):
+        gateway.online(principal(), "churn_v1", home.tokens(["c00001"], "retention"))
+    gateway.materialize(principal(), later)
+    assert gateway.online(principal(), "churn_v1", home.tokens(["c00001"], "retention")).as_of == later
+
+
+def test_another_process_swapping_the_online_file_is_seen(own: Served) -> None:
+    home, gateway, descriptor = own
+    later = AS_OF + dt.timedelta(days=7)
+    home.build(descriptor, later)
+    home.gateway().materialize(principal(), later)
+    assert gateway.online(principal(), "churn_v1", home.tokens(["c00001"], "retention")).as_of == later
+
+
+def test_materialising_what_was_never_built_is_refused(own: Served) -> None:
+    with pytest.raises(BadInput, match="no feature row is fresh at as-of"):
+        own[1].materialize(principal(), AS_OF + dt.timedelta(days=400))
+    assert own[1].online_size() == 8
+
+
+def test_building_twice_or_elsewhere_gives_the_same_bits(own: Served, tmp_path: Path) -> None:
+    home, _, descriptor = own
+    other = Home.create(tmp_path / "other")
+    other.ingest(descriptor)
+    assert home.build(descriptor).digest == home.build(descriptor).digest == other.build(descriptor).digest
+
+
+def test_a_cutoff_after_as_of_is_refused(own: Served) -> None:
+    home, _, descriptor = own
+    with pytest.raises(BadInput, match="a cut-off lies after as-of"):
+        home.build(descriptor, CUTOFFS[-1] - dt.timedelta(days=1))

@@ -1,0 +1,134 @@
+"""What every design promises: by-name columns, clear refusals, an exact copy from disk, no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from privacy.errors import BadInput
+from tests.training.conftest import CHURN_TASK, CLV_TASK, TableGateway, days
+from training import models
+from training.candidates import Bench
+from training.cutoffs import CutoffPlan
+from training.dataset import fetch
+from training.models import CustomerModel
+from training.models.boosting import Hyperparameters
+from training.models.pyfunc import _load_pyfunc
+
+Fitted = Mapping[str, CustomerModel]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    made: dict[str, CustomerModel] = {}
+    for task, moments in ((CHURN_TASK, (120, 148, 176)), (CLV_TASK, (120, 190, 246))):
+        train, test = days(*moments[:2]), days(moments[2] + 28)
+        plan = CutoffPlan(train[:1], test, (*train, *test), task.horizon_days, "descriptor")
+        data = fetch(TableGateway(120), None, "service", task, plan)
+        bench = Bench(task.target, data.train, data.purchases_train, train[0], task.horizon_days)
+        made |= {f"{task.target}/{name}": model for name, model in bench.baselines().items()}
+        boosted = bench.boosted(Hyperparameters.default(task.target, 120), 8, 3).model
+        made[f"{task.target}/{boosted.name}"] = boosted
+    return made
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    rows = TableGateway(60).rows(days(300))
+    return rows.drop(columns=["customer_token", "event_timestamp"])
+
+
+def test_every_design_is_fitted(fitted: Fitted) -> None:
+    assert sorted(fitted) == sorted(models.DESIGNS)
+
+
+@pytest.mark.parametrize("design", sorted(models.DESIGNS))
+class TestEveryDesign:
+    def test_answers_are_probabilities_or_money(self, fitted: Fitted, frame: pd.DataFrame, design: str) -> None:
+        model = fitted[design]
+        found = model.predict(frame)
+        assert isinstance(model, CustomerModel)
+        assert f"{model.target}/{model.name}" == design
+        assert found.dtype == np.float64
+        assert found.shape == (60,)
+        assert (found >= 0).all()
+        assert np.isfinite(found).all()
+        assert (found <= 1).all() or model.target == models.CLV
+        assert len(np.unique(found)) > 10
+
+    def test_columns_go_by_name_and_others_are_ignored(self, fitted: Fitted, frame: pd.DataFrame, design: str) -> None:
+        model = fitted[design]
+        other = frame[frame.columns[::-1]].assign(town="Springfield")
+        assert model.predict(other).tolist() == model.predict(frame).tolist()
+        assert model.predict(frame[list(model.feature_names)]).tolist() == model.predict(frame).tolist()
+
+    def test_rows_are_independent(self, fitted: Fitted, frame: pd.DataFrame, design: str) -> None:
+        model = fitted[design]
+        singly = [float(model.predict(frame.iloc[[row]])[0]) for row in range(20)]
+        assert singly == pytest.approx(model.predict(frame)[:20].tolist(), rel=1e-12)
+        assert model.predict(frame.iloc[:0]).shape == (0,)
+
+    def test_missing_text_and_infinite_columns_are_named(
+        self, fitted: Fitted, frame: pd.DataFrame, design: str
+    ) -> None:
+        model = fitted[design]
+        for name in model.feature_names:
+            with pytest.raises(BadInput, match=name):
+                model.predict(frame.drop(columns=name))
+            with pytest.raises(BadInput, match=f"{name}.*not numeric") as caught:
+                model.predict(frame.assign(**{name: "secret"}))
+            assert "secret" not in str(caught.value)
+            with pytest.raises(BadInput, match=f"{name}.*60 infinite"):
+                model.predict(frame.assign(**{name: np.inf}))
+
+    def test_a_copy_from_disk_is_exact(self, fitted: Fitted, frame: pd.DataFrame, design: str, tmp_path: Path) -> None:
+        model = fitted[design]
+        model.save(tmp_path / "saved")
+        copy = models.load(tmp_path / "saved")
+        assert copy.predict(frame).tolist() == model.predict(frame).tolist()
+        assert (copy.target, copy.name, copy.horizon_days) == (model.target, model.name, model.horizon_days)
+        assert copy.feature_names == model.feature_names
+        assert _load_pyfunc(str(tmp_path / "saved")).predict(frame).tolist() == model.predict(frame).tolist()
+        assert {path.name for path in (tmp_path / "saved").iterdir()} <= {"model.json", "booster.txt"}
+
+    def test_a_damaged_copy_is_refused(self, fitted: Fitted, design: str, tmp_path: Path) -> None:
+        fitted[design].save(tmp_path)
+        spec = (tmp_path / "model.json").read_text()
+        for wrong in ("{", "[]", spec.replace("horizon_days", "x"), spec.replace(design, "churn/oracle")):
+            (tmp_path / "model.json").write_text(wrong)
+            with pytest.raises(BadInput):
+                models.load(tmp_path)
+
+
+@pytest.mark.parametrize("design", ["churn/lightgbm", "churn/logistic", "clv/anchored"])
+def test_empty_features_are_answered(fitted: Fitted, frame: pd.DataFrame, design: str) -> None:
+    found = fitted[design].predict(frame.assign(weary=np.nan, gap_mean_days=None))
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("design", ["churn/lightgbm", "churn/bgnbd", "clv/anchored"])
+def test_empty_purchase_statistics_are_refused(fitted: Fitted, frame: pd.DataFrame, design: str) -> None:
+    with pytest.raises(BadInput, match=r"'btyd_x' has 60 empty"):
+        fitted[design].predict(frame.assign(btyd_x=np.nan))
+
+
+def test_returns_outweighing_sales_still_give_a_forecast(fitted: Fitted, frame: pd.DataFrame) -> None:
+    found = fitted["clv/anchored"].predict(frame.assign(ewma_daily_spend_84=-1e6))
+    assert (found > 0).all()
+    assert (fitted["clv/naive"].predict(frame.assign(spend_rate=-1.0)) == 0).all()
+
+
+def test_a_missing_booster_is_named(fitted: Fitted, tmp_path: Path) -> None:
+    fitted["clv/anchored"].save(tmp_path)
+    (tmp_path / "booster.txt").write_text("tree\nnonsense")
+    with pytest.raises(BadInput, match="damaged"):
+        models.load(tmp_path)
+    (tmp_path / "booster.txt").unlink()
+    with pytest.raises(BadInput, match=r"lacks booster\.txt"):
+        models.load(tmp_path)
+    with pytest.raises(BadInput, match="no saved model"):
+        models.load(tmp_path / "nowhere")

@@ -1,0 +1,103 @@
+"""Training sets are the same in every home, and refuse what can't be learnt from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from privacy.errors import BadInput, CheckFailed
+from tests.training.conftest import CHURN_TASK, CLV_TASK, TableGateway, days
+from training.cutoffs import CutoffPlan, Task
+from training.dataset import Snapshots, fetch
+
+TRAIN, TEST = days(120, 148), days(180)
+PLAN = CutoffPlan(TRAIN, TEST, (*TRAIN, *TEST), 28, "descriptor")
+
+
+def read(gateway: TableGateway, task: Task = CHURN_TASK) -> Snapshots:
+    return fetch(gateway, None, "churn_v1", task, PLAN)
+
+
+def test_another_home_gives_the_same_sets() -> None:
+    one, other = read(TableGateway()), read(TableGateway(shuffle=1))
+    for left, right in ((one.train, other.train), (one.test, other.test), (one.closed, other.closed)):
+        assert left.digest == right.digest
+        pd.testing.assert_frame_equal(left.frame, right.frame, check_exact=True)
+        assert left.label.tolist() == right.label.tolist()
+        assert left.folds(3).tolist() == right.folds(3).tolist()
+    pd.testing.assert_frame_equal(one.purchases_train, other.purchases_train, check_exact=True)
+
+
+def test_one_changed_value_changes_the_digest() -> None:
+    def nudge(frame: pd.DataFrame) -> pd.DataFrame:
+        frame.loc[frame.index[frame["recency_days"] < 50][-1], "order_value_mean"] += 1e-9
+        return frame
+
+    one, other = read(TableGateway()), read(TableGateway(change=nudge))
+    assert one.test.digest != other.test.digest
+    assert len(one.train.digest) == 36
+
+
+def test_folds_keep_customers_together() -> None:
+    data = read(TableGateway()).closed
+    gateway = TableGateway().rows(PLAN.closed)
+    worth = data.frame["order_value_mean"]  # constant for a customer, different between them
+    for _, rows in data.frame.groupby(worth):
+        assert len(np.unique(data.folds(3)[rows.index])) == 1
+    assert sorted(np.unique(data.folds(3))) == [0, 1, 2]
+    assert len(data.frame) < len(gateway)
+
+
+def test_sets_hold_their_cutoffs_and_labels() -> None:
+    data = read(TableGateway())
+    assert set(data.train.cutoffs) == {np.datetime64(moment.replace(tzinfo=None), "us") for moment in TRAIN}
+    assert (data.train.cutoffs == np.sort(data.train.cutoffs)).all()
+    rows = TableGateway().rows(TEST)
+    active = rows[rows["recency_days"] <= 56]
+    assert len(data.test.label) == len(active)
+    assert data.test.label.sum() == (active["orders_28"] == 0).sum()
+    assert "customer_token" not in data.train.frame
+    assert not {"lifetime_orders", "btyd_x"} & set(data.train.inputs)
+
+
+def test_purchase_statistics_cover_the_inactive_too() -> None:
+    rows = TableGateway().rows(TRAIN[-1:])
+    data = read(TableGateway())
+    assert len(data.purchases_train) == len(rows) > (rows["recency_days"] <= 56).sum()
+    assert data.purchases_train["btyd_x"].sum() == rows["btyd_x"].sum()
+
+
+def test_clv_labels_are_the_spend() -> None:
+    plan = replace(PLAN, train=days(120), test=days(180), closed=days(120, 180), horizon_days=56)
+    data = fetch(TableGateway(), None, "clv_v1", CLV_TASK, plan)
+    assert data.test.label.sum() == pytest.approx(TableGateway().rows(days(180))["spend_56"].sum())
+
+
+@pytest.mark.parametrize(
+    ("gateway", "task", "says"),
+    [
+        (TableGateway(10), CHURN_TASK, "customers in the training windows are too few"),
+        (TableGateway(change=lambda frame: frame.assign(orders_28=0)), CHURN_TASK, "everybody of"),
+        (TableGateway(change=lambda frame: frame.assign(orders_28=3)), CHURN_TASK, "nobody of"),
+        (TableGateway(change=lambda frame: frame.assign(spend_28=0.0)), Task("clv", 28), "spent anything"),
+        (TableGateway(change=lambda frame: frame.assign(spend_28=-4.0)), Task("clv", 28), "spent anything"),
+        (TableGateway(change=lambda frame: frame.assign(recency_days=99.0)), CHURN_TASK, "no customer is in any"),
+        (TableGateway(change=lambda frame: frame.assign(weary="yes")), CHURN_TASK, "'weary' is not numeric"),
+    ],
+)
+def test_hopeless_data_is_refused(gateway: TableGateway, task: Task, says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        read(gateway, task)
+
+
+def test_a_gateway_that_loses_rows_is_caught() -> None:
+    class Losing(TableGateway):
+        def historical(self, principal: object, service: str, entities: pa.Table) -> pa.Table:
+            return super().historical(principal, service, entities).slice(1)
+
+    with pytest.raises(CheckFailed, match="rows instead of"):
+        read(Losing())

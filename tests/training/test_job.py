@@ -1,0 +1,172 @@
+"""Whole training jobs on a synthetic shop with a real MLflow store and a real study."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from privacy.errors import BadInput, CheckFailed
+from tests.training.conftest import AS_OF, CHURN_TASK, CLV_TASK, FIRST, Store, TableGateway, days
+from training import models
+from training.cutoffs import Task
+from training.gates import GateThresholds
+from training.job import TrainRequest, TrainResult, promote, train
+from training.models.boosting import Trees
+from training.tracking import pointed_at
+
+
+def job(store: Store, task: Task, gateway: TableGateway, **changes: object) -> TrainResult:
+    settings: dict[str, object] = {"trials": 2, "dataset": "corner_shop", "service": f"{task.target}_v1", **changes}
+    request = TrainRequest(task=task, principal=None, first_event=FIRST, as_of=AS_OF, **settings)  # type: ignore[arg-type]
+    return train(request, gateway, store.tracker, store.registry, store.study_url)
+
+
+def noise(frame: pd.DataFrame) -> pd.DataFrame:
+    """Only what BG/NBD and the other baselines see still tells anything; the booster's features are constant."""
+    random = np.random.default_rng(len(frame))
+    frame[["weary", "order_value_mean", "gap_mean_days", "orders_28d"]] = 1.0
+    frame["orders_28"] = random.poisson(0.2 + (frame["decayed_orders_28"] > frame["decayed_orders_28"].median()) * 2.5)
+    return frame
+
+
+@pytest.mark.parametrize("task", [CHURN_TASK, CLV_TASK], ids=lambda task: task.target)
+def test_a_better_candidate_becomes_champion(store: Store, task: Task) -> None:
+    stages: list[tuple[str, int, int]] = []
+    found = job(store, task, TableGateway(), progress=lambda *step: stages.append(step), tags={"keyset": "k1"})
+    assert found.outcome == "promoted", found.message
+    assert all(verdict.passed for verdict in found.verdicts)
+    assert found.champion is not None
+    assert (found.champion.version, found.version) == (2, 2)
+    assert found.champion.tags == {
+        "design": found.design, "stage": "refit", "gates": "passed", "refit_of": "1"
+    }  # fmt: skip
+    assert store.registry.challenger(task.target) is None
+    assert {stage for stage, done, total in stages if done == total} == {
+        "features", "baselines", "tuning", "fitting", "logging", "registering"
+    }  # fmt: skip
+    model, version = store.registry.load_champion(task.target)
+    assert (model.target, version) == (task.target, 2)
+    rows = TableGateway().rows(days(350))[list(model.feature_names)]
+    with pointed_at(store.uri):
+        served = mlflow.pyfunc.load_model(f"models:/{task.target}@champion").predict(rows)
+    np.testing.assert_allclose(served, model.predict(rows), rtol=1e-12)
+    again = promote(task.target, store.registry)
+    assert (again.changed, again.champion.version) == (False, 2)
+    assert store.registry.evaluation(found.champion)["metrics"] == found.metrics
+
+
+def test_the_run_tells_everything_and_nothing_of_anyone(store: Store) -> None:
+    found = job(store, CHURN_TASK, TableGateway())
+    client = MlflowClient(store.uri)
+    run = client.get_run(found.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["auc"] == pytest.approx(found.metrics["auc"], abs=1e-6)
+    assert run.data.metrics["baseline_logistic/auc"] == pytest.approx(found.baselines["logistic"]["auc"], abs=1e-6)
+    assert run.data.tags.items() >= {
+        "dataset": "corner_shop", "feature_service": "churn_v1", "seed": "7", "design": "lightgbm",
+        "gates": "passed", "outcome": "promoted", "dataset.digest": found.digest,
+    }.items()  # fmt: skip
+    assert {part.dataset.name.split()[1] for part in run.inputs.dataset_inputs} == {"training", "testing", "refit"}
+    assert all(len(part.dataset.digest) == 36 for part in run.inputs.dataset_inputs)
+    assert [point.step for point in client.get_metric_history(found.run_id, "trial/loss")] == [0, 1]
+    names = {item.path for item in client.list_artifacts(found.run_id)}
+    assert names == {"evaluation.json", "model_card.md", "plots", "tuning"}
+    plots = {Path(item.path).name for item in client.list_artifacts(found.run_id, "plots")}
+    assert plots == {"calibration.png", "decile_lift.png", "importance.png", "tuning.png"}
+    card = next(store.root.rglob("model_card.md")).read_text()
+    assert "logistic" in card
+    assert "within the last 56 days" in card
+    token, host = b"fs_0000", str(store.root).encode()
+    for path in (path for path in store.root.rglob("*") if path.is_file()):
+        assert token not in path.read_bytes(), path.name
+    with sqlite3.connect(store.root / "mlflow.db") as database:
+        for table in ("params", "tags", "model_version_tags", "metrics", "datasets"):
+            assert host not in repr(database.execute(f"select * from {table}").fetchall()).encode()
+    requirements = next(store.root.rglob("requirements.txt")).read_text().splitlines()
+    assert all("==" in line for line in requirements)
+    assert not list(store.root.rglob("*.pkl"))
+    assert not list(store.root.rglob("*input_example*"))
+
+
+def test_another_home_with_other_tokens_grows_the_same_trees(new_store: Callable[[str], Store]) -> None:
+    texts, studies = [], []
+    for name, shuffle in (("one", 0), ("other", 9)):
+        store = new_store(name)
+        found = job(store, CLV_TASK, TableGateway(shuffle=shuffle), trials=4)
+        assert found.champion is not None
+        texts.append(Trees.load(found.champion.path).text())
+        studies.append(json.loads(next(store.root.rglob("trials.json")).read_text()))
+    assert texts[0] == texts[1]
+    assert studies[0] == studies[1]
+
+
+def test_without_a_passing_candidate_the_best_baseline_serves(store: Store) -> None:
+    found = job(store, CHURN_TASK, TableGateway(change=noise), thresholds=GateThresholds(auc_margin=-1.0))
+    best = max(found.baselines, key=lambda name: found.baselines[name]["auc"])
+    assert found.outcome == "baseline"
+    assert "the best baseline serves" in found.message
+    assert found.champion is not None
+    assert found.champion.design == best
+    assert found.champion.tags["refit_of"] == str(found.champion.version - 1)
+    assert models.load(found.champion.path).name == best
+    with pytest.raises(CheckFailed, match="auc not below best.*failed"):
+        promote("churn", store.registry, GateThresholds(auc_margin=-1.0))
+    champion = store.registry.champion("churn")
+    assert champion is not None
+    assert champion.version == found.champion.version
+
+
+def test_the_incumbent_stays_when_a_later_candidate_fails(store: Store) -> None:
+    first = job(store, CHURN_TASK, TableGateway())
+    later = job(store, CHURN_TASK, TableGateway(change=noise), thresholds=GateThresholds(auc_margin=-1.0))
+    assert later.outcome == "incumbent_kept"
+    assert first.champion is not None
+    assert later.champion is not None
+    assert later.champion.version == first.champion.version
+    waiting = store.registry.challenger("churn")
+    assert waiting is not None
+    assert waiting.tags["gates"] == "failed"
+
+
+def test_promotion_can_wait_and_remembers_the_previous(store: Store) -> None:
+    first = job(store, CLV_TASK, TableGateway())
+    second = job(store, CLV_TASK, TableGateway(), promote=False, seed=8)
+    assert second.outcome == "challenger"
+    assert first.champion is not None
+    assert second.champion is not None
+    assert second.champion.version == first.champion.version
+    done = promote("clv", store.registry)
+    previous = store.registry.previous("clv")
+    assert done.changed
+    assert done.champion.version == second.version
+    assert previous is not None
+    assert previous.version == first.champion.version
+    assert promote("clv", store.registry).changed is False
+
+
+def test_a_failing_job_leaves_a_failed_run_and_the_champion(store: Store) -> None:
+    first = job(store, CLV_TASK, TableGateway())
+    with pytest.raises(BadInput, match="0 trials"):
+        job(store, CLV_TASK, TableGateway(), trials=0)
+    client = MlflowClient(store.uri)
+    experiment = client.get_experiment_by_name("clv")
+    assert experiment is not None
+    assert "customer spend" in experiment.tags["mlflow.note.content"]
+    assert sorted(run.info.status for run in client.search_runs([experiment.experiment_id])) == ["FAILED", "FINISHED"]
+    champion = store.registry.champion("clv")
+    assert champion is not None
+    assert first.champion is not None
+    assert champion.version == first.champion.version
+
+
+def test_nothing_to_promote_is_said(store: Store) -> None:
+    with pytest.raises(BadInput, match="no model of churn to promote"):
+        promote("churn", store.registry)

@@ -1,0 +1,252 @@
+"""One training job: fetch, fit baselines, tune, test out of time, judge, refit, register, promote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any, Final
+
+from privacy.errors import BadInput, CheckFailed
+from training import gates
+from training.candidates import Bench, Tested
+from training.dataset import CutoffPlan, Snapshots, Task, TrainingGateway, fetch, plan_cutoffs
+from training.evaluation import evaluate
+from training.gates import GateThresholds, Verdict, best_baseline, judge
+from training.models._base import CustomerModel
+from training.records import JobFacts, record
+from training.registry import ChampionRef, Registry
+from training.tracking import JobRun, Tracker
+from training.tuning import StudyRequest, tune
+
+__all__ = ["PROMOTED", "Promotion", "TrainRequest", "TrainResult", "promote", "train"]
+
+PROMOTED: Final = "promoted"
+CHALLENGER: Final = "challenger"
+KEPT: Final = "incumbent_kept"
+BASELINE: Final = "baseline"
+
+Progress = Callable[[str, int, int], None]
+
+
+def _silent(_stage: str, _done: int, _total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train, for whom, on which history; `tags` carry lineage (keyset, policy, code version)."""
+
+    task: Task
+    principal: object
+    service: str
+    dataset: str
+    first_event: datetime
+    as_of: datetime
+    trials: int = 20
+    seed: int = 7
+    promote: bool = True
+    thresholds: GateThresholds = field(default_factory=GateThresholds)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    progress: Progress = _silent
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What came of a job; `metrics` and `verdicts` belong to the tested candidate of `design`.
+
+    `outcome` is `promoted`, `challenger` (passed, waiting), `incumbent_kept` or `baseline`.
+    """
+
+    target: str
+    outcome: str
+    message: str
+    version: int
+    design: str
+    champion: ChampionRef | None
+    metrics: Mapping[str, float]
+    baselines: Mapping[str, Mapping[str, float]]
+    verdicts: tuple[Verdict, ...]
+    plan: CutoffPlan
+    run_id: str
+    digest: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What `promote` did: the champion now, and whether it changed."""
+
+    champion: ChampionRef
+    changed: bool
+    verdicts: tuple[Verdict, ...]
+
+
+def train(
+    request: TrainRequest, gateway: TrainingGateway, tracker: Tracker, registry: Registry, study_url: str
+) -> TrainResult:
+    """Run one job and leave the registry with a champion, if at all possible a better one.
+
+    Raises:
+        BadInput: the history or the population can't carry a model; says what is needed.
+        EnvironmentFailed: a store failed; the champion is untouched.
+    """
+    started = time.monotonic()
+    task, say = request.task, request.progress
+    say("features", 0, 1)
+    plan = plan_cutoffs(task, request.first_event, request.as_of)
+    data = fetch(gateway, request.principal, request.service, task, plan)
+    say("features", 1, 1)
+    lineage = _lineage(request, data)
+    with tracker.run(task.target, _run_name(request), lineage) as run:
+        tested = _test(request, plan, data, study_url)
+        say("logging", 0, 1)
+        facts = JobFacts(task, request.dataset, request.service, f"{request.as_of:%Y-%m-%d}", request.trials, lineage)
+        record(run, facts, plan, data, tested)
+        say("logging", 1, 1)
+        say("registering", 0, 1)
+        version, outcome = _register(run, request, registry, plan, data, tested)
+        run.batch({}, {}, {"outcome": outcome}, ())
+        say("registering", 1, 1)
+        champion = registry.champion(task.target)
+        return TrainResult(
+            target=task.target,
+            outcome=outcome,
+            message=_message(outcome, tested, champion),
+            version=version,
+            design=tested.candidate.model.name,
+            champion=champion,
+            metrics=tested.metrics,
+            baselines=tested.baselines,
+            verdicts=tested.verdicts,
+            plan=plan,
+            run_id=run.run_id,
+            digest=data.train.digest,
+            seconds=time.monotonic() - started,
+        )
+
+
+def promote(target: str, registry: Registry, thresholds: GateThresholds | None = None) -> Promotion:
+    """Judge the waiting challenger again and make it champion.
+
+    Without one, the champion stays, which is fine: asking twice is not an error.
+
+    Raises:
+        CheckFailed: a gate says no; lists every verdict.
+        BadInput: nothing was trained yet.
+    """
+    waiting, champion = registry.challenger(target), registry.champion(target)
+    if waiting is None:
+        if champion is None:
+            raise BadInput(f"there is no model of {target} to promote", remedy=f"custos train {target}")
+        return Promotion(champion, False, ())
+    told: dict[str, Any] = registry.evaluation(waiting)
+    verdicts = judge(target, told["metrics"], told["baselines"], thresholds)
+    if not gates.passed(verdicts):
+        raise CheckFailed(
+            f"{target} version {waiting.version} is not promoted\n{gates.table(verdicts)}",
+            remedy="train on more history, or look at the run in MLflow",
+        )
+    registry.crown(target, waiting.version)
+    return Promotion(waiting, True, verdicts)
+
+
+def _test(request: TrainRequest, plan: CutoffPlan, data: Snapshots, study_url: str) -> Tested:
+    """Fit on the training cut-offs, tune inside them, and measure everything on the test windows."""
+    target, say = request.task.target, request.progress
+    say("baselines", 0, 1)
+    bench = Bench(target, data.train, data.purchases_train, plan.train[-1], plan.horizon_days)
+    models = bench.baselines()
+    baselines = {name: _measure(target, data, model) for name, model in models.items()}
+    say("baselines", 1, 1)
+    say("tuning", 0, request.trials)
+    study = StudyRequest(target, data.train.digest, study_url, request.trials, request.seed)
+    tuned = tune(bench.folds, study, lambda done, total: say("tuning", done, total))
+    say("fitting", 0, 2)
+    chosen, setting = bench.boosted(tuned.default, tuned.default_rounds, request.seed), "default"
+    metrics = _measure(target, data, chosen.model)
+    say("fitting", 1, 2)
+    if tuned.best != tuned.default:
+        other = bench.boosted(tuned.best, tuned.best_rounds, request.seed)
+        measured = _measure(target, data, other.model)
+        if gates.beats(target, measured, metrics):
+            chosen, setting, metrics = other, "tuned", measured
+    say("fitting", 2, 2)
+    verdicts = judge(target, metrics, baselines, request.thresholds)
+    return Tested(chosen, setting, metrics, models, baselines, verdicts, tuned)
+
+
+def _measure(target: str, data: Snapshots, model: CustomerModel) -> dict[str, float]:
+    return evaluate(target, data.test.label, model.predict(data.test.frame))
+
+
+def _register(
+    run: JobRun, request: TrainRequest, registry: Registry, plan: CutoffPlan, data: Snapshots, tested: Tested
+) -> tuple[int, str]:
+    """Register what was tested and, if it may serve, its refit; return the version a reader would look for."""
+    target = request.task.target
+    passed = gates.passed(tested.verdicts)
+    candidate = _version(
+        run, registry, tested.candidate.model, {"stage": "candidate", "gates": "passed" if passed else "failed"}
+    )
+    if passed:
+        refit = _bench(request, plan, data).boosted(tested.candidate.chosen, tested.candidate.rounds, request.seed)
+        tags = {"stage": "refit", "gates": "passed", "refit_of": str(candidate)}
+        version = _version(run, registry, refit.model, tags)
+        if not request.promote:
+            registry.challenge(target, version)
+            return version, CHALLENGER
+        registry.crown(target, version)
+        registry.drop_challenger(target)
+        return version, PROMOTED
+    registry.challenge(target, candidate)
+    if registry.champion(target) is not None:
+        return candidate, KEPT
+    name = best_baseline(target, tested.baselines)
+    first = _version(run, registry, tested.models[name], {"stage": "baseline", "gates": "baseline"})
+    served = _bench(request, plan, data).baselines()[name]
+    tags = {"stage": "refit", "gates": "baseline", "refit_of": str(first)}
+    version = _version(run, registry, served, tags)
+    registry.crown(target, version)
+    return version, BASELINE
+
+
+def _bench(request: TrainRequest, plan: CutoffPlan, data: Snapshots) -> Bench:
+    return Bench(request.task.target, data.closed, data.purchases_closed, plan.closed[-1], plan.horizon_days)
+
+
+def _version(run: JobRun, registry: Registry, model: CustomerModel, tags: Mapping[str, str]) -> int:
+    uri = run.model(f"{model.name}-{tags['stage']}", model)
+    note = f"{model.name} ({tags['stage']}), gates: {tags['gates']}."
+    return registry.register(model.target, uri, run.run_id, {"design": model.name, **tags}, note)
+
+
+def _lineage(request: TrainRequest, data: Snapshots) -> dict[str, str]:
+    return {
+        "code.version": version("custos"),
+        "dataset": request.dataset,
+        "dataset.digest": data.train.digest,
+        "feature_service": request.service,
+        "seed": str(request.seed),
+        "stage": "training",
+        "as_of": f"{request.as_of:%Y-%m-%d}",
+        **request.tags,
+    }
+
+
+def _run_name(request: TrainRequest) -> str:
+    return f"{request.as_of:%m-%d} s{request.seed} t{request.trials}"
+
+
+def _message(outcome: str, tested: Tested, champion: ChampionRef | None) -> str:
+    design = tested.candidate.model.name
+    failed = "; ".join(verdict.text() for verdict in tested.verdicts if not verdict.passed)
+    now = f"version {champion.version} ({champion.design})" if champion else "none"
+    return {
+        PROMOTED: f"{design} passed every gate and is champion: {now}",
+        CHALLENGER: f"{design} passed every gate and waits for promotion; champion: {now}",
+        KEPT: f"{design} did not pass ({failed}); the incumbent stays: {now}",
+        BASELINE: f"{design} did not pass ({failed}); the best baseline serves: {now}",
+    }[outcome]

@@ -1,0 +1,138 @@
+"""What every customer model is, and how it is checked and stored.
+
+A saved model is a directory: `model.json` (design, features, fitted numbers) and, for boosted designs,
+`booster.txt`. No pickle, so loading one runs no code of its author's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+
+from privacy.errors import BadInput
+
+__all__ = [
+    "CHURN",
+    "CLV",
+    "MODEL_FILE",
+    "TARGETS",
+    "CustomerModel",
+    "feature_matrix",
+    "read_spec",
+    "write_text",
+]
+
+CHURN: Final = "churn"
+CLV: Final = "clv"
+TARGETS: Final = (CHURN, CLV)
+MODEL_FILE: Final = "model.json"
+_FORMAT: Final = 1
+
+
+@runtime_checkable
+class CustomerModel(Protocol):
+    """A fitted model of one target over one horizon.
+
+    `predict` takes a frame with at least `feature_names` as numeric columns, in any order, and returns one
+    float64 a row: the probability of churn, or the net spend expected within the horizon (never negative).
+    """
+
+    @property
+    def target(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def feature_names(self) -> tuple[str, ...]: ...
+    @property
+    def horizon_days(self) -> int: ...
+    def predict(self, frame: pd.DataFrame) -> np.ndarray: ...
+    def save(self, directory: Path) -> None: ...
+
+
+def feature_matrix(frame: pd.DataFrame, names: Sequence[str], *, no_nulls: Sequence[str] = ()) -> np.ndarray:
+    """Return the named columns as a float64 matrix of shape (rows, names), in the order of `names`.
+
+    Raises:
+        BadInput: a column is missing, twice there, not numeric, infinite, or null where `no_nulls` forbids it.
+
+    >>> feature_matrix(pd.DataFrame({"b": [2], "a": [1.5], "c": [0]}), ["a", "b"]).tolist()
+    [[1.5, 2.0]]
+    """
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise BadInput(
+            f"{len(missing)} feature column(s) missing: {', '.join(missing[:5])}",
+            remedy="give every column the model was trained on",
+        )
+    if not frame.columns.is_unique:
+        twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]} & set(names))
+        if twice:
+            raise BadInput(f"feature column {twice[0]!r} is there more than once")
+    matrix = np.empty((len(frame), len(names)), dtype=np.float64)
+    for position, name in enumerate(names):
+        matrix[:, position] = _numbers(frame[name], name)
+    _refuse_infinite(matrix, names)
+    for name in no_nulls:
+        empty = int(np.isnan(matrix[:, list(names).index(name)]).sum())
+        if empty:
+            raise BadInput(f"feature column {name!r} has {empty} empty value(s); the model needs all of them")
+    return matrix
+
+
+def _numbers(column: pd.Series, name: str) -> np.ndarray:
+    kind = column.dtype
+    if pd.api.types.is_object_dtype(kind) and column.isna().all():
+        return np.full(len(column), np.nan)
+    if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_complex_dtype(kind):
+        raise BadInput(f"feature column {name!r} is not numeric but {kind}")
+    return column.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _refuse_infinite(matrix: np.ndarray, names: Sequence[str]) -> None:
+    # One pass over the sum finds almost every clean matrix without a temporary of its size.
+    if not np.isinf(matrix).any():
+        return
+    counts = np.isinf(matrix).sum(axis=0)
+    worst = int(np.argmax(counts > 0))
+    raise BadInput(f"feature column {names[worst]!r} has {int(counts[worst])} infinite value(s)")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its place, force it to disk and rename it there: a reader never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with beside.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    beside.replace(path)
+
+
+def write_spec(directory: Path, design: str, spec: Mapping[str, object]) -> None:
+    """Store what a design needs to be rebuilt, as JSON; floats survive exactly (shortest repr)."""
+    body = {"format": _FORMAT, "design": design, **spec}
+    write_text(directory / MODEL_FILE, json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_spec(directory: Path) -> dict[str, object]:
+    """Read `model.json` of a saved model.
+
+    Raises:
+        BadInput: there is none, or it was written by something else.
+    """
+    path = directory / MODEL_FILE
+    try:
+        spec = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"no saved model here: {MODEL_FILE} is missing", remedy="train one") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise BadInput(f"the saved model is damaged: {MODEL_FILE} is not JSON", remedy="train it again") from None
+    if not isinstance(spec, dict) or spec.get("format") != _FORMAT:
+        raise BadInput(f"{MODEL_FILE} has an unknown format", remedy="train it again with this version")
+    return spec

@@ -1,0 +1,196 @@
+"""MLflow's tracking door: one run a job, with everything a reader needs and nothing of a person or the host.
+
+Runs are made by the client rather than the fluent API: that one adds user name and script path as tags, and
+inside `mlflow run` would look for the project's run in the home's store.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import mlflow
+import mlflow.pyfunc
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from privacy.errors import EnvironmentFailed
+from training.models._base import CHURN, CustomerModel
+
+__all__ = ["JobRun", "Tracker", "pointed_at", "store_client", "store_errors"]
+
+_LOADER: Final = "training.models.pyfunc"
+_PINNED: Final = ("lightgbm", "mlflow", "numpy", "pandas", "scikit-learn", "scipy")
+_DIGITS: Final = 6
+_EXPERIMENTS: Final = {
+    CHURN: "Will a customer who bought lately stop? One run a training job, tested on the latest windows.",
+    "clv": "What will a customer spend within the horizon? One run a training job, tested on the latest window.",
+}
+
+
+class Tracker:
+    """Where runs go: an absolute tracking URI and an absolute folder for artifacts."""
+
+    def __init__(self, tracking_uri: str, artifact_root: Path) -> None:
+        self.tracking_uri, self._artifacts = tracking_uri, artifact_root
+
+    def prepare(self) -> None:
+        """Create the store and both experiments; takes seconds the first time, so call it beside other work."""
+        with store_errors("tracking store"):
+            client = store_client(self.tracking_uri)
+            for target in _EXPERIMENTS:
+                self._experiment(client, target)
+
+    @contextmanager
+    def run(self, target: str, name: str, tags: Mapping[str, str]) -> Iterator[JobRun]:
+        """Open the run of one job; it ends FINISHED, or FAILED when the block raises."""
+        with store_errors("tracking store"):
+            client = store_client(self.tracking_uri)
+            made = client.create_run(self._experiment(client, target), run_name=name, tags=dict(tags))
+        status = "FAILED"
+        try:
+            yield JobRun(client, self.tracking_uri, made.info.run_id)
+            status = "FINISHED"
+        finally:
+            with store_errors("tracking store"):
+                client.set_terminated(made.info.run_id, status)
+
+    def _experiment(self, client: MlflowClient, target: str) -> str:
+        found = client.get_experiment_by_name(target)
+        if found is not None:
+            return str(found.experiment_id)
+        place = self._artifacts / target
+        place.mkdir(parents=True, exist_ok=True)
+        tags = {"mlflow.note.content": _EXPERIMENTS[target], "mlflow.experimentKind": "custom_model_development"}
+        return str(client.create_experiment(target, artifact_location=place.as_uri(), tags=tags))
+
+
+class JobRun:
+    """An open run; every method writes at once."""
+
+    def __init__(self, client: MlflowClient, tracking_uri: str, run_id: str) -> None:
+        self._client, self._uri, self.run_id = client, tracking_uri, run_id
+
+    def batch(
+        self,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        history: Sequence[tuple[int, str, float | None]],
+    ) -> None:
+        """Log parameters, rounded metrics, tags and the loss of every finished trial in one call."""
+        now = int(time.time() * 1000)
+        points = [Metric(name, round(value, _DIGITS), now, 0) for name, value in metrics.items()]
+        points += [
+            Metric("trial/loss", round(loss, _DIGITS), now, step)
+            for step, state, loss in history
+            if state == "complete" and loss is not None
+        ]
+        with store_errors("tracking store"):
+            self._client.log_batch(
+                self.run_id,
+                metrics=points,
+                params=[Param(name, str(value)) for name, value in params.items()],
+                tags=[RunTag(name, value) for name, value in tags.items()],
+            )
+
+    def dataset(self, name: str, digest: str, service: str, context: str, columns: Sequence[str]) -> None:
+        """Log which data was used: name, own digest of all rows, feature service and columns, but no row."""
+        schema = {"mlflow_colspec": [{"type": "double", "name": column, "required": True} for column in columns]}
+        made = Dataset(
+            name=name,
+            digest=digest[:36],
+            source_type="feast",
+            source=json.dumps({"feature_service": service}),
+            schema=json.dumps(schema),
+        )
+        with store_errors("tracking store"):
+            self._client.log_inputs(self.run_id, [DatasetInput(made, [InputTag("mlflow.data.context", context)])])
+
+    def figures(self, figures: Mapping[str, Figure]) -> None:
+        """Store pictures under `plots/`."""
+        with store_errors("artifact store"):
+            for name, figure in figures.items():
+                self._client.log_figure(self.run_id, figure, f"plots/{name}")
+
+    def text(self, name: str, text: str) -> None:
+        """Store a text file."""
+        with store_errors("artifact store"):
+            self._client.log_text(self.run_id, text, name)
+
+    def document(self, name: str, content: Mapping[str, object]) -> None:
+        """Store a JSON file."""
+        self.text(name, json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+    def model(self, name: str, model: CustomerModel) -> str:
+        """Store a model as a pyfunc without pickle, code or example rows, and return its URI."""
+        inputs = Schema([ColSpec("double", column) for column in model.feature_names])
+        signature = ModelSignature(inputs, Schema([ColSpec("double")]))
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            store_errors("artifact store"),
+            pointed_at(self._uri),
+            mlflow.start_run(run_id=self.run_id, nested=True),
+            warnings.catch_warnings(),
+        ):
+            model.save(Path(scratch) / "model")
+            # MLflow asks for an input example; ours would be somebody's row.
+            warnings.simplefilter("ignore", UserWarning)
+            logged = mlflow.pyfunc.log_model(
+                name=name,
+                loader_module=_LOADER,
+                data_path=str(Path(scratch) / "model"),
+                signature=signature,
+                pip_requirements=[f"{package}=={version(package)}" for package in _PINNED],
+            )
+        return str(logged.model_uri)
+
+
+def store_client(tracking_uri: str) -> MlflowClient:
+    """Return a client of a store, whose SQLite file's folder is made if need be."""
+    try:
+        url = make_url(tracking_uri)
+    except ArgumentError:
+        url = None
+    if url is not None and url.get_backend_name() == "sqlite" and url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+@contextmanager
+def pointed_at(tracking_uri: str) -> Iterator[None]:
+    """Let MLflow's module-level functions, which take no address, talk to this store meanwhile."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+@contextmanager
+def store_errors(what: str) -> Iterator[None]:
+    """Turn what MLflow, its database or its disk raise into one line; their texts may quote addresses or values."""
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise EnvironmentFailed(
+            f"the MLflow {what} failed ({getattr(error, 'error_code', None) or type(error).__name__})",
+            remedy="run custos doctor, check the disk and try again",
+        ) from None
