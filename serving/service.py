@@ -122,7 +122,7 @@ class _Shell:
 CustosService: Final = bentoml.service(
     name=SERVICE_NAME,
     workers=1,
-    traffic={"timeout": 5},
+    traffic={"timeout": 15},  # a backstop: the edge gives up earlier, with a problem and a request id
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
     tracing={"excluded_urls": ".*"},

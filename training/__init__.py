@@ -1,0 +1,1 @@
+"""Learn from the gateway's snapshots: models, tuning, evaluation, gates, tracking, registry."""

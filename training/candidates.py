@@ -19,27 +19,27 @@ from training.models.linear import LinearChurn
 from training.models.purchase import PurchaseModel
 from training.tuning import Tuned
 
-__all__ = ["Bench", "Boosted", "Tested"]
+__all__ = ["Bench", "Candidate", "Tested"]
 
 _FOLDS = 3
 _FLOOR_SHARE = 1e-3
 
 
 @dataclass(frozen=True)
-class Boosted:
-    """A boosted model with what it was grown by."""
+class Candidate:
+    """A model that may become champion, with the setting it was grown by (None: nothing to choose)."""
 
-    model: ChurnTrees | AnchoredClv
-    chosen: Hyperparameters
-    rounds: int
+    model: ChurnTrees | AnchoredClv | LinearChurn
+    setting: str
+    chosen: Hyperparameters | None = None
+    rounds: int = 0
 
 
 @dataclass(frozen=True)
 class Tested:
     """The candidate and the baselines with their out-of-time figures and the verdicts on them."""
 
-    candidate: Boosted
-    setting: str
+    candidate: Candidate
     metrics: dict[str, float]
     models: dict[str, CustomerModel]
     baselines: dict[str, dict[str, float]]
@@ -69,7 +69,7 @@ class Bench:
         names = boosted_names(data.inputs)
         self.folds = Folds(target, matrix, label, init, data.folds(_FOLDS), names)
 
-    def boosted(self, chosen: Hyperparameters, rounds: int, seed: int) -> Boosted:
+    def boosted(self, chosen: Hyperparameters, rounds: int, seed: int, setting: str = "default") -> Candidate:
         """Fit the boosted design of the target on all rows."""
         trees = Trees.fit(self.folds, chosen, rounds, seed)
         inputs = self._data.inputs
@@ -78,15 +78,34 @@ class Bench:
             model = ChurnTrees(trees, inputs, self.purchase, self._horizon)
         else:
             model = AnchoredClv(trees, inputs, self.purchase, self._horizon, self._floor)
-        return Boosted(model, chosen, rounds)
+        return Candidate(model, setting, chosen, rounds)
+
+    def challenger(self) -> Candidate | None:
+        """Fit the other design that may win: logistic regression for churn, none for CLV."""
+        if self.target == CLV:
+            return None
+        data = self._data
+        model = LinearChurn.fit(self.folds.matrix, data.label, data.inputs, self.purchase, self._horizon)
+        return Candidate(model, "challenger")
+
+    def again(self, candidate: Candidate, seed: int) -> CustomerModel:
+        """Fit a candidate of another set anew on this one, with the same setting."""
+        if candidate.chosen is None:
+            found = self.challenger()
+            return candidate.model if found is None else found.model
+        return self.boosted(candidate.chosen, candidate.rounds, seed).model
+
+    def named(self, name: str) -> CustomerModel:
+        """Fit the baseline or challenger of this name."""
+        rival = self.challenger()
+        return rival.model if rival is not None and rival.model.name == name else self.baselines()[name]
 
     def baselines(self) -> dict[str, CustomerModel]:
-        """Fit every baseline of the target, and for churn the logistic challenger, by name."""
+        """Fit every baseline of the target, by name."""
         frame, label, horizon = self._data.frame, self._data.label, self._horizon
         models: list[CustomerModel] = [PurchaseBaseline(self.target, horizon, self.purchase)]
         if self.target == CLV:
             models += [RateClv(name, horizon) for name in CLV_RATES]
         else:
             models += [ScoreChurn.fit(name, frame, label, horizon) for name in CHURN_SCORES]
-            models.append(LinearChurn.fit(self.folds.matrix, label, self._data.inputs, self.purchase, horizon))
         return {model.name: model for model in models}

@@ -60,15 +60,16 @@ def record(run: JobRun, facts: JobFacts, plan: CutoffPlan, data: Snapshots, test
     )
     run.text("model_card.md", model_card(card))
     predicted = tested.candidate.model.predict(data.test.frame)
-    importance = tested.candidate.model.trees.importance()
+    importance = tested.candidate.model.importance()
     run.figures(draw(target, data.test.label, predicted, importance, tested.tuned.history))
 
 
 def _numbers(run: JobRun, facts: JobFacts, plan: CutoffPlan, tested: Tested) -> None:
+    chosen = tested.candidate.chosen
     params = {
-        **tested.candidate.chosen.to_params(),
+        **(chosen.to_params() if chosen else {}),
         "rounds": tested.candidate.rounds,
-        "setting": tested.setting,
+        "setting": tested.candidate.setting,
         "trials": facts.trials,
         "study": tested.tuned.study,
         "horizon_days": plan.horizon_days,

@@ -25,8 +25,10 @@ from training.models.boosting import FoldedBoosters, Folds, Hyperparameters
 
 __all__ = ["StudyRequest", "Tuned", "tune"]
 
-_MOST_ROUNDS: Final = 300
-_REPORT_EVERY: Final = 10
+_MOST_ROUNDS: Final = 200
+_STEP: Final = 10
+_REPORT_EVERY: Final = 20
+"""Rounds between looks at the held-out loss, and between reports to the pruner, which cost database round trips."""
 _PATIENCE: Final = 30
 _DEFAULT: Final = "default"
 _ROUNDS: Final = "rounds"
@@ -100,7 +102,7 @@ def _open(request: StudyRequest, default: Hyperparameters) -> tuple[optuna.Study
         storage=RDBStorage(request.url),
         load_if_exists=True,
         direction="minimize",
-        pruner=MedianPruner(n_startup_trials=3, n_warmup_steps=2 * _REPORT_EVERY),
+        pruner=MedianPruner(n_startup_trials=3, n_warmup_steps=_REPORT_EVERY),
     )
     for ghost in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(ghost.number, state=TrialState.FAIL)
@@ -129,13 +131,15 @@ def _grow(trial: Trial, boosters: FoldedBoosters, seed: int) -> tuple[float | No
     """Boost all folds until the mean loss stops falling; None when the pruner gives up on the trial."""
     growing = boosters.start(_suggest(trial), seed)
     best, best_rounds = float("inf"), 0
-    for rounds in range(_REPORT_EVERY, _MOST_ROUNDS + 1, _REPORT_EVERY):
-        loss = boosters.grow(growing, _REPORT_EVERY)
+    for rounds in range(_STEP, _MOST_ROUNDS + 1, _STEP):
+        loss = boosters.grow(growing, _STEP)
         if loss < best:
             best, best_rounds = loss, rounds
-        trial.report(loss, rounds)
         if rounds - best_rounds >= _PATIENCE:
             break
+        if rounds % _REPORT_EVERY:
+            continue
+        trial.report(loss, rounds)
         if not trial.user_attrs.get(_DEFAULT) and trial.should_prune():
             return None, rounds
     return best, best_rounds

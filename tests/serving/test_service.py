@@ -51,7 +51,10 @@ import sys
 from pathlib import Path
 from serving.launch import serve
 home = Path(sys.argv[1])
-sys.exit(serve(home, int(sys.argv[2]), factory=sys.argv[3], on_ready=(home / "ready").write_text))
+def tell(url):
+    (home / "ready.part").write_text(url)
+    (home / "ready.part").replace(home / "ready")  # whole, or not there yet
+sys.exit(serve(home, int(sys.argv[2]), factory=sys.argv[3], on_ready=tell))
 """
 
 
@@ -95,6 +98,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     try:
         until(lambda: (home / "ready").exists() or child.poll() is not None, 150)
         url = (home / "ready").read_text()
+        assert url == f"http://127.0.0.1:{port}"
         with httpx.Client(base_url=url, timeout=10) as client:
             yield Running(home, url, root, registry, client)
         child.send_signal(signal.SIGTERM)

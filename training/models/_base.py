@@ -25,6 +25,7 @@ __all__ = [
     "CustomerModel",
     "feature_matrix",
     "read_spec",
+    "write_spec",
     "write_text",
 ]
 

@@ -7,7 +7,7 @@ with Euler's transformation (DLMF 15.8.1), which keeps it near 1 instead of over
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -147,11 +147,6 @@ class GammaGamma:
     def to_dict(self) -> dict[str, float]:
         """Return the three parameters."""
         return asdict(self)
-
-
-def from_parameters(spec: Mapping[str, float]) -> BgNbd | GammaGamma:
-    """Rebuild a fitted model from its stored parameters."""
-    return BgNbd(**spec) if "alpha" in spec else GammaGamma(**spec)
 
 
 def _best(

@@ -40,6 +40,10 @@ class ChurnTrees:
         matrix, _ = boosted_matrix(frame, self._inputs, self._purchase, self._horizon)
         return 1.0 / (1.0 + np.exp(-self.trees.raw(matrix)))
 
+    def importance(self) -> dict[str, float]:
+        """Return each feature's share of the total gain."""
+        return self.trees.importance()
+
     def save(self, directory: Path) -> None:
         """Write `model.json` and `booster.txt`."""
         self.trees.save(directory)

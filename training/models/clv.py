@@ -53,6 +53,10 @@ class AnchoredClv:
         anchor = log_anchor(frame, spend, self._horizon, self._floor)
         return np.exp(anchor + np.clip(self.trees.raw(matrix), -_MOST, _MOST))
 
+    def importance(self) -> dict[str, float]:
+        """Return each feature's share of the total gain."""
+        return self.trees.importance()
+
     def save(self, directory: Path) -> None:
         """Write `model.json` and `booster.txt`."""
         self.trees.save(directory)

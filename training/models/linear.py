@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from training.models._base import CHURN, write_spec
-from training.models.churn import boosted_matrix
+from training.models.churn import boosted_matrix, boosted_names
 from training.models.purchase import PURCHASE_COLUMNS, PurchaseModel
 
 __all__ = ["LinearChurn"]
@@ -74,6 +74,12 @@ class LinearChurn:
         # einsum adds in the same order for one row as for many; BLAS does not.
         logit = np.einsum("ij,j->i", scaled, part["weight"]) + part["intercept"][0]
         return 1.0 / (1.0 + np.exp(-logit))
+
+    def importance(self) -> dict[str, float]:
+        """Return each feature's share of the absolute weights (of standardised values)."""
+        size = np.abs(self._fitted["weight"])
+        share = size / (float(size.sum()) or 1.0)
+        return dict(zip(boosted_names(self._inputs), share.tolist(), strict=True))
 
     def save(self, directory: Path) -> None:
         """Write `model.json`."""

@@ -33,6 +33,9 @@ def fitted() -> Fitted:
         made |= {f"{task.target}/{name}": model for name, model in bench.baselines().items()}
         boosted = bench.boosted(Hyperparameters.default(task.target, 120), 8, 3).model
         made[f"{task.target}/{boosted.name}"] = boosted
+        rival = bench.challenger()
+        if rival is not None:
+            made[f"{task.target}/{rival.model.name}"] = rival.model
     return made
 
 
