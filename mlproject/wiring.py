@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlproject.settings import HomePaths, Settings, find_home, load_settings, quiet_environment
+from mlproject.settings import HomePaths, Settings, find_home, load_settings, project_run, quiet_environment
 from mlproject.state import HomeState, exclusive, load_state
 from privacy.classification import LawfulBasis, Purpose
 from privacy.errors import BadInput
@@ -45,14 +45,22 @@ class House:
     sub-keyring, as the prediction service does.
     """
 
-    def __init__(self, paths: HomePaths, settings: Settings, now: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self,
+        paths: HomePaths,
+        settings: Settings,
+        now: Callable[[], datetime] = _now,
+        project: tuple[str, str] | None = None,
+    ) -> None:
         self.paths, self.settings, self.now = paths, settings, now
+        self.project = project
+        """Tracking URI and run id of the `mlflow run` that started us, if one did."""
 
     @classmethod
     def open(cls, home: Path | None = None) -> House:
         """Return the house at `home`, or where settings say it is; nothing is created yet."""
         paths = HomePaths(find_home(home))
-        return cls(paths, load_settings(paths.settings))
+        return cls(paths, load_settings(paths.settings), project=project_run())
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold this home against other writing jobs."""
@@ -181,13 +189,14 @@ class House:
 def build_serving(home: Path) -> ServingParts:
     """Return what the prediction service needs; it opens the sealed sub-keyring and nothing of the vault."""
     from serving.auth import Verifier
-    from serving.champion import ChampionFollower
+    from serving.champion import ChampionFollower, file_stamp
     from serving.parts import ServingParts
     from serving.predictor import Predictor, Shop
 
     quiet_environment()
     house = House.open(home)
-    descriptor, champions = house.descriptor, ChampionFollower(house.registry)
+    descriptor = house.descriptor
+    champions = ChampionFollower(house.registry, stamp=file_stamp(house.paths.mlflow_database))
     shop = Shop(currency=descriptor.currency, active_within_days=descriptor.targets.churn.active_within_days)
     predictor = Predictor(house.gateway, house.policy, house.audit, champions, shop)
     return ServingParts(predictor=predictor, verifier=Verifier(house.sealed), champions=champions)

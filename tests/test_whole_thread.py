@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from privacy.tokens import valid_tokens
 from tests.canaries import CANARIES, write_shop
+from tests.home import Home
 from tests.leaks import Scanner
 
 PLANTED = [value for canary in CANARIES for value in canary.values()]
@@ -28,43 +29,20 @@ VAULT = ("home/vault/",)
 
 
 @dataclass
-class Thread:
-    """One home, the shop it came from, and everything that was ever printed or answered."""
-
-    folder: Path
-    shop: Path
-    spoken: list[bytes] = field(default_factory=list)
+class Thread(Home):
+    """The home of the shop with the planted people."""
 
     @property
-    def home(self) -> Path:
-        return self.folder / "home"
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        places = {name: str(self.folder / "user") for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")}
-        return {**os.environ, **places, "CUSTOS_HOME": str(self.home), "PYTHONFAULTHANDLER": "1"}
-
-    def custos(self, *arguments: str, expect: int = 0, cwd: Path | None = None) -> str:
-        """Run one command as a process; return what it printed on standard output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "mlproject", *arguments],
-            env=self.environment,
-            capture_output=True,
-            check=False,
-            timeout=300,
-            cwd=cwd or self.folder,
-        )
-        self.spoken += [done.stdout, done.stderr]
-        assert done.returncode == expect, done.stderr.decode()[-3000:]
-        return done.stdout.decode()
+    def shop(self) -> Path:
+        """The shop's descriptor."""
+        return self.folder / "shop" / "shop.yaml"
 
 
 @pytest.fixture(scope="module")
 def thread(tmp_path_factory: pytest.TempPathFactory) -> Thread:
-    folder = tmp_path_factory.mktemp("thread")
-    (folder / "user").mkdir()
-    made = Thread(folder, write_shop(folder / "shop"))
-    made.custos("run", str(made.shop), "--trials", "3")
+    made = Thread(tmp_path_factory.mktemp("thread"))
+    write_shop(made.shop.parent)
+    made.process("run", str(made.shop), "--trials", "3")
     return made
 
 
@@ -93,21 +71,13 @@ def service(thread: Thread) -> Iterator[Service]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = (thread.folder / "user" / "serve.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mlproject", "serve", "--port", str(port)],
-        env=thread.environment,
-        stdout=log,
-        stderr=log,
-        cwd=thread.folder,
-    )
+    process = thread.start("serve", "--port", str(port))
     try:
         _wait_ready(port, process)
         yield Service(thread, port)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-        log.close()
 
 
 def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -129,13 +99,13 @@ def bearer(thread: Thread, role: str, purpose: str) -> str:
 
 
 def scores(thread: Thread, target: str, purpose: str) -> dict[str, dict[str, Any]]:
-    out = thread.folder / "user" / f"{target}-{purpose}.parquet"
+    out = thread.user / f"{target}-{purpose}.parquet"
     thread.custos("score", target, "--purpose", purpose, "--out", str(out))
     return {row["customer_token"]: row for row in pq.read_table(out).to_pylist()}
 
 
 def identities(thread: Thread, target: str = "clv") -> dict[int | None, str]:
-    rows = thread.folder / "user" / f"{target}-retention.parquet"
+    rows = thread.user / f"{target}-retention.parquet"
     out = thread.folder / "people.parquet"
     arguments = ("--purpose", "retention", "--reason", "test", "--in", str(rows), "--out", str(out))
     thread.custos("identify", *arguments)
@@ -250,19 +220,19 @@ def test_no_planted_value_is_anywhere_outside_the_vault(thread: Thread, service:
     people = identities(thread)
     assert all(canary.customer_id in people for canary in CANARIES), "the canaries were not even in the data"
     scanner = Scanner(PLANTED)
-    hits = scanner.scan_tree(thread.home.parent, skip=("shop/", *VAULT))
+    hits = scanner.scan_tree(thread.folder, skip=("shop/", *VAULT))
     hits += [hit for spoken in thread.spoken for hit in scanner.scan_bytes(spoken, "spoken")]
     assert not hits, hits[:10]
 
 
 def test_nothing_in_the_vault_is_readable_without_its_keys(thread: Thread) -> None:
-    assert any((thread.home / "vault").iterdir())
-    assert not Scanner(PLANTED).scan_tree(thread.home / "vault")
+    assert any((thread.path / "vault").iterdir())
+    assert not Scanner(PLANTED).scan_tree(thread.path / "vault")
 
 
 def test_a_second_ingest_gives_the_same_rows(thread: Thread) -> None:
     def content() -> list[dict[str, Any]]:
-        tables = sorted((thread.home / "protected").rglob("transactions/*.parquet"))
+        tables = sorted((thread.path / "protected").rglob("transactions/*.parquet"))
         assert tables
         newest = max(table.parent for table in tables)
         rows = [row for table in sorted(newest.glob("*.parquet")) for row in pq.read_table(table).to_pylist()]
@@ -281,7 +251,7 @@ def test_another_dataset_in_the_same_home_is_refused(thread: Thread) -> None:
 def test_the_audit_log_holds_and_an_edit_is_found(thread: Thread) -> None:
     assert json.loads(thread.custos("audit", "verify", "--json"))["events"] > 5
     log = max(
-        (path for path in (thread.home / "audit").iterdir() if path.is_file()), key=lambda path: path.stat().st_size
+        (path for path in (thread.path / "audit").iterdir() if path.is_file()), key=lambda path: path.stat().st_size
     )
     before = log.read_bytes()
     log.write_bytes(before.replace(b'"allow"', b'"ALLOW"', 1))
@@ -318,14 +288,11 @@ def test_an_erased_person_is_gone_and_stays_gone(thread: Thread, service: Servic
     assert token not in scores(thread, "clv", "retention")
     assert victim.customer_id not in identities(thread)
     assert service.post(crm, ask)[1]["results"][0]["status"] == "unknown"
-    assert not Scanner(victim.values()).scan_tree(thread.home, skip=("receipts/none",))
+    assert not Scanner(victim.values()).scan_tree(thread.path, skip=())
 
 
 def _unseen(token: str) -> str:
     # A well-formed token of nobody: another block, with its own check byte.
-    import pyarrow as pa
-
-    from privacy.tokens import valid_tokens
 
     stem = token[:7] + format(int(token[7:39], 16) ^ 0xFF, "032x")
     candidates = [f"{stem}{check:02x}" for check in range(256)]

@@ -69,6 +69,14 @@ class Tracker:
             with store_errors("tracking store"):
                 client.set_terminated(made.info.run_id, status)
 
+    def link(self, project_uri: str, project_run: str, run_id: str) -> None:
+        """Leave, on the run that `mlflow run` made in its own store, where the job's run is."""
+        note = f"The job's run is {run_id} in the home's store; `custos mlflow` opens it."
+        with store_errors("tracking store of the MLflow project"):
+            client = store_client(project_uri)
+            client.set_tag(project_run, "custos.run_id", run_id)
+            client.set_tag(project_run, "mlflow.note.content", note)
+
     def _experiment(self, client: MlflowClient, target: str) -> str:
         found = client.get_experiment_by_name(target)
         if found is not None:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from privacy.errors import BadInput
+
 if TYPE_CHECKING:
     from mlproject.wiring import House
 
@@ -14,6 +16,14 @@ __all__ = ["online_features", "online_table"]
 
 def online_features(house: House, service: str, purpose: str, tokens: Sequence[str]) -> list[dict[str, Any]]:
     """Return one row a token, in order: the token, its status (`ok` or `unknown`) and its features."""
+    import pyarrow as pa
+
+    from privacy.tokens import valid_tokens
+
+    mistyped = int((~valid_tokens(pa.array(tokens, pa.string()), purpose)).sum())
+    if mistyped:
+        remedy = "take them from `custos score` with the same --purpose"
+        raise BadInput(f"{mistyped} of {len(tokens)} are not tokens of the purpose {purpose}", remedy=remedy)
     answer = house.gateway.online(house.operator(purpose), service, list(tokens))
     rows: list[dict[str, Any]] = []
     for index, token in enumerate(tokens):

@@ -56,6 +56,8 @@ def train_target(house: House, target: str, stages: Stages, *, trials: int, seed
     record(house, "models", {target: _reported(result)}, merge=True)
     record(house, "stages", stages)
     yield from result_lines(target, result)
+    if house.project is not None:
+        house.tracker.link(*house.project, result.run_id)
 
 
 def promote_target(house: House, target: str) -> Iterator[str]:
