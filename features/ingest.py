@@ -22,7 +22,9 @@ from .storage import SnapshotWriter, TableStore
 
 __all__ = ["IngestReport", "TableReport", "ingest"]
 
-ORDER: Final = ("customers", "transactions", "interactions", "products")
+# Transactions first: they are dated, so they alone can tell that an erased person came back, and their ids are what
+# `identify` gives back.
+ORDER: Final = ("transactions", "customers", "interactions", "products")
 PEOPLE: Final = "people"
 Progress = Callable[[str, int], None]
 

@@ -126,7 +126,8 @@ def _origin(connection: duckdb.DuckDBPyConnection, descriptor: Descriptor, table
 def _csv_sql(connection: duckdb.DuckDBPyConnection, table: Table, listed: str) -> str:
     """Give text files both ways: `from` reads the text as written, `sql` and `where` see numbers.
 
-    An id keeps its leading zeros, and `quantity * price` can be computed.
+    An id keeps its leading zeros, and `quantity * price` can be computed. Ids that are all plain integers
+    are integers, as whoever reads the file will take them.
     """
     options = "header = true, union_by_name = true"
     try:
@@ -134,12 +135,24 @@ def _csv_sql(connection: duckdb.DuckDBPyConnection, table: Table, listed: str) -
         kinds = {row[0]: row[1] for row in guessed.fetchall()}
     except (duckdb.Error, OSError) as error:
         raise _unreadable(table, error) from None
+    texts = f"read_csv({listed}, {options}, all_varchar = true)"
     columns = []
     for name, kind in kinds.items():
         quoted = _quoted(name)
         seen = f"TRY_CAST({quoted} AS {kind})" if kind in {"BIGINT", "DOUBLE"} else quoted
-        columns.append(f"{seen} AS {quoted}, {quoted} AS {_quoted(TEXT + name)}")
-    return f"(SELECT {', '.join(columns)} FROM read_csv({listed}, {options}, all_varchar = true))"
+        written = seen if kind == "BIGINT" and _plain_ids(connection, table, name, texts) else quoted
+        columns.append(f"{seen} AS {quoted}, {written} AS {_quoted(TEXT + name)}")
+    return f"(SELECT {', '.join(columns)} FROM {texts})"
+
+
+def _plain_ids(connection: duckdb.DuckDBPyConnection, table: Table, name: str, texts: str) -> bool:
+    """Say whether a text column is the subject's id and holds integers only, written as Python would."""
+    subject = table.subject
+    if subject is None or table.columns[subject].source != name:
+        return False
+    quoted = _quoted(name)
+    plain = f"bool_and({quoted} IS NULL OR CAST(TRY_CAST({quoted} AS BIGINT) AS VARCHAR) IS NOT DISTINCT FROM {quoted})"
+    return bool(connection.sql(f"SELECT {plain} FROM {texts}").fetchall()[0][0])
 
 
 def _call(table: Table) -> str | pa.Table | pa.RecordBatchReader:

@@ -294,6 +294,6 @@ def test_an_erased_person_is_gone_and_stays_gone(thread: Thread, service: Servic
 def _unseen(token: str) -> str:
     # A well-formed token of nobody: another block, with its own check byte.
 
-    stem = token[:7] + format(int(token[7:39], 16) ^ 0xFF, "032x")
+    stem = token[:6] + format(int(token[6:38], 16) ^ 0xFF, "032x")
     candidates = [f"{stem}{check:02x}" for check in range(256)]
     return candidates[int(valid_tokens(pa.array(candidates), "retention").argmax())]

@@ -254,7 +254,7 @@ def _lineage(request: TrainRequest, data: Snapshots) -> dict[str, str]:
 
 
 def _run_name(request: TrainRequest) -> str:
-    return f"{request.as_of:%m-%d} s{request.seed} t{request.trials}"
+    return f"{request.as_of:%Y-%m-%d} seed {request.seed}"
 
 
 def _message(outcome: str, tested: Tested, champion: ChampionRef | None) -> str:

@@ -58,6 +58,6 @@ def client(wired: Wired) -> Client:
     slot = Slot()
     app = build_app(slot)
     slot.fill(wired.parts)
-    limits = Limits(body_seconds=0.5, answer_seconds=2.0)
+    limits = Limits(body_seconds=0.5)
     shell = Starlette(routes=[Mount(PREFIX, app=app)])
     return Client(Edge(shell, slot, routes_of(app), lambda: openapi_document(app), limits))

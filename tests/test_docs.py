@@ -1,0 +1,76 @@
+"""What the README says must be true: its commands parse, its descriptor loads, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from features.datasets.descriptor import load_descriptor
+from mlproject.cli import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    text = "\n".join(blocks("bash")).replace("\\\n", " ")
+    return re.findall(r"custos (?:[a-z][^|&>#\n)`]*)", text)
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_of_the_readme_parses(line: str) -> None:
+    words = shlex.split(line)[1:]
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        found = command.commands.get(words[0])
+        assert found is not None, f"no command {words[0]}"
+        command, words = found, words[1:]
+    command.make_context(command.name, words)
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands()) >= 9
+
+
+def test_the_readme_descriptor_loads(tmp_path: Path) -> None:
+    (shop,) = blocks("yaml")
+    path = tmp_path / "shop.yaml"
+    path.write_text(shop, "utf-8")
+    descriptor = load_descriptor(str(path))
+    assert descriptor.name == "corner_shop"
+    assert descriptor.targets.churn.active_within_days == 56
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = re.findall(r"^make ([a-z]+)", "\n".join(blocks("bash")), re.MULTILINE)
+    assert {"demo", "test", "check", "bench", "lock"} <= set(targets)
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    folder = (ROOT / page).parent
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)\)", (ROOT / page).read_text("utf-8"))
+    assert all((folder / link).exists() for link in links)
+
+
+def test_every_room_of_the_architecture_page_exists() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    table = page.split("## Rooms")[1].split("Planned and not there yet")[0]
+    for row in table.splitlines():
+        if row.startswith("| `"):
+            names = re.findall(r"`([^`]+)`", row.split("|")[1])
+            folder = names[0].split("/")[0]
+            for name in names:
+                path = name if "/" in name else f"{folder}/{name}"
+                options = (path, f"{folder}/{name}", f"{'/'.join(names[0].split('/')[:-1])}/{name}")
+                assert any(list(ROOT.glob(option)) for option in options), name
