@@ -13,7 +13,7 @@ demo: $(STAMP)
 	@$(BIN)/custos demo --home .custos
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -q $(PYTEST)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" $(PYTEST)
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

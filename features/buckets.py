@@ -18,7 +18,18 @@ import pyarrow.parquet as pq
 
 from privacy.errors import EnvironmentFailed
 
-__all__ = ["BUCKET_ROWS", "Fingerprint", "bucket_count", "bucket_of", "order_rows", "write_buckets"]
+__all__ = [
+    "BUCKET_ROWS",
+    "Fingerprint",
+    "bucket_count",
+    "bucket_of",
+    "bucket_of_file",
+    "fingerprint_files",
+    "order_rows",
+    "select",
+    "write_buckets",
+    "write_parquet",
+]
 
 TOKEN: Final = "customer_token"  # noqa: S105  a column name
 BUCKET_ROWS: Final = 4_000_000
@@ -30,31 +41,59 @@ Hashes = npt.NDArray[np.uint64]
 class Fingerprint:
     """A digest of rows that leaves every token out, so that two homes with the same data agree.
 
-    It adds one number a person, each a mix of the person's rows: neither the order of the rows nor
-    of the people counts, but who did what together does.
+    It adds one number a person (without a token: a row), a mix of the sum of the person's row hashes:
+    neither the order of the rows nor of the people counts, but who did what together does. So each
+    call must be given all the rows of whoever it is given any of.
     """
 
     rows: int = 0
     total: int = 0
 
     def add(self, table: pa.Table) -> None:
-        """Add rows that are sorted by token."""
+        """Count in all the rows of some people, in any order."""
         self.rows += table.num_rows
-        columns = [
-            name for name in sorted(table.column_names) if not name.endswith("_token") and name != "audit_reference"
-        ]
-        if not columns or table.num_rows == 0:
-            return
-        hashes = row_hashes(table, columns)
-        if TOKEN in table.column_names:
-            ranks = _ranks(table[TOKEN])
-            starts = np.concatenate([[0], np.flatnonzero(np.diff(ranks)) + 1])
-            hashes = np.add.reduceat(hashes, starts)
-        self.total = (self.total + int(_mix(hashes).sum(dtype=np.uint64))) % 2**64
+        self.total = (self.total + _sum_of_people(table)) % 2**64
+
+    def remove(self, table: pa.Table) -> None:
+        """Take out all the rows of some people, as if they had never been added."""
+        self.rows -= table.num_rows
+        self.total = (self.total - _sum_of_people(table)) % 2**64
 
     def text(self) -> str:
         """Return the digest as 64 hex digits."""
         return hashlib.sha256(f"{self.rows}:{self.total}".encode()).hexdigest()
+
+
+def _sum_of_people(table: pa.Table) -> int:
+    columns = _told_apart_by(table.column_names)
+    if not columns or table.num_rows == 0:
+        return 0
+    hashes = row_hashes(table, columns)
+    if TOKEN in table.column_names:
+        ranks = _ranks(table[TOKEN])
+        order = np.argsort(ranks, kind="stable")
+        starts = np.concatenate([[0], np.flatnonzero(np.diff(ranks[order])) + 1])
+        hashes = np.add.reduceat(hashes[order], starts)
+    return int(_mix(hashes).sum(dtype=np.uint64))
+
+
+def _told_apart_by(names: Sequence[str]) -> list[str]:
+    return [name for name in sorted(names) if not name.endswith("_token") and name != "audit_reference"]
+
+
+def fingerprint_files(directory: Path, files: Sequence[str]) -> Fingerprint:
+    """Return the fingerprint of a keyed table written in several runs, a bucket at a time.
+
+    A person's rows may be in several files, but all in one bucket.
+    """
+    fingerprint, buckets = Fingerprint(), dict[int, list[str]]()
+    for name in files:
+        buckets.setdefault(bucket_of_file(name), []).append(name)
+    for _, names in sorted(buckets.items()):
+        columns = [TOKEN, *_told_apart_by(pq.read_schema(directory / names[0]).names)]
+        parts = [pq.read_table(directory / name, columns=columns, partitioning=None) for name in names]
+        fingerprint.add(pa.concat_tables(parts))
+    return fingerprint
 
 
 def bucket_count(rows: int) -> int:
@@ -78,6 +117,20 @@ def bucket_of(token: str, buckets: int) -> int:
     return int(token[5:7], 16) % buckets
 
 
+def bucket_of_file(name: str) -> int:
+    """Return the bucket that a file's name tells.
+
+    >>> bucket_of_file("015-00ff.parquet")
+    15
+    """
+    return int(name.partition("-")[0])
+
+
+def select(file: Path, token: str) -> pa.Table:
+    """Read one person's rows of a file."""
+    return pq.read_table(file, filters=[(TOKEN, "=", token)], partitioning=None)
+
+
 def order_rows(table: pa.Table) -> pa.Table:
     """Sort by token, time, then content: nothing is left of the order rows came in."""
     if table.num_rows < 2:
@@ -90,13 +143,12 @@ def order_rows(table: pa.Table) -> pa.Table:
     return table.take(pa.array(np.lexsort(keys)))
 
 
-def write_buckets(directory: Path, table: pa.Table, buckets: int, fingerprint: Fingerprint) -> list[str]:
+def write_buckets(directory: Path, table: pa.Table, buckets: int) -> list[str]:
     """Write one sorted parquet file for each bucket that has rows; return the file names.
 
     An empty table gets one empty file, so that its columns stay known.
     """
     ordered = order_rows(table)
-    fingerprint.add(ordered)
     if TOKEN not in table.column_names or buckets == 1 or table.num_rows == 0:
         return [_write(directory, ordered, 0)]
     digits = pc.utf8_slice_codeunits(ordered[TOKEN], 5, 7).combine_chunks().dictionary_encode()
@@ -114,19 +166,20 @@ def _write(directory: Path, table: pa.Table, bucket: int) -> str:
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    """Write and sync one parquet file whose footer holds no value but tokens and snapshot times."""
+    """Write and sync one new file, mode 0600, whose footer holds no value but tokens and snapshot times."""
     bare = [name for name in (TOKEN, "event_timestamp") if name in table.column_names]
     try:
-        pq.write_table(
-            table.replace_schema_metadata(None),
-            path,
-            compression="zstd",
-            compression_level=1,
-            write_statistics=bare or False,
-            row_group_size=131_072,
-            coerce_timestamps="us",
-        )
-        with path.open("rb") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            pq.write_table(
+                table.replace_schema_metadata(None),
+                file,
+                compression="zstd",
+                compression_level=1,
+                write_statistics=bare or False,
+                row_group_size=131_072,
+                coerce_timestamps="us",
+            )
+            file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         reason = error.strerror or "input/output error"
@@ -146,7 +199,7 @@ def row_hashes(table: pa.Table, columns: Sequence[str]) -> Hashes:
 def _numbers(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     kind = column.type
     if pa.types.is_floating(kind):
-        # 0.0 and -0.0 are one value; a null is told from every number by its own bits.
+        # 0.0 and -0.0 are one value; a null is not a number, as NaN is none.
         floats = column.cast(pa.float64()).fill_null(float("nan")).to_numpy() + 0.0
         return floats.view(np.int64)
     if pa.types.is_timestamp(kind):

@@ -38,7 +38,7 @@ UTC: Final = pa.timestamp("us", "UTC")
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build wrote: rows and people of the feature table, columns, cut-offs, digest without tokens."""
+    """What a build wrote: rows and feature columns of the feature table, cut-offs, digest without tokens."""
 
     rows: int
     features: int
@@ -58,8 +58,9 @@ def build(
 ) -> BuildReport:
     """Compute every feature of every customer at each cut-off and at `as_of`, into a new snapshot.
 
-    A row uses order lines strictly before its cut-off. Cut-offs after `as_of` are refused with
-    BadInput: their windows are not over. The same data gives the same bits in any home.
+    A row uses order lines strictly before its cut-off. Raises BadInput for cut-offs after `as_of`,
+    whose windows are not over, and when nobody had bought by then. The same data gives the same bits
+    in any home.
     """
     moments = sorted({moment.astimezone(dt.UTC) for moment in (*cutoffs, as_of)})
     if moments[-1] > as_of:
@@ -70,6 +71,7 @@ def build(
     with features.writer() as writer, engine.connect() as connection:
         lines = engine.read_parquet(connection, protected.files("transactions"), "lines")
         happened = engine.freeze(connection, orders.events(lines), "events")
+        _require_purchase(happened, as_of)
         sorts = orders.categories(lines)
         frozen_sorts = None if sorts is None else engine.freeze(connection, sorts, "sorts")
         writer.add(EVENTS, _events(connection, happened))
@@ -100,6 +102,15 @@ class _Job:
     people: ir.Table
     as_of: dt.datetime
     windows: Windows
+
+
+def _require_purchase(happened: ir.Table, as_of: dt.datetime) -> None:
+    first = happened.aggregate(first=happened.at.min(where=happened.purchase)).to_pyarrow()["first"][0].as_py()
+    if first is None or first >= as_of:
+        raise BadInput(
+            "no order with a positive amount lies before as-of: there are no features to compute",
+            remedy="check 'amount' in the descriptor, or give a later --as-of",
+        )
 
 
 def _schema(slow: bool) -> pa.Schema:

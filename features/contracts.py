@@ -54,6 +54,10 @@ class Tally:
         """Return bad rows by `column: reason`, most first."""
         return {f"{column}: {reason}": count for (column, reason), count in self.reasons.most_common()}
 
+    def add(self, found: pa.Table) -> None:
+        """Count the bad rows `found`, as `Contract.bad_rows` gives them."""
+        self.reasons.update(zip(found["column"].to_pylist(), found["reason"].to_pylist(), strict=True))
+
     def check(self) -> None:
         """Raise BadInput if the table is empty or too many of its rows are bad.
 
@@ -79,24 +83,19 @@ class Contract:
         self._table, self._now = table, now
         required = {table.subject, table.event_column}
         if table.name == "transactions":
-            required |= {"order_id", "amount"}
+            required |= {"order_id", "ordered_at", "amount"}
         self._required = frozenset(name for name in required if name is not None)
         self._schema: pandera.DataFrameSchema | None = None
 
-    def bad_rows(self, batch: pa.RecordBatch, tally: Tally) -> pa.Table:
-        """Return (row, column, reason) of each bad row of `batch`, first reason only; count them."""
-        tally.rows += batch.num_rows
+    def bad_rows(self, batch: pa.RecordBatch) -> pa.Table:
+        """Return (row, column, reason) of each bad row of `batch`, first reason only."""
         frame = batch.to_pandas(types_mapper=pd.ArrowDtype)
         schema = self._schema = self._schema or self._build(batch.schema)
         try:
             schema.validate(frame, lazy=True)
         except SchemaErrors as errors:
-            found = _first_reasons(errors.failure_cases)
-        else:
-            found = _first_reasons(None)
-        pairs = zip(found["column"].to_pylist(), found["reason"].to_pylist(), strict=True)
-        tally.reasons.update(pairs)
-        return found
+            return _first_reasons(errors.failure_cases)
+        return _first_reasons(None)
 
     def _build(self, schema: pa.Schema) -> pandera.DataFrameSchema:
         columns = {}
@@ -114,9 +113,10 @@ class Contract:
     def _checks(self, item: pa.Field) -> list[pandera.Check]:
         if pa.types.is_floating(item.type):
             return [pandera.Check(_finite, name="not a finite number")]
-        if pa.types.is_string(item.type) and self._table.role_of(item.name) == "subject":
+        # An empty key is as bad as an empty id: neither can be made a token.
+        if pa.types.is_string(item.type) and self._table.role_of(item.name) in {"subject", "key"}:
             return [pandera.Check(_filled, name="blank")]
-        if pa.types.is_timestamp(item.type) and item.name == self._table.event_column:
+        if pa.types.is_timestamp(item.type) and item.name in {self._table.event_column, "ordered_at"}:
             return [
                 pandera.Check(_not_before(EARLIEST), name="before 1970"),
                 pandera.Check(_not_after(self._now + SLACK), name="in the future"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import ibis
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["connect", "freeze", "place", "read_parquet", "stream"]
 
-MEMORY_LIMIT = "1GB"
+MEMORY_LIMIT: Final = "2GB"
 
 
 @contextmanager
-def connect(*, threads: int | None = None, spill: Path | None = None) -> Iterator[Backend]:
-    """Open an in-memory DuckDB for protected data; it may spill only below `spill`, else never.
+def connect(*, threads: int | None = None) -> Iterator[Backend]:
+    """Open an in-memory DuckDB for protected data; it never spills to disk.
 
     The session's zone is UTC. The connection is closed at the end, and with it every frozen table.
     """
     settings: dict[str, object] = {
-        "memory_limit": MEMORY_LIMIT if spill else "2GB",
-        "temp_directory": str(spill) if spill else "",
+        "memory_limit": MEMORY_LIMIT,
+        "temp_directory": "",
         "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,

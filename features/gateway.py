@@ -19,12 +19,13 @@ from privacy.keyring import Keyring, SealedKeyring
 from privacy.policy import Policy, Principal
 from privacy.rights import SubjectStore
 from privacy.suppression import SuppressionList
-from privacy.tokens import translate, valid_tokens
+from privacy.tokens import handles_to_tokens, tokens_to_handles
 
 from . import engine
 from .build import EVENTS, FEATURES, cutoff_table
 from .datasets.descriptor import Descriptor
 from .definitions import ENTITY, Definitions, define
+from .disclosures import Access, Disclosures
 from .gateway_types import GatewayPaths, GatewaySettings, OnlineAnswer, ServiceInfo
 from .online_store import OnlineRows, write_online
 from .transforms.outcomes import outcomes
@@ -32,6 +33,7 @@ from .transforms.registry import feature_set
 
 __all__ = ["FeatureGateway", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "ServiceInfo"]
 
+PREDICT: Final = "predict"
 ROW: Final = "custos_row"
 REFERENCE: Final = "audit_reference"
 UTC: Final = pa.timestamp("us", "UTC")
@@ -49,18 +51,15 @@ class FeatureGateway:
         suppression: SuppressionList,
     ) -> None:
         self._settings, self._paths = settings, settings.paths
-        self._keyring, self._policy, self._audit = keyring, policy, audit
-        self._suppression = suppression
+        self._keyring, self._suppression = keyring, suppression
+        self._disclosures = Disclosures(policy, audit)
         self._online = OnlineRows(self._paths.online, self._paths.registry)
         self._clock: tuple[str | None, dt.datetime] | None = None
 
     def apply(self, descriptor: Descriptor) -> None:
         """Register the entity, views and services of a shop with Feast."""
-        self._paths.registry.parent.mkdir(parents=True, exist_ok=True)
         root = self._paths.features / descriptor.name
-        made = define(descriptor.name, root, slow=descriptor.slow, ttl_days=self._settings.ttl_days)
-        self._online.feast().apply(made.objects())
-        self._online.forget()
+        self._online.apply(define(descriptor.name, root, slow=descriptor.slow, ttl_days=self._settings.ttl_days))
 
     def services(self) -> list[ServiceInfo]:
         """List what is registered."""
@@ -71,9 +70,12 @@ class FeatureGateway:
 
         Tokens are the feature store's own. Suppressed people are left out; of the others every row comes
         back once and in order, or CheckFailed is raised. Columns: the entity's, then float64 features.
+        Raises BadInput for an event_timestamp that no features were built at.
         """
-        info = self._authorise(principal, service, entities.num_rows)
-        return self._historical(info, self._unsuppressed(entities.select([ENTITY, "event_timestamp"])))
+        info, access = self._authorise(principal, service, entities.num_rows)
+        self._require_built(info, entities["event_timestamp"])
+        rows = self._historical(info, self._unsuppressed(entities.select([ENTITY, "event_timestamp"])))
+        return self._disclosed(access, info, rows)
 
     def training_rows(
         self,
@@ -86,8 +88,10 @@ class FeatureGateway:
         """Return the population at each cut-off and its outcome in the next `horizon_days`.
 
         Columns: customer_token, event_timestamp, spend_in_horizon (float64, >= 0), orders_in_horizon (int64).
+        Raises BadInput for a cut-off that no features were built at.
         """
-        info = self._authorise(principal, service, 0)
+        info, access = self._authorise(principal, service)
+        self._require_built(info, pa.chunked_array([pa.array(cutoffs, UTC)]))
         store = self._paths.feature_store(info.dataset)
         with engine.connect() as connection:
             happened = engine.read_parquet(connection, store.files(EVENTS), "happened")
@@ -102,16 +106,21 @@ class FeatureGateway:
              ("orders_in_horizon", pa.int64())]
         )  # fmt: skip
         ordered = rows.cast(schema).sort_by([("event_timestamp", "ascending"), (ENTITY, "ascending")])
-        return self._unsuppressed(ordered)
+        return self._disclosed(access, info, self._unsuppressed(ordered))
 
     def snapshot_rows(self, principal: Principal, service: str, as_of: dt.datetime) -> pa.Table:
-        """Return the features of everybody who had bought before `as_of`, as known then."""
-        info = self._authorise(principal, service, 0)
+        """Return the features of everybody who had bought before `as_of`, as known then.
+
+        Raises BadInput when no features were built at `as_of`.
+        """
+        info, access = self._authorise(principal, service)
+        self._require_built(info, pa.chunked_array([pa.array([as_of], UTC)]), name_day=True)
         store = self._paths.feature_store(info.dataset)
         before = pc.field("purchase") & (pc.field("at") < pa.scalar(as_of, UTC))
         tokens = pc.unique(store.read(EVENTS, [ENTITY], before)[ENTITY]).sort()
         moments = pa.array([as_of] * len(tokens), UTC)
-        return self._historical(info, self._unsuppressed(pa.table({ENTITY: tokens, "event_timestamp": moments})))
+        asked = pa.table({ENTITY: tokens, "event_timestamp": moments})
+        return self._disclosed(access, info, self._historical(info, self._unsuppressed(asked)))
 
     def materialize(self, principal: Principal, as_of: dt.datetime) -> int:
         """Put everybody's latest row at `as_of` online, without the suppressed; return how many people.
@@ -122,7 +131,7 @@ class FeatureGateway:
         if not services:
             raise BadInput("no feature service is registered", remedy="run `custos build` first")
         dataset = services[0].tags["dataset"]
-        self._decide(principal, "materialize", f"dataset:{dataset}", 0)
+        access = self._disclosures.require(principal, "materialize", f"dataset:{dataset}")
         store = self._paths.feature_store(dataset)
         oldest = as_of - dt.timedelta(days=self._settings.ttl_days)
         dated = pc.field("event_timestamp")
@@ -131,6 +140,7 @@ class FeatureGateway:
         latest = rows.sort_values([ENTITY, "event_timestamp"]).drop_duplicates(ENTITY, keep="last")
         if latest.empty:
             raise BadInput("no feature row is fresh at as-of", remedy="run `custos build` with this --as-of")
+        self._disclosures.disclosed(access, latest[ENTITY], len(latest), latest[REFERENCE])
         write_online(self._paths.online, self._definitions(dataset), latest, lambda: self._suppressed(latest[ENTITY]))
         self._online.forget()
         return len(latest)
@@ -141,10 +151,10 @@ class FeatureGateway:
         """Return current features of `tokens`, which are of the principal's purpose.
 
         `action` is what the policy is asked for: `features.read`, or `predict` where the caller turns the
-        features into a prediction and never shows them.
+        features into a prediction, never shows them, and keeps the log of what it answered itself.
         Raises EnvironmentFailed when the online rows are older than the settings allow, in data time.
         """
-        info = self._authorise(principal, service, len(tokens), action)
+        info, access = self._authorise(principal, service, len(tokens), action)
         as_of = self._fresh(info.dataset)
         stored, known = self._own_tokens(principal, tokens)
         columns = self._online.read(self._online.service(service), stored) if stored else []
@@ -161,6 +171,9 @@ class FeatureGateway:
                     references[place] = None if value is None else str(value)
             else:
                 values[places, index[name]] = [np.nan if value is None else value for value in found]
+        if action != PREDICT:
+            people = [token for token, there in zip(tokens, present, strict=True) if there]
+            self._disclosures.disclosed(access, people, len(tokens), references)
         return OnlineAnswer(info.features, values, present, references, as_of)
 
     def online_size(self) -> int:
@@ -194,35 +207,48 @@ class FeatureGateway:
         slow = not names >= {feature.name for feature in feature_set(False)}
         return define(dataset, self._paths.features / dataset, slow=slow, ttl_days=self._settings.ttl_days)
 
-    def _authorise(self, principal: Principal, service: str, count: int, action: str = "features.read") -> ServiceInfo:
-        info = self._info(service)
+    def _authorise(
+        self, principal: Principal, service: str, asked: int = 0, action: str = "features.read"
+    ) -> tuple[ServiceInfo, Access]:
+        info, resource = self._info(service), f"service:{service}"
         if principal.purpose not in info.purposes:
-            self._note(principal, action, f"service:{service}", "deny", "service-purposes", count)
+            self._disclosures.refused(Access(principal, action, resource, "deny", "service-purposes"), asked)
             raise Refused(
                 f"service {service} does not serve the purpose {principal.purpose or 'none'}",
                 remedy=f"it serves: {', '.join(info.purposes)}",
             )
-        self._decide(principal, action, f"service:{service}", count)
-        return info
+        return info, self._disclosures.require(principal, action, resource, asked)
 
-    def _decide(self, principal: Principal, action: str, resource: str, count: int) -> None:
-        decision = self._policy.decide(principal, action, resource)
-        self._note(principal, action, resource, decision.outcome, decision.rule, count)
-        self._policy.require(principal, action, resource)
+    def _disclosed(self, access: Access, info: ServiceInfo, rows: pa.Table) -> pa.Table:
+        people, references = pc.unique(rows[ENTITY]).to_pylist(), []
+        if len(people) == 1:
+            store = self._paths.feature_store(info.dataset)
+            references = store.read(FEATURES, [REFERENCE], pc.field(ENTITY) == people[0])[REFERENCE].to_pylist()
+        self._disclosures.disclosed(access, people, rows.num_rows, references)
+        return rows
 
-    def _note(self, principal: Principal, action: str, resource: str, outcome: str, rule: str, count: int) -> None:
-        self._audit.append(
-            action=action, principal=principal, resource=resource, outcome=outcome, rule=rule, count=count
-        )
+    def _require_built(self, info: ServiceInfo, moments: pa.ChunkedArray, *, name_day: bool = False) -> None:
+        """Refuse moments without features of their own: Feast would answer with older ones, and not say so."""
+        asked = set(pc.unique(moments.cast(UTC)).to_pylist())
+        noted = self._paths.feature_store(info.dataset).manifest()["cutoffs"]
+        missing = sorted(asked - {None} - {dt.datetime.fromisoformat(text) for text in noted})
+        if None in asked:
+            raise BadInput(f"{moments.null_count} rows have no event_timestamp")
+        if missing:
+            day = missing[0].isoformat().removesuffix("T00:00:00+00:00")
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            again = f"run `custos build --as-of {day}`" if name_day else "run `custos build` again"
+            raise BadInput(f"no features were built at {day}{more}", remedy=again)
 
     def _own_tokens(self, principal: Principal, tokens: Sequence[str]) -> tuple[list[str], npt.NDArray[np.bool_]]:
-        """Translate the valid tokens to the store's domain; say which positions they came from."""
-        purpose = str(principal.purpose)
-        given = pa.array(list(tokens), pa.string())
-        known = valid_tokens(given, purpose)
+        """Translate the valid tokens to the store's domain; say which positions they came from.
+
+        A token under a key that this home doesn't hold is as unknown as a mistyped one.
+        """
+        handles, known = tokens_to_handles(self._keyring, pa.array(list(tokens), pa.string()), str(principal.purpose))
         if not known.any():
             return [], known
-        own = translate(self._keyring, given.filter(pa.array(known)), purpose, FEATURE_STORE)
+        own = handles_to_tokens(self._keyring, handles[known], FEATURE_STORE)
         free = ~self._suppression.contains(own)
         known[np.flatnonzero(known)[~free]] = False
         return own.filter(pa.array(free)).to_pylist(), known
@@ -237,6 +263,9 @@ class FeatureGateway:
         return rows.filter(pa.array(~self._suppression.contains(rows[ENTITY].combine_chunks())))
 
     def _historical(self, info: ServiceInfo, entities: pa.Table) -> pa.Table:
+        columns: dict[str, Any] = {name: pa.array([], pa.float64()) for name in info.features}
+        if entities.num_rows == 0:  # Feast can't join nothing
+            return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
         frame = entities.to_pandas()
         frame[ROW] = np.arange(len(frame))
         job = self._online.feast().get_historical_features(frame, self._online.service(info.name))
@@ -244,7 +273,7 @@ class FeatureGateway:
         ordered = found.sort_values(ROW)
         if len(ordered) != len(frame) or not np.array_equal(ordered[ROW].to_numpy(), frame[ROW].to_numpy()):
             raise CheckFailed(f"{len(frame)} rows asked of {info.name}, {len(found)} came back")
-        columns: dict[str, Any] = {
+        columns = {
             name: pa.array(ordered[name].to_numpy(np.float64), pa.float64(), from_pandas=True) for name in info.features
         }
         return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})

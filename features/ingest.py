@@ -17,7 +17,7 @@ from privacy.treatment import Protector, ProtectReport
 from . import sources
 from .contracts import Contract, Tally
 from .datasets.descriptor import Descriptor, Table
-from .quarantine import Quarantine
+from .quarantine import Quarantine, written_ids
 from .storage import SnapshotWriter, TableStore
 
 __all__ = ["IngestReport", "TableReport", "ingest"]
@@ -31,7 +31,7 @@ Progress = Callable[[str, int], None]
 
 @dataclass
 class TableReport:
-    """What became of one table's rows; quarantined is by `column: reason`."""
+    """What became of one table's rows: kept, quarantined (by `column: reason`) or tombstoned, good or bad."""
 
     rows_in: int = 0
     quarantined: dict[str, int] = field(default_factory=dict)
@@ -86,8 +86,8 @@ def ingest(
     """Read every table of the shop into a new protected snapshot.
 
     `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates.
-    Raises BadInput, publishing nothing, when a source is missing or empty or over a tenth of its rows
-    are bad.
+    Raises BadInput when a source is missing or empty or over a tenth of its rows are bad: the tables and
+    the quarantine then stay as they were, but people met on the way are in the vault already.
     """
     _refuse_consents(descriptor)
     with store.writer() as writer:
@@ -117,7 +117,7 @@ def ingest(
 def _ingest_table(run: _Run, table: Table) -> None:
     tally, done = Tally(table.name), ProtectReport()
     run.bad[table.name] = []
-    checked = _checked(run, table, tally)
+    checked = _checked(run, table, tally, done)
     safe = run.protector.protect(checked, table.plan(), done)
     if table.name == "transactions":
         safe = _dated(run, safe)
@@ -127,20 +127,40 @@ def _ingest_table(run: _Run, table: Table) -> None:
     )
 
 
-def _checked(run: _Run, table: Table, tally: Tally) -> Iterator[pa.RecordBatch]:
+def _checked(run: _Run, table: Table, tally: Tally, done: ProtectReport) -> Iterator[pa.RecordBatch]:
     """Pass on the good rows of `table`; refuse the table at its end if too few were good."""
     contract = Contract(table, run.now)
     for batch in sources.batches(run.descriptor, table):
-        found = contract.bad_rows(batch, tally)
+        found = contract.bad_rows(batch)
+        tally.rows += batch.num_rows
         run.progress(table.name, tally.rows)
         good = batch
         if found.num_rows:
-            run.bad[table.name].append(run.quarantine.pack(batch, found, table))
             mask = pc.is_in(pa.array(range(batch.num_rows), pa.int64()), value_set=found["row"].combine_chunks())
             good = batch.filter(pc.invert(mask))
+            held = _not_of_the_erased(run, table, batch, found)
+            done.tombstoned += found.num_rows - held.num_rows
+            tally.add(held)
+            if held.num_rows:
+                run.bad[table.name].append(run.quarantine.pack(batch, held, table))
         if good.num_rows or tally.rows == 0:
             yield good.select(list(table.columns))
     tally.check()
+
+
+def _not_of_the_erased(run: _Run, table: Table, batch: pa.RecordBatch, found: pa.Table) -> pa.Table:
+    """Leave out the bad rows of erased people: they must not come back, not even sealed."""
+    if table.subject is None:
+        return found
+    bad = batch.take(found["row"].combine_chunks())
+    dates = None
+    if table.event_column is not None:
+        written = bad.column(table.event_column).cast(pa.timestamp("us", "UTC"))
+        # A bad row's date in the future is no proof that the person came back.
+        credible = pc.less_equal(written, pa.scalar(run.now, written.type))
+        dates = pc.if_else(credible, written, pa.scalar(None, written.type))
+    refused = run.protector.tombstoned(written_ids(bad, table.subject), dates)
+    return found.filter(pa.array(~refused))
 
 
 def _dated(run: _Run, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

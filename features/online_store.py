@@ -29,6 +29,7 @@ from privacy.errors import BadInput, EnvironmentFailed
 from privacy.rights import Subject
 
 from .definitions import ENTITY, PERSON, PROJECT, Definitions, repo_config
+from .private_files import close_to_others, make_private
 
 __all__ = ["OnlineRows", "entity_key", "write_online"]
 
@@ -47,12 +48,12 @@ def write_online(path: Path, definitions: Definitions, rows: pd.DataFrame, late:
     `rows` has customer_token, event_timestamp, created_timestamp and every feature. `late` is asked
     last for tokens that must not appear after all. A reader sees the old rows or the new ones.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     with locked(path.with_name(f".{path.name}.lock")):
         for stale in path.parent.glob(f"{PART}*"):
             shutil.rmtree(stale, ignore_errors=True)
         part = path.parent / f"{PART}{secrets.token_hex(6)}"
-        part.mkdir()
+        make_private(part)
         try:
             store = FeatureStore(config=repo_config(part / "registry.db", part / "online.db"))
             store.apply(definitions.objects())
@@ -60,6 +61,7 @@ def write_online(path: Path, definitions: Definitions, rows: pd.DataFrame, late:
                 names = [field.name for field in view.features]
                 store.write_to_online_store(view.name, rows[[ENTITY, "event_timestamp", "created_timestamp", *names]])
             del store
+            close_to_others(part / "online.db")
             _delete(part / "online.db", late())
             (part / "online.db").replace(path)
         except OSError as error:
@@ -91,6 +93,14 @@ class OnlineRows:
     def name(self) -> str:
         """What a receipt calls this store."""
         return "online features"
+
+    def apply(self, definitions: Definitions) -> None:
+        """Register what `definitions` make."""
+        make_private(self._registry.parent)
+        make_private(self._path.parent)
+        self.feast().apply(definitions.objects())
+        close_to_others(self._registry, self._path)  # Feast makes both, under the umask
+        self.forget()
 
     def feast(self) -> FeatureStore:
         """Return Feast's store on the current file, opened anew only when the file was swapped."""
@@ -151,10 +161,11 @@ class OnlineRows:
 
     def erase(self, subject: Subject) -> int:
         """Delete the person's rows and overwrite their bytes; return how many views had one."""
+        if not subject.token or not self._path.exists():
+            return 0
         with locked(self._path.with_name(f".{self._path.name}.lock")):
             found = self.count(subject)
-            if self._path.exists():
-                _delete(self._path, [subject.token])
+            _delete(self._path, [subject.token])
         return found
 
     def verify(self, subject: Subject) -> int:
@@ -183,7 +194,7 @@ class OnlineRows:
         return people, None if newest is None else _moment(newest)
 
     def _rows(self, subject: Subject) -> list[dict[str, object]]:
-        if not self._path.exists():
+        if not subject.token or not self._path.exists():
             return []
         rows = []
         with _connection(self._path) as connection:

@@ -18,16 +18,23 @@ from privacy.keyring import Keyring
 from privacy.rights import Subject
 
 from .datasets.descriptor import Table
+from .private_files import make_private
 from .sources import RAW
 
-__all__ = ["Quarantine"]
+__all__ = ["Quarantine", "written_ids"]
 
 SUFFIX: Final = ".sealed"
-INDEX: Final = "subject_index"
+# A descriptor's names hold no space, so none of its columns can be taken for these.
+INDEX: Final = "custos subject index"
+REASON: Final = "custos reason"
+TABLE: Final = "custos table"
 
 
 class Quarantine:
-    """The sealed bad rows of every dataset below `root`; a SubjectStore."""
+    """The sealed bad rows of every dataset below `root`; a SubjectStore.
+
+    It finds a person by `subject.indexes` alone, so also one whose rows are all bad and who has no token.
+    """
 
     def __init__(self, root: Path, keyring: Keyring) -> None:
         self._root, self._keyring = root, keyring
@@ -44,21 +51,23 @@ class Quarantine:
         if table.subject is None:
             index = pa.nulls(bad.num_rows, pa.binary(16))
         else:
-            ids = columns[table.subject]
-            macs = self._keyring.index.of_ids(ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids)
+            ids = written_ids(bad, table.subject)
+            macs = self._keyring.index.of_ids(ids)
             index = pa.array([bytes(mac) for mac in macs], pa.binary(16), mask=ids.is_null().to_numpy(False))
         reasons = pc.binary_join_element_wise(found["column"], found["reason"], ": ")
-        return pa.table({**columns, "reason": reasons, INDEX: index})
+        return pa.table({**columns, REASON: reasons, INDEX: index})
 
     def replace(self, dataset: str, rows: dict[str, Sequence[pa.Table]]) -> None:
-        """Seal the packed rows of each table of `dataset`, in place of the last ingest's."""
+        """Seal the packed rows of each table of `dataset`, in place of all that the last ingest left."""
+        directory = self._root / dataset
+        make_private(directory)
         with locked(self._root / ".lock"):
-            for name, parts in rows.items():
-                path = self._root / dataset / f"{name}{SUFFIX}"
-                if parts:
-                    self._write(path, pa.concat_tables(parts))
-                else:
+            for path in directory.glob(f"*{SUFFIX}"):
+                if not rows.get(path.name.removesuffix(SUFFIX)):
                     path.unlink(missing_ok=True)
+            for name, parts in rows.items():
+                if parts:
+                    self._write(directory / f"{name}{SUFFIX}", pa.concat_tables(parts))
 
     def read(self, dataset: str, table: str) -> pa.Table | None:
         """Open the bad rows of one table, or None if there are none."""
@@ -69,9 +78,9 @@ class Quarantine:
         return sum(pc.sum(_of(rows, subject)).as_py() or 0 for _, rows in self._files())
 
     def export(self, subject: Subject) -> list[dict[str, object]]:
-        """List the person's bad rows as they were written, each with its table and reason."""
+        """List the person's bad rows as they were written, with `custos table` and `custos reason`."""
         return [
-            {"table": path.name.removesuffix(SUFFIX), **row}
+            {TABLE: path.name.removesuffix(SUFFIX), **row}
             for path, rows in self._files()
             for row in rows.filter(_of(rows, subject)).drop([INDEX]).to_pylist()
         ]
@@ -79,6 +88,8 @@ class Quarantine:
     def erase(self, subject: Subject) -> int:
         """Take the person's rows out of every file; return how many went."""
         gone = 0
+        if not self._root.exists():
+            return gone
         with locked(self._root / ".lock"):
             for path, rows in self._files():
                 mine = _of(rows, subject)
@@ -116,6 +127,12 @@ class Quarantine:
             return None
         opened = self._keyring.quarantine.open(sealed, self._context(path))
         return pa.ipc.open_stream(opened).read_all()
+
+
+def written_ids(bad: pa.RecordBatch, subject: str) -> pa.Array:
+    """Return who each row names, as written in the source; null where nothing is written."""
+    ids = _text(bad, subject)
+    return pc.if_else(pc.equal(pc.binary_length(ids), 0), pa.scalar(None, ids.type), ids)
 
 
 def _text(bad: pa.RecordBatch, name: str) -> pa.Array:

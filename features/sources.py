@@ -20,7 +20,7 @@ from privacy.errors import BadInput
 
 from .datasets.descriptor import Descriptor, Table
 
-__all__ = ["RAW", "batches", "describe"]
+__all__ = ["RAW", "batches"]
 
 RAW: Final = " raw"
 TEXT: Final = "text "
@@ -42,6 +42,7 @@ FRACTIONS: Final = frozenset({"FLOAT", "DOUBLE", "DECIMAL"})
 TIMES: Final = frozenset(
     {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"}
 )
+MOMENTS: Final = frozenset({"TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE"})
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class _Source:
 def batches(descriptor: Descriptor, table: Table) -> Iterator[pa.RecordBatch]:
     """Stream the declared columns of `table`, typed, times in UTC, and the `raw` texts beside them.
 
-    Naive times are the shop's own time zone. Raises BadInput for a missing file or column, or a
-    file that can't be read.
+    Naive times are the shop's own time zone, and a `date` that orders are dated by is midnight there.
+    Raises BadInput for a missing file or column, or a file that can't be read.
     """
     with _connection(descriptor) as connection:
         source = _open(connection, descriptor, table)
@@ -69,12 +70,6 @@ def batches(descriptor: Descriptor, table: Table) -> Iterator[pa.RecordBatch]:
                 yield _in_utc(batch)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise _unreadable(table, error) from None
-
-
-def describe(descriptor: Descriptor, table: Table) -> dict[str, str]:
-    """Return the source's type of each declared column, reading no row."""
-    with _connection(descriptor) as connection:
-        return dict(_open(connection, descriptor, table).kinds)
 
 
 def _connection(descriptor: Descriptor) -> duckdb.DuckDBPyConnection:
@@ -196,20 +191,21 @@ def _column_sql(source: _Source, name: str) -> str:
     """Cast one column; where a cast can fail, keep the text it failed on."""
     table, held = source.table, source.kinds[name]
     expression, wanted = _expression(source, name), _wanted(source, name)
-    if held == wanted:
+    by_day = _is_day(table, name)
+    if held == wanted and not by_day:
         return f"{expression} AS {_quoted(name)}"
     cast = f"TRY_CAST({expression} AS {wanted})"
     if wanted == "BIGINT" and held in FRACTIONS:
         cast = f"CASE WHEN {expression} = trunc({expression}) THEN {cast} END"
     elif wanted == "BIGINT" and held == "VARCHAR":
         cast = rf"CASE WHEN regexp_full_match(trim({expression}), '[+-]?\d+') THEN {cast} END"
-    elif wanted == "TIMESTAMPTZ" and held == "DATE":
-        cast = f"CAST(CAST({expression} AS TIMESTAMP) AS TIMESTAMPTZ)"
-    elif (wanted == "TIMESTAMPTZ" or wanted == "DATE") and held not in TIMES | {"VARCHAR"}:
+    elif wanted in MOMENTS | {"DATE"} and held not in TIMES | {"VARCHAR"}:
         raise BadInput(
             f"column '{table.name}.{name}' is no time in the source",
             remedy="write its sql so that it gives a timestamp",
         )
+    elif wanted in MOMENTS and (held == "DATE" or by_day):
+        cast = f"TRY_CAST(TRY_CAST(TRY_CAST({expression} AS DATE) AS TIMESTAMP) AS TIMESTAMPTZ)"
     text = f"CASE WHEN {expression} IS NOT NULL AND {cast} IS NULL THEN CAST({expression} AS VARCHAR) END"
     return f"{cast} AS {_quoted(name)}, {text} AS {_quoted(name + RAW)}"
 
@@ -218,7 +214,7 @@ def _wanted(source: _Source, name: str) -> str:
     table, held = source.table, source.kinds[name]
     kind = table.kind_of(name)
     if kind is not None:
-        wanted = DUCK_TYPES[kind]
+        wanted = DUCK_TYPES["timestamp" if _is_day(table, name) else kind]
     elif held in INTEGERS:
         wanted = "BIGINT"
     elif held in FRACTIONS:
@@ -231,12 +227,19 @@ def _wanted(source: _Source, name: str) -> str:
         wanted = "VARCHAR"
     else:
         raise BadInput(f"column '{table.name}.{name}' has a type that can't be used", remedy="give it a type")
+    if name == table.event_column and wanted not in MOMENTS | {"DATE"}:
+        raise BadInput(f"column '{table.name}.{name}' dates the rows but is no time", remedy="add 'type: timestamp'")
     if table.role_of(name) != "attribute" and wanted not in {"BIGINT", "VARCHAR"}:
         raise BadInput(
             f"column '{table.name}.{name}' is an id but neither an integer nor a text",
             remedy="add 'type: int' or 'type: string'",
         )
     return "TIMESTAMP WITH TIME ZONE" if wanted == "TIMESTAMPTZ" and held == "TIMESTAMP WITH TIME ZONE" else wanted
+
+
+def _is_day(table: Table, name: str) -> bool:
+    """Say whether orders are dated by the day; features need instants."""
+    return table.name == "transactions" and name == "ordered_at" and table.kind_of(name) == "date"
 
 
 def _in_utc(batch: pa.RecordBatch) -> pa.RecordBatch:

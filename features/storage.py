@@ -26,8 +26,20 @@ from privacy.durable import locked, write_beside
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.rights import Subject
 
-from .buckets import BUCKET_ROWS, MOST_BUCKETS, TOKEN, Fingerprint, bucket_count, bucket_of, write_buckets
-from .buckets import write_parquet as write_file
+from .buckets import (
+    BUCKET_ROWS,
+    MOST_BUCKETS,
+    TOKEN,
+    Fingerprint,
+    bucket_count,
+    bucket_of,
+    bucket_of_file,
+    fingerprint_files,
+    select,
+    write_buckets,
+    write_parquet,
+)
+from .private_files import make_private
 
 __all__ = ["SnapshotWriter", "TableStore"]
 
@@ -72,10 +84,6 @@ class TableStore:
         """Return what the writer noted, with rows, digest and files by table."""
         return _manifest(self.directory())
 
-    def tables(self) -> list[str]:
-        """List the tables of the published snapshot."""
-        return sorted(self.manifest()["tables"])
-
     def files(self, table: str) -> list[Path]:
         """List the parquet files of `table`; BadInput if the snapshot has no such table."""
         directory = self.directory()
@@ -92,13 +100,11 @@ class TableStore:
     @contextmanager
     def writer(self) -> Iterator[SnapshotWriter]:
         """Open the one writer; what it wrote is dropped unless it commits before the end."""
+        make_private(self._root)
         with locked(self._root / ".lock"):
             self._sweep(keep_previous=True)
             part = self._root / "snapshots" / f"{PART}{secrets.token_hex(6)}"
-            try:
-                part.mkdir(parents=True)
-            except OSError as error:
-                raise EnvironmentFailed(f"cannot write: {error.strerror}", where=str(self._root)) from None
+            make_private(part)
             writer = SnapshotWriter(self, part)
             try:
                 yield writer
@@ -118,7 +124,13 @@ class TableStore:
         ]
 
     def erase(self, subject: Subject) -> int:
-        """Drop the person's rows and every older snapshot; return how many rows went."""
+        """Drop the person's rows and every older snapshot; return how many rows went.
+
+        Each table's digest then tells the rows that are left; the writer's note `digest`, which told the
+        data as they came, becomes null.
+        """
+        if not subject.token or not self._root.exists():
+            return 0
         if self.snapshot() is None:
             with locked(self._root / ".lock"):
                 self._sweep(keep_previous=False)
@@ -128,23 +140,24 @@ class TableStore:
             for name, entry in _manifest(directory)["tables"].items():
                 gone += writer.copy_without(name, entry, subject.token)
             if gone:
-                writer.commit({k: v for k, v in _manifest(directory).items() if k != "tables"})
+                notes = {name: note for name, note in _manifest(directory).items() if name != "tables"}
+                writer.commit({**notes, "digest": None})
             self._sweep(keep_previous=False)
         return gone
 
     def verify(self, subject: Subject) -> int:
         """Count what remains of the person on disk, in any snapshot, published or not."""
-        files = (self._root / "snapshots").rglob("*.parquet") if self._root.exists() else ()
-        return sum(_select(file, subject.token).num_rows for file in files if _has_token(file))
+        files = (self._root / "snapshots").rglob("*.parquet") if subject.token and self._root.exists() else ()
+        return sum(select(file, subject.token).num_rows for file in files if TOKEN in pq.read_schema(file).names)
 
     def _rows_of(self, token: str) -> Iterator[tuple[str, pa.Table]]:
-        if self.snapshot() is None:
+        if not token or self.snapshot() is None:
             return
         directory = self.directory()
         for name, entry in _manifest(directory)["tables"].items():
             for file in entry["files"]:
-                if entry["keyed"] and _bucket(file) == bucket_of(token, entry["buckets"]):
-                    yield name, _select(directory / name / file, token)
+                if entry["keyed"] and bucket_of_file(file) == bucket_of(token, entry["buckets"]):
+                    yield name, select(directory / name / file, token)
 
     def _publish(self, part: Path) -> str:
         snapshots = self._root / "snapshots"
@@ -191,7 +204,8 @@ class SnapshotWriter:
 
         `schema` is needed only where there may be no batch at all.
         """
-        (self._part / table).mkdir()
+        directory = self._part / table
+        make_private(directory)
         fingerprint, files, held, rows, buckets = Fingerprint(), list[str](), list[pa.RecordBatch](), 0, 0
         for batch in batches:
             held.append(batch)
@@ -199,36 +213,45 @@ class SnapshotWriter:
             schema = schema or batch.schema
             if rows >= BUCKET_ROWS:
                 buckets = buckets or MOST_BUCKETS // 4
-                files += write_buckets(self._part / table, pa.Table.from_batches(held), buckets, fingerprint)
+                run = pa.Table.from_batches(held)
+                files += write_buckets(directory, run, buckets)
+                if TOKEN not in schema.names:
+                    fingerprint.add(run)
                 held, rows = [], 0
         if schema is None:
             raise BadInput(f"table '{table}' has no rows")
+        keyed, several = TOKEN in schema.names, bool(files)
         buckets = buckets or bucket_count(rows)
         if held or not files:
             run = pa.Table.from_batches(held, schema)
-            files += write_buckets(self._part / table, run, buckets, fingerprint)
-        self._note(table, fingerprint.rows, fingerprint.text(), files, buckets, TOKEN in schema.names)
+            files += write_buckets(directory, run, buckets)
+            fingerprint.add(run)
+        if keyed and several:  # one person's rows may be in several runs, as the source had them
+            fingerprint = fingerprint_files(directory, files)
+        self._note(table, fingerprint, files, buckets, keyed)
         return fingerprint.rows
 
     def copy_without(self, table: str, entry: Mapping[str, Any], token: str) -> int:
         """Carry `table` over from the published snapshot without one person's rows; return how many."""
         source, target = self._store.directory() / table, self._part / table
-        target.mkdir()
-        gone, files = 0, list[str]()
+        make_private(target)
+        fingerprint, files, mine = Fingerprint(entry["rows"], entry["total"]), list[str](), list[pa.Table]()
         for name in entry["files"]:
-            mine = entry["keyed"] and _bucket(name) == bucket_of(token, entry["buckets"])
-            found = _select(source / name, token).num_rows if mine else 0
-            if not found:
+            hit = entry["keyed"] and bucket_of_file(name) == bucket_of(token, entry["buckets"])
+            found = select(source / name, token) if hit else None
+            if found is None or not found.num_rows:
                 os.link(source / name, target / name)
                 files.append(name)
                 continue
+            mine.append(found)
             rest = pq.read_table(source / name, partitioning=None)
-            fresh = f"{_bucket(name):03d}-{secrets.token_hex(8)}.parquet"
-            write_file(target / fresh, rest.filter(pc.not_equal(rest[TOKEN], token)))
+            fresh = f"{bucket_of_file(name):03d}-{secrets.token_hex(8)}.parquet"
+            write_parquet(target / fresh, rest.filter(pc.not_equal(rest[TOKEN], token)))
             files.append(fresh)
-            gone += found
-        self._note(table, entry["rows"] - gone, entry["digest"], files, entry["buckets"], entry["keyed"])
-        return gone
+        if mine:
+            fingerprint.remove(pa.concat_tables(mine))
+        self._note(table, fingerprint, files, entry["buckets"], entry["keyed"])
+        return entry["rows"] - fingerprint.rows
 
     def commit(self, notes: Mapping[str, Any]) -> str:
         """Publish the snapshot with `notes` (JSON values) in its manifest; return its name."""
@@ -242,10 +265,11 @@ class SnapshotWriter:
         """Return the digest of a table already written."""
         return self._tables[table]["digest"]
 
-    def _note(self, table: str, rows: int, digest: str, files: list[str], buckets: int, keyed: bool) -> None:
+    def _note(self, table: str, fingerprint: Fingerprint, files: list[str], buckets: int, keyed: bool) -> None:
         self._tables[table] = {
-            "rows": rows,
-            "digest": digest,
+            "rows": fingerprint.rows,
+            "total": fingerprint.total,
+            "digest": fingerprint.text(),
             "files": sorted(files),
             "buckets": buckets,
             "keyed": keyed,
@@ -257,18 +281,6 @@ def _manifest(directory: Path) -> dict[str, Any]:
         return json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise EnvironmentFailed("a snapshot's manifest can't be read", where=str(directory)) from None
-
-
-def _bucket(file: str) -> int:
-    return int(file.partition("-")[0])
-
-
-def _has_token(file: Path) -> bool:
-    return TOKEN in pq.read_schema(file).names
-
-
-def _select(file: Path, token: str) -> pa.Table:
-    return pq.read_table(file, filters=[(TOKEN, "=", token)], partitioning=None)
 
 
 def _plain(value: object) -> object:

@@ -61,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(str(error), error.exit_status)
     except (click.Abort, KeyboardInterrupt):
         return _failed("stopped; run the command again to go on", 130)
+    except SystemExit as error:
+        # Nothing of ours calls it: a shop's loader did, and must not pass for success.
+        return _failed(f"a part of the program asked to stop (status {error.code})", ENVIRONMENT_FAILED)
     except BrokenPipeError:
         # The reader (head, less) went away: nothing to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -210,10 +210,14 @@ def _checked(raw: Mapping[str, Any], path: Path) -> Settings:
             fresh_days=int(raw.get("fresh_days", 35)),
             lawful_bases=bases,
         )
-    except (AttributeError, TypeError, ValueError) as error:
-        raise BadInput(f"a setting has no such value: {error}", where=str(path), remedy="see docs/settings") from None
-    if settings.bearer_days <= 0 or settings.fresh_days <= 0:
-        raise BadInput("bearer_days and fresh_days must be above 0", where=str(path), remedy="mend the file")
+    except (AttributeError, TypeError, ValueError):
+        remedy = f"role: one of {', '.join(Role)}; lawful_bases: a purpose to one of {', '.join(LawfulBasis)}"
+        raise BadInput("a setting has a value that means nothing", where=str(path), remedy=remedy) from None
+    if not settings.operator.strip():
+        raise BadInput("the operator has no name", where=str(path), remedy="name one: operator: mei")
+    if not 0 < settings.bearer_days <= 366 or settings.fresh_days <= 0:
+        what = "bearer_days must be within 0 to 366, fresh_days above 0"
+        raise BadInput(what, where=str(path), remedy="mend the file")
     return settings
 
 

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from privacy.durable import write_beside
 from privacy.errors import BadInput, EnvironmentFailed
 
-__all__ = ["HomeState", "exclusive", "load_state", "read_json", "save_state", "write_json"]
+__all__ = ["HomeState", "load_state", "read_json", "save_state", "write_json"]
 
 
 @dataclass(frozen=True)
 class HomeState:
-    """The home's one dataset: its name, the kept descriptor and the moments that follow from the data."""
+    """The home's place and its one dataset, with the moments that follow from the data.
 
+    `as_of` is None until features are built from what was ingested last.
+    """
+
+    home: str
     dataset: str
-    descriptor: str
     first_event: datetime
     last_event: datetime
     as_of: datetime | None = None
@@ -36,6 +38,13 @@ def load_state(path: Path) -> HomeState:
     if not path.exists():
         raise BadInput("this home holds no data yet", where=str(path.parent), remedy="begin with `custos run DATASET`")
     raw = read_json(path)
+    if not {"home", "dataset", "first_event", "last_event"} <= raw.keys():
+        remedy = "run `custos ingest` again; it writes a new one"
+        raise EnvironmentFailed("the home's state is damaged", where=str(path), remedy=remedy)
+    if Path(str(raw.get("home"))) != path.parent.resolve():
+        # MLflow and Feast keep absolute places: a moved or copied home would go on reading the old one.
+        remedy = "move it back, or run everything again in a new home"
+        raise BadInput("this home was made at another place", where=str(path.parent), remedy=remedy)
     moments = {k: datetime.fromisoformat(raw[k]) for k in ("first_event", "last_event", "as_of") if raw.get(k)}
     return HomeState(**{**raw, **moments})
 
@@ -57,24 +66,4 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write beside, then rename: a reader sees the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-@contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the home's lock: one job writes at a time, the next one waits for it."""
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    write_beside(path, json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -7,13 +7,14 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlproject.settings import HomePaths, Settings, find_home, load_settings, project_run, quiet_environment
-from mlproject.state import HomeState, exclusive, load_state
+from mlproject.state import HomeState, load_state
 from privacy.classification import LawfulBasis, Purpose
-from privacy.errors import BadInput
-from privacy.policy import Policy, Principal
+from privacy.durable import locked
+from privacy.errors import BadInput, EnvironmentFailed
+from privacy.policy import Decision, Policy, Principal
 
 if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
@@ -64,7 +65,7 @@ class House:
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold this home against other writing jobs."""
-        return exclusive(self.paths.lock)
+        return locked(self.paths.lock)
 
     def operator(self, purpose: str | None = None) -> Principal:
         """Return the local operator, acting for a purpose."""
@@ -80,22 +81,35 @@ class House:
         """The kept descriptor of the home's dataset."""
         from features.datasets.descriptor import load_descriptor
 
-        return load_descriptor(self.state.descriptor)
+        return load_descriptor(str(self.kept_descriptor(self.state.dataset)))
+
+    def kept_descriptor(self, dataset: str) -> Path:
+        """Where the descriptor of the ingested dataset is kept."""
+        return self.paths.descriptors / f"{dataset}.yaml"
 
     @cached_property
     def keyring(self) -> Keyring:
         """The root keyring; made with its passphrase file and the service's sub-keyring on the first run."""
+        from privacy.audit import AuditLog
         from privacy.keyring import Keyring
         from privacy.kms import LocalKms
+        from privacy.suppression import SuppressionList
 
         paths = self.paths
         # A lock of its own: whoever makes the keyring may already hold the home's.
-        with exclusive(paths.keyring.with_suffix(".lock")):
+        with locked(paths.keyring.with_suffix(".lock")):
+            paths.root.chmod(0o700)
             first = not paths.keyring.exists()
+            if first and any(path.exists() for path in (paths.state, paths.vault, paths.audit, paths.protected)):
+                remedy = "restore it from its backup; without it nobody in the vault can be found"
+                raise EnvironmentFailed("the keyring is gone", where=str(paths.keyring), remedy=remedy)
             kms = LocalKms.from_file(paths.passphrase, create=first)
             keyring = Keyring.create(paths.keyring, kms) if first else Keyring.open(paths.keyring, kms)
             if not paths.service_keyring.exists():
                 service = LocalKms.from_file(paths.service_passphrase, create=True)
+                if not paths.state.exists():
+                    AuditLog.begin(paths.audit, keyring)
+                    SuppressionList.begin(paths.suppression, keyring)
                 keyring.seal(paths.service_keyring, service, SERVED_PURPOSES)
         return keyring
 
@@ -114,28 +128,51 @@ class House:
     def vault(self) -> Vault:
         from privacy.vault import Vault
 
-        self.paths.vault.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return Vault.open(f"sqlite:///{self.paths.vault}", self.keyring, f"sqlite:///{self.paths.key_store}")
+        # Once people were ingested, a missing vault is a loss to be told, not a new one to be made.
+        create = not self.paths.state.exists()
+        return Vault.open(
+            f"sqlite:///{self.paths.vault}", self.keyring, f"sqlite:///{self.paths.key_store}", create=create
+        )
 
     @cached_property
     def policy(self) -> Policy:
-        return Policy.load(self.paths.policy if self.paths.policy.exists() else None)
+        own = self.paths.policy if self.paths.policy.exists() else None
+        return Policy.load(own, self.settings.lawful_bases)
 
     def lawful_bases(self) -> dict[str, LawfulBasis]:
-        """Return each purpose's lawful basis: the policy's, overridden by the settings."""
-        return {p.value: self.settings.lawful_bases.get(p.value, self.policy.lawful_basis(p)) for p in Purpose}
+        """Return each purpose's lawful basis."""
+        return {purpose.value: self.policy.lawful_basis(purpose) for purpose in Purpose}
+
+    def permit(self, action: str, resource: str, purpose: str | None = None) -> Decision:
+        """Return the policy's decision for the operator, or raise Refused; a refusal is audited."""
+        principal = self.operator(purpose)
+        decision = self.policy.decide(principal, action, resource)
+        if not decision.allowed and self.paths.service_keyring.exists():
+            self.note(decision, action, resource, purpose)
+        return self.policy.require(principal, action, resource)
+
+    def note(self, decision: Decision, action: str, resource: str, purpose: str | None = None, **more: Any) -> None:
+        """Audit what was decided and done; `more` are the count, commitment and detail of the event."""
+        self.audit.append(
+            action=action,
+            principal=self.operator(purpose),
+            resource=resource,
+            outcome=decision.outcome,
+            rule=decision.rule,
+            **more,
+        )
 
     @cached_property
     def audit(self) -> AuditLog:
         from privacy.audit import AuditLog
 
-        return AuditLog(self.paths.audit, self.sealed)
+        return AuditLog(self.paths.audit, self.sealed, must_exist=True)
 
     @cached_property
     def suppression(self) -> SuppressionList:
         from privacy.suppression import SuppressionList
 
-        return SuppressionList(self.paths.suppression, self.sealed)
+        return SuppressionList(self.paths.suppression, self.sealed, must_exist=True)
 
     @cached_property
     def stores(self) -> GatewayPaths:

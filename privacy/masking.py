@@ -1,13 +1,12 @@
 """Column masks by name: what may be left of a direct identifier or a quasi-identifier.
 
-Nulls stay null; anything that doesn't have the expected form is redacted whole, never passed through.
-Kernels of Arrow do the work wherever one exists; only addresses without one are cut by its regex kernel.
+Nulls stay null; what doesn't have the expected form is redacted whole, or becomes null where a year or a band
+of years is expected; it is never passed through. Arrow's kernels do the work, on whole columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date
 from types import MappingProxyType
 from typing import Final
 
@@ -23,6 +22,8 @@ Mask = Callable[[pa.Array, Params], pa.Array]
 
 _REDACTED: Final = "***"
 _STARS: Final = "**"
+_EARLIEST: Final = 1930
+"""Births before this are one band: so few are that old that a decade would single them out."""
 
 _TWO_CHARACTERS: Final = (
     "欧阳司马上官诸葛东方皇甫尉迟公孙慕容令狐司徒司空夏侯端木轩辕宇文长孙独孤南宫拓跋"
@@ -165,19 +166,13 @@ def _year(array: pa.Array, _params: Params) -> pa.Array:
     return _years(array).cast(pa.string())
 
 
-def _age_band(array: pa.Array, params: Params) -> pa.Array:
-    """Years of age on the last day of `year` (default: this one), in bands of `width` (default 10), to 90+."""
-    width = _number(params, "width", 10)
-    if not width:
-        raise BadInput("mask parameter width must be 1 or more")
-    this_year = _number(params, "year", date.today().year)  # noqa: DTZ011 - a band needs no time zone
-    age = pc.subtract(this_year, _years(array))
-    low = pc.multiply(pc.divide(age, width), width)
-    top = 90 // width * width
-    texts = pc.binary_join_element_wise(low.cast(pa.string()), pc.add(low, width - 1).cast(pa.string()), "-")
-    banded = _where(pc.greater_equal(low, top), pa.scalar(f"{top}+"), texts)
-    sensible = pc.and_(pc.greater_equal(age, 0), pc.less(age, 130))
-    return _where(pc.fill_null(sensible, False), banded, pa.scalar(None, pa.string()))
+def _age_band(array: pa.Array, _params: Params) -> pa.Array:
+    """The decade of birth, such as 1980s: unlike an age it doesn't depend on today. Before 1930 is one band."""
+    years = _years(array)
+    decades = pc.multiply(pc.divide(years, 10), 10)
+    text = pc.binary_join_element_wise(decades.cast(pa.string()), pa.scalar("s"), "")
+    banded = _where(pc.less(years, _EARLIEST), pa.scalar(f"before {_EARLIEST}"), text)
+    return _where(years.is_valid(), banded, pa.scalar(None, pa.string()))
 
 
 MASKS: Final[Mapping[str, Mask]] = MappingProxyType(

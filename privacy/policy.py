@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,13 +10,14 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from privacy.classification import LawfulBasis, Purpose, Role
-from privacy.errors import Refused
-from privacy.policy_file import Rule, load_rules
+from privacy.errors import BadInput, Refused
+from privacy.policy_file import GAP, NO_LEDGER, Rule, load_rules
 
 __all__ = ["Decision", "Outcome", "Policy", "Principal"]
 
 Outcome = Literal["allow", "mask", "deny", "gap"]
-_GAP: Final = "gap"
+_READS_PEOPLE: Final = frozenset({"features.read", "materialize", "predict", "score", "train"})
+"""Actions that read or score people for their principal's purpose."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,10 @@ class Decision:
 
 
 class Policy:
-    """Compiled rules; `version` is the digest of the text they came from (16 hex digits).
+    """Compiled rules; `version` is the digest (16 hex digits) of the text and lawful bases they came from.
+
+    No consent ledger is kept, so nobody is known to have consented: for a purpose that rests on consent,
+    reading or scoring people is denied by the rule `no-consent-ledger`, whatever else permits it.
 
     >>> policy = Policy.load()
     >>> policy.decide(Principal("ann", Role.ANALYST, Purpose.RETENTION), "predict", "model:churn").masks
@@ -67,9 +72,17 @@ class Policy:
         self._decided: dict[tuple[Role, Purpose | None, str, str], Decision] = {}
 
     @classmethod
-    def load(cls, path: Path | None = None) -> Policy:
-        """The policy at `path`, else the built-in one; BadInput naming the rule that can't be read."""
-        return cls(*load_rules(path or Path(__file__).with_name("policy.yaml")))
+    def load(cls, path: Path | None = None, bases: Mapping[str, LawfulBasis] | None = None) -> Policy:
+        """The policy at `path`, else the built-in one; `bases` (purpose -> basis) go before those it names.
+
+        Raises BadInput naming the rule that can't be read, or an unknown purpose or basis.
+        """
+        version, rules, stated, tags = load_rules(path or Path(__file__).with_name("policy.yaml"))
+        effective = {**stated, **_checked_bases(bases or {})}
+        if effective != stated:
+            changed = "|".join(f"{purpose}={effective[purpose]}" for purpose in sorted(effective))
+            version = hashlib.sha256(f"{version}|{changed}".encode()).hexdigest()[:16]
+        return cls(version, rules, MappingProxyType(effective), tags)
 
     def decide(self, principal: Principal, action: str, resource: str) -> Decision:
         """What the rules say; a forbid beats every permit, and masks of all matching rules add up."""
@@ -86,15 +99,15 @@ class Policy:
         decision = self.decide(principal, action, resource)
         if not decision.allowed:
             purpose = principal.purpose or "no purpose"
-            because = "no rule was written for this" if decision.outcome == _GAP else f"rule {decision.rule}"
-            raise Refused(
-                f"role {principal.role} may not {action} {resource} for {purpose} ({because})",
-                remedy="ask with another role or purpose, or change policy.yaml",
-            )
+            because = "no rule was written for this" if decision.outcome == GAP else f"rule {decision.rule}"
+            remedy = "ask with another role or purpose, or change policy.yaml"
+            if decision.rule == NO_LEDGER:
+                remedy = f"{purpose} rests on consent, and no ledger of consents is kept yet; use another lawful basis"
+            raise Refused(f"role {principal.role} may not {action} {resource} for {purpose} ({because})", remedy=remedy)
         return decision
 
     def lawful_basis(self, purpose: Purpose) -> LawfulBasis:
-        """Why data may be processed for `purpose`; only `consent` needs a ledger entry."""
+        """Why data may be processed for `purpose`, as it is in effect."""
         return self._bases[purpose]
 
     def _evaluate(self, principal: Principal, action: str, resource: str) -> Decision:
@@ -102,9 +115,12 @@ class Policy:
         for rule in fitting:
             if rule.forbid:
                 return Decision("deny", rule.name)
+        purpose = principal.purpose
+        if action in _READS_PEOPLE and purpose and self._bases[purpose] is LawfulBasis.CONSENT:
+            return Decision("deny", NO_LEDGER)
         permit = next((rule for rule in fitting if rule.mask is None), None)
         if permit is None:
-            return Decision("gap", _GAP)
+            return Decision("gap", GAP)
         masks: dict[str, str] = {}
         deciding = permit.name
         for rule in fitting:
@@ -120,6 +136,13 @@ class Policy:
         stem = name.rpartition("_v")[0] or name
         own = [tagged for tagged in self._tags if tagged.partition(".")[0] == stem]
         return own if kind in ("model", "service") and own else list(self._tags)
+
+
+def _checked_bases(bases: Mapping[str, LawfulBasis]) -> dict[Purpose, LawfulBasis]:
+    try:
+        return {Purpose(purpose): LawfulBasis(basis) for purpose, basis in bases.items()}
+    except ValueError:
+        raise BadInput("a lawful basis is given for an unknown purpose, or is unknown itself") from None
 
 
 _REMEMBERED: Final = 4096

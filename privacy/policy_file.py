@@ -1,4 +1,8 @@
-"""Reading `policy.yaml`: every word in it is checked, so that a typo can't open or close a door."""
+"""Reading `policy.yaml`: a typo in it must not open or close a door.
+
+Roles, purposes, actions, kinds of resources, masks and the tags they match are checked; the names of models,
+services and fields belong to layers above, and aren't.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +19,16 @@ from privacy.classification import LawfulBasis, Purpose, Role
 from privacy.durable import read_bytes
 from privacy.errors import BadInput
 
-__all__ = ["ACTIONS", "RESOURCE_KINDS", "Rule", "load_rules"]
+__all__ = ["GAP", "NO_LEDGER", "Rule", "load_rules"]
 
 _PIPELINE: Final = ("ingest", "build", "materialize", "train", "promote", "score")
 _PEOPLE: Final = ("predict", "features.read", "identify", "erase", "grant", "audit.read", "report.read")
-ACTIONS: Final = frozenset(_PIPELINE + _PEOPLE)
-RESOURCE_KINDS: Final = frozenset({"access", "audit", "dataset", "model", "report", "service", "vault"})
+_ACTIONS: Final = frozenset(_PIPELINE + _PEOPLE)
+_RESOURCE_KINDS: Final = frozenset({"access", "audit", "dataset", "model", "report", "service", "vault"})
+GAP: Final = "gap"
+"""What decided where no rule was written."""
+NO_LEDGER: Final = "no-consent-ledger"
+"""What decided where a purpose rests on consent, of which no ledger is kept."""
 _MASKS: Final = frozenset({"band", "redact"})
 _TOP: Final = frozenset({"version", "purposes", "tags", "policies"})
 _RULE: Final = frozenset({"name", "to", "except", "purposes", "actions", "resources", "forbid", "column_mask"})
@@ -72,9 +80,11 @@ def load_rules(path: Path) -> Loaded:
         tags = _tags(top.get("tags", {}))
         rules = tuple(_rule(entry, position) for position, entry in enumerate(_items(top.get("policies")), 1))
         names = [rule.name for rule in rules]
-        for name in names:
-            if names.count(name) > 1:
-                raise BadInput(f"two policies are named {name}")
+        for rule in rules:
+            if names.count(rule.name) > 1:
+                raise BadInput(f"two policies are named {rule.name}")
+            if rule.mask is not None and not any(rule.masks_tags(own) for own in tags.values()):
+                raise BadInput(f"policy {rule.name}: column_mask matches the tags of no field")
     except BadInput as error:
         raise BadInput(error.what, where=str(path), remedy=error.remedy or "correct the file") from None
     return hashlib.sha256(data).hexdigest()[:16], rules, bases, tags
@@ -85,6 +95,8 @@ def _rule(entry: object, position: int) -> Rule:
     name = fields.get("name")
     if not isinstance(name, str) or not name:
         raise BadInput(f"policy {position} has no name")
+    if name in (GAP, NO_LEDGER):
+        raise BadInput(f"policy {position} is named {name}, which decisions use for themselves")
     where = f"policy {name}"
     forbid = fields.get("forbid", False)
     if not isinstance(forbid, bool):
@@ -99,11 +111,11 @@ def _rule(entry: object, position: int) -> Rule:
     if "purposes" in fields:
         words = _words(fields["purposes"], [*Purpose], f"{where}: purpose")
         purposes = frozenset(Purpose(purpose) for purpose in words)
-    actions = frozenset(_words(fields.get("actions"), ACTIONS, f"{where}: action"))
+    actions = frozenset(_words(fields.get("actions"), _ACTIONS, f"{where}: action"))
     resources = tuple(str(pattern) for pattern in _items(fields.get("resources")))
     for pattern in resources:
-        if pattern.partition(":")[0] not in RESOURCE_KINDS:
-            raise BadInput(f"{where}: unknown resource {pattern}", remedy=_one_of(RESOURCE_KINDS))
+        if pattern.partition(":")[0] not in _RESOURCE_KINDS:
+            raise BadInput(f"{where}: unknown resource {pattern}", remedy=_one_of(_RESOURCE_KINDS))
     if not actions or not resources:
         raise BadInput(f"{where}: `actions` and `resources` must not be empty")
     mask, match = _column_mask(fields.get("column_mask"), where)

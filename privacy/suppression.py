@@ -1,12 +1,13 @@
 """People who must not be served any more, as MACs: the list can be checked, not read.
 
-A MAC is over the person behind a feature store token, so it still holds after tokens are re-keyed.
+A MAC is over the person behind a feature store token, so it still holds after tokens are re-keyed. The file
+is sealed as a whole: what this home's key didn't seal is refused. An older copy of the list put in its place
+is noticed only by processes that have read the newer one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -28,39 +29,52 @@ _VERSION: Final = 1
 
 
 class SuppressionList:
-    """The list at `path`; every process sees additions at its next question."""
+    """The list at `path`; every process sees additions at its next question.
 
-    def __init__(self, path: Path, keyring: Keyring | SealedKeyring) -> None:
-        self._path, self._keyring = path, keyring
+    A home that has keys has begun its list: there `must_exist` makes a missing file an EnvironmentFailed.
+    Without it a file that never was is an empty list.
+    """
+
+    def __init__(self, path: Path, keyring: Keyring | SealedKeyring, *, must_exist: bool = False) -> None:
+        self._path, self._keyring, self._must_exist = path, keyring, must_exist
         self._stamp: tuple[int, int, int] | None = None
         self._macs: Blocks = np.zeros((0, 16), np.uint8)
         self._index = SortedIndex(self._macs)
 
-    def add(self, token: str) -> None:
-        """Suppress one person by feature store token; adding twice changes nothing. BadInput if mistyped."""
-        self.add_many([token])
+    @classmethod
+    def begin(cls, path: Path, keyring: Keyring | SealedKeyring) -> SuppressionList:
+        """Write the sealed empty list when a home is made, and give it with `must_exist`; one there stays.
 
-    def add_many(self, tokens: Iterable[str]) -> None:
-        """Suppress people, rewriting the file once."""
-        array = pa.array(list(tokens), pa.string())
-        handles, known = tokens_to_handles(self._keyring, array, FEATURE_STORE)
-        if not known.all():
-            raise BadInput(f"{int((~known).sum())} tokens are not valid feature store tokens")
-        fresh = {mac.tobytes() for mac in self._keyring.suppression.of_handles(handles)}
-        with locked(self._path.with_name(f".{self._path.name}.lock")):
+        To be called once, with the keys: later it would hide the loss of the list.
+        """
+        listed = cls(path, keyring)
+        with locked(listed._lock):
+            listed._reload()
+            if listed._stamp is None:
+                listed._write([])
+        return cls(path, keyring, must_exist=True)
+
+    def add(self, token: str) -> None:
+        """Suppress one person by feature store token; adding twice changes nothing.
+
+        BadInput if mistyped, EnvironmentFailed, and nothing written, for a list that is missing or changed.
+        """
+        handles, known = tokens_to_handles(self._keyring, pa.array([token], pa.string()), FEATURE_STORE)
+        if not known[0]:
+            raise BadInput("this is not a valid feature store token", remedy="give it as the feature store holds it")
+        fresh = self._keyring.suppression.of_handles(handles)[0].tobytes()
+        with locked(self._lock):
             self._reload()
             held = {mac.tobytes() for mac in self._macs}
-            if fresh <= held:
-                return
-            macs = sorted(mac.hex() for mac in fresh | held)
-            body = {"version": _VERSION, "macs": macs, "seal": self._seal(macs)}
-            write_beside(self._path, json.dumps(body, indent=0).encode() + b"\n")
-        self._reload()
+            if fresh not in held:
+                self._write(sorted(mac.hex() for mac in held | {fresh}))
+                self._reload()
 
     def contains(self, tokens: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
         """(n,) bool: who is suppressed, by feature store token; False for nulls and what isn't a token.
 
-        Raises EnvironmentFailed when the file was changed by anything but Custos.
+        Raises EnvironmentFailed when the file isn't sealed by this home's key, has fewer people than this
+        process has read from it, is gone after it was read, or is missing under `must_exist`.
         """
         self._reload()
         if not len(self._index):
@@ -77,8 +91,8 @@ class SuppressionList:
         try:
             status = self._path.stat()
         except FileNotFoundError:
-            if self._stamp is not None:
-                raise self._changed("is gone") from None
+            if self._stamp is not None or self._must_exist:
+                raise self._changed("is missing") from None
             return
         stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
         if stamp == self._stamp:
@@ -93,8 +107,18 @@ class SuppressionList:
             raise self._changed("is unreadable") from None
         if version != _VERSION or len(raw) != 16 * len(macs) or sealed != self._seal(macs):
             raise self._changed("was changed by hand, or belongs to another keyring")
+        if len(macs) < len(self._macs):
+            raise self._changed("is older than it was")
         self._macs = np.frombuffer(raw, np.uint8).reshape(-1, 16)
         self._index, self._stamp = SortedIndex(self._macs), stamp
+
+    @property
+    def _lock(self) -> Path:
+        return self._path.with_name(f".{self._path.name}.lock")
+
+    def _write(self, macs: list[str]) -> None:
+        body = {"version": _VERSION, "macs": macs, "seal": self._seal(macs)}
+        write_beside(self._path, json.dumps(body, indent=0).encode() + b"\n")
 
     def _seal(self, macs: list[str]) -> str:
         message = f"custos/suppression/v{_VERSION}|{','.join(macs)}".encode()

@@ -6,6 +6,8 @@ anything longer or structured it would be ECB mode.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -37,6 +39,7 @@ __all__ = [
 
 Blocks = npt.NDArray[np.uint8]
 _CHUNK: Final = 8192
+_OWN_PURPOSE: Final = "tokens-of-the-callers-purpose"
 
 
 def handles_to_tokens(
@@ -90,7 +93,10 @@ def valid_tokens(tokens: pa.Array, domain: str) -> npt.NDArray[np.bool_]:
 
 
 class Pseudonymiser:
-    """Ids to tokens and, for whom the policy allows it, back; `policy` is the built-in one by default."""
+    """Ids to tokens and, for whom the policy allows it, back; `policy` is the built-in one by default.
+
+    Without an `audit` log nothing is audited; a home's parts are always made with its log.
+    """
 
     def __init__(
         self,
@@ -123,45 +129,82 @@ class Pseudonymiser:
         """The source ids behind tokens, typed as in the source; null for null tokens and the erased.
 
         Raises Refused unless the policy lets `principal` identify for `purpose`, whose domain the tokens must
-        be of; BadInput without a reason, or with the number of invalid tokens. Audited, refusals too.
+        be of; BadInput without a reason, or with the number of invalid tokens. Whatever the outcome, the audit
+        log that this was made with gets one event: how many people, a commitment to their tokens, and the
+        reference of a single one who was identified.
         """
-        if not reason.strip():
-            raise BadInput("a reason is required", remedy="say why these people must be identified")
-        self._authorise(tokens, domain, principal, purpose, reason)
         array = _one_array(tokens)
-        handles, known = tokens_to_handles(self._keyring, array, domain)
-        bad = len(array) - array.null_count - int(known.sum())
-        if bad:
-            raise BadInput(f"{bad} of {len(array)} tokens are not valid {domain} tokens")
-        ids = self._vault.source_ids(handles)
-        positions = pa.array(np.arange(len(array)), mask=~known)
-        return ids.take(positions)
-
-    def _authorise(self, tokens: pa.Array, domain: str, principal: Principal, purpose: Purpose, reason: str) -> None:
-        from privacy.policy import Policy  # the policy reads YAML; who only makes tokens shouldn't pay for it
-
-        policy = self._policy or Policy.load()
+        policy = self._policy or _built_in_policy()
         decision = policy.decide(principal, "identify", "vault")
         fitting = principal.purpose == purpose and domain == purpose.value
-        outcome = decision.outcome if fitting or not decision.allowed else "deny"
-        rule = decision.rule if fitting or not decision.allowed else "tokens-of-the-callers-purpose"
-        if self._audit is not None:
-            self._audit.append(
-                action="identify",
-                principal=principal,
-                resource="vault",
-                outcome=outcome,
-                rule=rule,
-                count=len(tokens),
-                detail={"reason": reason},
-            )
-        policy.require(principal, "identify", "vault")
+        note = partial(self._note, array, principal, reason)
+        if not decision.allowed:
+            note(decision.outcome, decision.rule)
+            policy.require(principal, "identify", "vault")
         if not fitting:
+            note("deny", _OWN_PURPOSE)
             raise Refused(
                 f"role {principal.role} may identify {purpose} tokens for that purpose only, "
-                f"not tokens of domain {domain} (rule {rule})",
+                f"not tokens of domain {domain} (rule {_OWN_PURPOSE})",
                 remedy="ask with the purpose that the tokens were issued for",
             )
+        if not reason.strip():
+            note("deny", "reason-required")
+            raise BadInput("a reason is required", remedy="say why these people must be identified")
+        handles, known = self._resolved(array, domain, note)
+        people = np.unique(handles[known], axis=0)
+        single = self._vault.audit_references(people)[0] if len(people) == 1 else ""
+        note(decision.outcome, decision.rule, single or None)
+        return self._vault.source_ids(handles).take(pa.array(np.arange(len(array)), mask=~known))
+
+    def _resolved(
+        self, array: pa.Array, domain: str, note: Callable[[str, str], None]
+    ) -> tuple[Blocks, npt.NDArray[np.bool_]]:
+        """Handles and which rows have one; BadInput, once noted, when a token isn't valid."""
+        try:
+            handles, known = tokens_to_handles(self._keyring, array, domain)
+            bad = len(array) - array.null_count - int(known.sum())
+            if bad:
+                raise BadInput(
+                    f"{bad} of {len(array)} tokens are not valid {domain} tokens",
+                    remedy=f"give tokens that begin with {DOMAIN_CODES[domain]}_ as they were issued",
+                )
+        except BadInput:
+            note("deny", "valid-tokens-only")
+            raise
+        return handles, known
+
+    def _note(
+        self,
+        tokens: pa.Array,
+        principal: Principal,
+        reason: str,
+        outcome: str,
+        rule: str,
+        reference: str | None = None,
+    ) -> None:
+        if self._audit is None:
+            return
+        from privacy.audit import commitment  # who only makes tokens shouldn't pay for the log
+
+        named = [str(token) for token in tokens.drop_null().unique().to_pylist()]
+        self._audit.append(
+            action="identify",
+            principal=principal,
+            resource="vault",
+            outcome=outcome,
+            rule=rule,
+            count=len(named),
+            reference=reference,
+            commitment=commitment(named),
+            detail={"reason": reason},
+        )
+
+
+def _built_in_policy() -> Policy:
+    from privacy.policy import Policy  # the policy reads YAML; who only makes tokens shouldn't pay for it
+
+    return Policy.load()
 
 
 def _one_array(tokens: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -39,7 +39,6 @@ class ColumnRule:
     sensitivity: Sensitivity
     kind: Kind = "attribute"
     mask: str | None = None
-    mask_params: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,10 @@ class Protector:
             answer = self._people_batch(batch, plan, report, macs) if plan.subject else _plain_batch(batch, plan)
             report.rows_out += answer.num_rows
             yield answer
+
+    def tombstoned(self, ids: pa.Array, dates: pa.Array | None = None) -> npt.NDArray[np.bool_]:
+        """(n,) bool: which rows the vault refuses because their person was erased (`Vault.tombstoned`)."""
+        return self._vault.tombstoned(ids, dates)
 
     def people(self) -> pa.Table:
         """`customer_token`, `audit_reference` of everyone met so far, in the order of random handles."""
@@ -194,7 +197,7 @@ def _plain_batch(batch: pa.RecordBatch, plan: TablePlan) -> pa.RecordBatch:
 
 
 def _treated(column: pa.Array, rule: ColumnRule) -> pa.Array:
-    return column if rule.mask is None else apply_mask(column, rule.mask, rule.mask_params)
+    return column if rule.mask is None else apply_mask(column, rule.mask)
 
 
 def _identifiers(batch: pa.RecordBatch, plan: TablePlan) -> list[dict[str, object]] | None:

@@ -15,7 +15,7 @@ from privacy.errors import BadInput, EnvironmentFailed
 from privacy.identifiers import canonical_ids, is_integer_source
 from privacy.keyring import Keyring
 from privacy.vault_index import SortedIndex
-from privacy.vault_keys import KeyStore, Tombstone, meta_value, raise_counter, upsert_tombstone
+from privacy.vault_keys import KeyStore, Tombstone, meta_value, open_key_store, raise_counter, upsert_tombstone
 from privacy.vault_people import People
 from privacy.vault_records import PersonRecord, audit_reference
 from privacy.vault_schema import (
@@ -50,14 +50,23 @@ class Vault:
         self._buried: tuple[tuple[int, int], SortedIndex, list[Tombstone]] | None = None
 
     @classmethod
-    def open(cls, url: str, keyring: Keyring, key_store_url: str | None = None, *, replay: bool = False) -> Vault:
-        """Open or make the vault at a database URL; its key store lies beside it unless named.
+    def open(
+        cls,
+        url: str,
+        keyring: Keyring,
+        key_store_url: str | None = None,
+        *,
+        replay: bool = False,
+        create: bool = True,
+    ) -> Vault:
+        """Open the vault at a database URL, or make it unless `create` is False; its key store lies beside it
+        unless named. One of the two without the other is never made up for.
 
         A vault with fewer erasures than the keyring has counted comes from a backup: it is refused until
         opened with `replay`, which buries again whoever was erased since. Raises BadInput for another
-        keyring's vault, EnvironmentFailed for a database that fails.
+        keyring's vault, EnvironmentFailed for a database that is missing or fails.
         """
-        key_store = KeyStore(key_store_url or default_key_store(url), keyring.key_store, keyring.keyset_id)
+        key_store = open_key_store(url, key_store_url or default_key_store(url), keyring, create=create)
         engine = open_database(url, VAULT, _WHAT)
         vault = cls(engine, keyring, key_store)
         with transaction(engine, _WHAT) as connection:
@@ -172,9 +181,14 @@ class Vault:
         return None if row is None else Tombstone(bytes(row[0]), int(row[1]), str(row[2]), bool(row[3]))
 
     def bury(self, customer_id: pa.Array, erased_at: datetime, receipt: str) -> Tombstone:
-        """Begin an erasure: from here on the id is refused at every door. Key store first, keyring last."""
+        """Begin an erasure: from here on the id is refused at every door. Key store first, keyring last.
+
+        Of two erasures of one id the later moment counts, should the clock have gone back.
+        """
         mac = self._keyring.tombstone.of_ids(customer_id)[0].tobytes()
-        stone = Tombstone(mac, int(erased_at.timestamp() * 1_000_000), receipt, severed=False)
+        earlier = self.tombstone_of(customer_id)
+        moment = max(int(erased_at.timestamp() * 1_000_000), 0 if earlier is None else earlier.erased_at)
+        stone = Tombstone(mac, moment, receipt, severed=False)
         counter = max(self.erasure_counter, self._keyring.erasure_counter) + 1
         self._keys.bury(stone, counter)
         with transaction(self._engine, _WHAT) as connection:
@@ -184,7 +198,11 @@ class Vault:
         return stone
 
     def sever(self, handle: bytes, receipt: str = "") -> dict[str, int]:
-        """Destroy a person's key, record and identities; how many of each there were. Repeatable."""
+        """Destroy a person's key, record and identities, and settle the tombstone of `receipt`. Repeatable.
+
+        Returns how many of each there were; none for a handle that nobody has, as of somebody never
+        registered, whose tombstone is settled all the same.
+        """
         members = [handle, *self._aliases_of(handle)]
         counts = {"key": self._keys.destroy(members)}
         with transaction(self._engine, _WHAT) as connection:
@@ -203,6 +221,10 @@ class Vault:
         """How many people it knows."""
         with transaction(self._engine, _WHAT) as connection:
             return int(connection.execute(sa.select(sa.func.count()).select_from(people)).scalar_one())
+
+    def keys_held(self) -> int:
+        """How many people the key store has a key for; as many as the vault knows, when both are whole."""
+        return len(self._keys)
 
     def close(self) -> None:
         """Release both databases."""

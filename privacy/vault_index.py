@@ -76,9 +76,6 @@ class IdentityIndex:
         self._base = _Segment(keys, handles)
         self._delta = _Segment(_NO_ROWS, _NO_ROWS)
 
-    def __len__(self) -> int:
-        return len(self._base.index) + len(self._delta.index)
-
     def find(self, keys: Blocks) -> tuple[Blocks, npt.NDArray[np.bool_]]:
         """(n, 16) handles (zero where unknown) and which keys are known."""
         handles = np.zeros((len(keys), 16), np.uint8)

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from privacy.ciphers import Sealer
-from privacy.errors import BadInput
+from privacy.errors import BadInput, EnvironmentFailed
+from privacy.keyring import Keyring
 from privacy.secret_key_access import SecretKey
 from privacy.vault_records import unwrap, wrap
 from privacy.vault_schema import (
     KEY_STORE,
     LOOKUP_BLOCK,
     checkpoint,
+    has_database,
     insert_new,
     key_store_meta,
     key_store_tombstones,
@@ -27,7 +29,7 @@ from privacy.vault_schema import (
     transaction,
 )
 
-__all__ = ["KeyStore", "Tombstone", "upsert_tombstone"]
+__all__ = ["KeyStore", "Tombstone", "meta_value", "open_key_store", "raise_counter", "upsert_tombstone"]
 
 _WHAT = "key store"
 
@@ -67,7 +69,7 @@ class KeyStore:
     def add(self, fresh: Sequence[tuple[bytes, SecretKey]]) -> None:
         """Store new people's keys, durably, before the vault names them."""
         rows: list[dict[str, object]] = [
-            {"handle": handle, "wrapped": wrap(self._sealer, handle, key)} for handle, key in sorted_by_handle(fresh)
+            {"handle": handle, "wrapped": wrap(self._sealer, handle, key)} for handle, key in _by_handle(fresh)
         ]
         with transaction(self._engine, _WHAT) as connection:
             insert_new(connection, keys, rows)
@@ -87,6 +89,11 @@ class KeyStore:
         """Everyone who has a key."""
         with transaction(self._engine, _WHAT) as connection:
             return {bytes(handle) for (handle,) in connection.execute(sa.select(keys.c.handle))}
+
+    def __len__(self) -> int:
+        """How many people have a key."""
+        with transaction(self._engine, _WHAT) as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(keys)).scalar_one())
 
     def destroy(self, handles: Iterable[bytes]) -> int:
         """Delete keys for good; how many there were."""
@@ -125,7 +132,29 @@ class KeyStore:
         self._engine.dispose()
 
 
-def sorted_by_handle(fresh: Sequence[tuple[bytes, SecretKey]]) -> list[tuple[bytes, SecretKey]]:
+def open_key_store(url: str, key_store_url: str, keyring: Keyring, *, create: bool) -> KeyStore:
+    """The key store of the vault at `url`; EnvironmentFailed when one of the two is lost, or none may be made."""
+    vault_there = has_database(url, "vault")  # first: who made it had made the key store before
+    if not has_database(key_store_url, _WHAT) and (vault_there or not create):
+        raise _missing(_WHAT, key_store_url)
+    key_store = KeyStore(key_store_url, keyring.key_store, keyring.keyset_id)
+    held = len(key_store)  # first: who stored keys had made the vault before
+    if (held or not create) and not has_database(url, "vault"):
+        key_store.close()
+        raise _missing("vault", url)
+    return key_store
+
+
+def _missing(what: str, url: str) -> EnvironmentFailed:
+    address = sa.make_url(url)
+    return EnvironmentFailed(
+        f"the {what} is missing",
+        where=str(address.database or address.host or ""),
+        remedy="restore it from its backup; a new one is made only by the first ingest of a new home",
+    )
+
+
+def _by_handle(fresh: Sequence[tuple[bytes, SecretKey]]) -> list[tuple[bytes, SecretKey]]:
     """In the order of random handles, so that insertion keeps nothing of the source's order."""
     return sorted(fresh, key=lambda pair: pair[0])
 

@@ -25,6 +25,7 @@ __all__ = [
     "aliases",
     "checkpoint",
     "default_key_store",
+    "has_database",
     "identities",
     "insert_new",
     "key_store_meta",
@@ -104,13 +105,7 @@ key_store_meta: Final = _meta(KEY_STORE)
 def open_database(url: str, metadata: sa.MetaData, what: str) -> Engine:
     """An engine with the tables made; SQLite gets WAL, secure deletion, foreign keys and mode 0600."""
     parsed = _parsed(url, what)
-    try:
-        # hide_parameters: a database error must not quote a handle or a record
-        engine = sa.create_engine(parsed, hide_parameters=True, connect_args=_connect_arguments(parsed))
-    except ImportError:
-        raise EnvironmentFailed(
-            f"no driver for the {what}'s database is installed", remedy="install the extra custos[postgres]"
-        ) from None
+    engine = _engine(parsed, what)
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _prepare_sqlite)
         if parsed.database and parsed.database != ":memory:":
@@ -121,6 +116,20 @@ def open_database(url: str, metadata: sa.MetaData, what: str) -> Engine:
     with transaction(engine, what) as connection:
         metadata.create_all(connection)
     return engine
+
+
+def has_database(url: str, what: str) -> bool:
+    """Whether its tables were made there before; nothing is created."""
+    parsed = _parsed(url, what)
+    if parsed.get_backend_name() == "sqlite":
+        path = Path(parsed.database or ":memory:")
+        return path.is_file() and path.stat().st_size > 0
+    engine = _engine(parsed, what)
+    try:
+        with transaction(engine, what) as connection:
+            return bool(sa.inspect(connection).has_table("meta"))
+    finally:
+        engine.dispose()
 
 
 def default_key_store(url: str) -> str:
@@ -160,6 +169,16 @@ def checkpoint(engine: Engine, what: str) -> None:
         outside = engine.execution_options(isolation_level="AUTOCOMMIT")
         with transaction(outside, what) as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _engine(parsed: URL, what: str) -> Engine:
+    try:
+        # hide_parameters: a database error must not quote a handle or a record
+        return sa.create_engine(parsed, hide_parameters=True, connect_args=_connect_arguments(parsed))
+    except ImportError:
+        raise EnvironmentFailed(
+            f"no driver for the {what}'s database is installed", remedy="install the extra custos[postgres]"
+        ) from None
 
 
 def _parsed(url: str, what: str) -> URL:

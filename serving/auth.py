@@ -34,7 +34,6 @@ __all__ = [
     "BearerSigner",
     "Verifier",
     "grant",
-    "verify",
 ]
 
 AUDIENCE: Final = "custos-api"
@@ -180,8 +179,3 @@ class Verifier:
         if claims.iss != self._issuer or claims.aud != AUDIENCE or claims.exp <= claims.nbf:
             raise invalid
         return Principal(claims.sub, claims.role, claims.purpose), claims.nbf, claims.exp
-
-
-def verify(keyring: BearerKeys, bearer: str) -> Principal:
-    """Return who `bearer` speaks for, without a cache; raises BearerRefused."""
-    return Verifier(keyring).verify(bearer)

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from privacy.audit import AuditLog, commitment
 from privacy.classification import Purpose
-from privacy.errors import CheckFailed, Refused
+from privacy.errors import CheckFailed, CustosError, Refused
 from privacy.policy import Decision, Policy, Principal
 from privacy.tokens import valid_tokens
 from training.scoring import COLD_START, INACTIVE, OK, score_rows
@@ -102,23 +102,20 @@ class Predictor:
         """Predict `models` for `tokens` (order and duplicates kept); returns the issue's answer as a dict.
 
         Raises Refused (policy), TokensRefused, ModelUnavailable, EnvironmentFailed (store, audit) and
-        CheckFailed (a model answered nonsense); a refusal is audited like an answer.
+        CheckFailed (a model answered nonsense); a refusal or failure is audited like an answer.
         """
-        try:
+        with _Ending(self._audit, self._policy, principal, models, len(tokens), request_id):
             decisions = {model: self._decide(principal, model) for model in models}
             distinct = list(dict.fromkeys(tokens))
             self._check_tokens(principal, tokens, distinct)
             champions = {model: self._champion(model) for model in models}
             scored = {model: self._score(principal, model, champion, distinct) for model, champion in champions.items()}
-        except Refused as refusal:
-            self._record_refusal(principal, models, len(tokens), refusal, request_id)
-            raise
-        answers = dict(zip(distinct, self._results(distinct, scored, decisions), strict=True))
-        body = {
-            "as_of": min(part.rows.as_of for part in scored.values()).isoformat(),
-            "models": {model: part.champion.version for model, part in scored.items()},
-            "results": [answers[token] for token in tokens],
-        }
+            answers = dict(zip(distinct, self._results(distinct, scored, decisions), strict=True))
+            body = {
+                "as_of": min(part.rows.as_of for part in scored.values()).isoformat(),
+                "models": {model: part.champion.version for model, part in scored.items()},
+                "results": [answers[token] for token in tokens],
+            }
         self._record(principal, distinct, scored, decisions, request_id)
         return body
 
@@ -196,22 +193,6 @@ class Predictor:
             told.append(fields | rest)
         return told
 
-    def _record_refusal(
-        self, principal: Principal, models: Sequence[str], asked: int, refusal: Refused, request_id: str
-    ) -> None:
-        """Audit a refusal by the policy's own outcome and rule, or the gateway's if the policy had none."""
-        decided = [self._policy.decide(principal, ACTION, f"model:{model}") for model in models]
-        against = next((decision for decision in decided if not decision.allowed), None)
-        self._audit.append(
-            action=ACTION,
-            principal=principal,
-            resource=_resource(models),
-            outcome=against.outcome if against else "deny",
-            rule=against.rule if against else "",
-            count=asked,
-            detail={"request_id": request_id, "why": refusal.what},
-        )
-
     def _record(
         self,
         principal: Principal,
@@ -238,6 +219,50 @@ class Predictor:
                 "versions": {model: part.champion.version for model, part in scored.items()},
             },
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """Audits how a request ended that got no answer, whatever it was that ended it.
+
+    Bad tokens are a `deny` by no rule of the policy; a policy's refusal has its own outcome and rule; all else is
+    an `error`, told by our own words or by its type alone, as a foreign error's text may quote data.
+    """
+
+    audit: AuditLog
+    policy: Policy
+    principal: Principal
+    models: Sequence[str]
+    asked: int
+    request_id: str
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            return
+        outcome, rule = "error", ""
+        if isinstance(error, Refused | TokensRefused):
+            outcome, rule = self._against()
+        self.audit.append(
+            action=ACTION,
+            principal=self.principal,
+            resource=_resource(self.models),
+            outcome=outcome,
+            rule=rule,
+            count=self.asked,
+            detail={
+                "request_id": self.request_id,
+                "why": error.what if isinstance(error, CustosError) else type(error).__name__,
+            },
+        )
+
+    def _against(self) -> tuple[str, str]:
+        """Return the first outcome and rule against the caller; the gateway may refuse where the policy has none."""
+        decided = [self.policy.decide(self.principal, ACTION, f"model:{model}") for model in self.models]
+        against = next((decision for decision in decided if not decision.allowed), None)
+        return (against.outcome, against.rule) if against else ("deny", "")
 
 
 def _resource(models: Sequence[str]) -> str:

@@ -49,7 +49,7 @@ CODES: Final[Mapping[str, Kind]] = MappingProxyType(
         "not_ready": Kind(503, "The service is starting", _RETRY),
         "model_unavailable": Kind(503, "No model is in service", _RETRY),
         "dependency_failed": Kind(503, "A store the answer needs is not available", _RETRY),
-        "timeout": Kind(503, "The answer took too long", _RETRY),
+        "timeout": Kind(504, "The answer took too long", _RETRY),
     }
 )
 """Stable code -> kind; a code is never renamed, callers branch on it."""

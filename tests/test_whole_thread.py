@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import socket
+import sqlite3
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,7 @@ from tests.canaries import CANARIES, write_shop
 from tests.home import Home
 from tests.leaks import Scanner
 
+ROOT = Path(__file__).parents[1]
 PLANTED = [value for canary in CANARIES for value in canary.values()]
 # The people's own places: encrypted, and scanned apart below.
 VAULT = ("home/vault/",)
@@ -207,6 +212,22 @@ def test_a_canary_in_the_wrong_place_is_not_echoed(thread: Thread, service: Serv
     thread.custos("features", "get", "churn_v1", "--purpose", "retention", CANARIES[1].email, expect=2)
 
 
+def test_the_landing_page_opens_in_a_browser_and_asks_nobody_else(
+    service: Service, debian_package: Callable[[str, str], str], tmp_path: Path
+) -> None:
+    chromium = debian_package("chromium", "chromium")
+    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={tmp_path}"]
+    shown = subprocess.run(
+        [*command, "--dump-dom", f"http://127.0.0.1:{service.port}/"], capture_output=True, check=True, timeout=60
+    )
+    page = shown.stdout.decode()
+    assert "<h1>Custos</h1>" in page
+    assert "docs.json" in page
+    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
+
+
 def test_features_get_prints_the_features_of_a_token(thread: Thread) -> None:
     token = next(iter(scores(thread, "churn", "retention")))
     (row,) = json.loads(thread.custos("features", "get", "churn_v1", "--purpose", "retention", token, "--json"))
@@ -297,3 +318,21 @@ def _unseen(token: str) -> str:
     stem = token[:6] + format(int(token[6:38], 16) ^ 0xFF, "032x")
     candidates = [f"{stem}{check:02x}" for check in range(256)]
     return candidates[int(valid_tokens(pa.array(candidates), "retention").argmax())]
+
+
+@pytest.mark.slow
+def test_mlflow_run_trains_into_the_homes_own_registry(thread: Thread) -> None:
+    """`mlflow run mlproject` moves the working directory and hands its own store to the job; neither may matter."""
+    command = [sys.executable, "-m", "mlflow", "run", str(ROOT / "mlproject"), "-e", "train", "--env-manager", "local"]
+    command += ["-P", "model=clv", "-P", "trials=2"]
+    before = json.loads(thread.custos("report", "--json"))["models"]["clv"]["tested"]["version"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**thread.environment, "PATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{thread.folder}/project.db"}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=300, cwd=thread.folder)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    after = json.loads(thread.custos("report", "--json"))["models"]["clv"]["tested"]["version"]
+    assert after > before
+    with sqlite3.connect(thread.folder / "project.db") as database:
+        tags = dict(database.execute("SELECT key, value FROM tags"))
+        assert database.execute("SELECT count(*) FROM model_versions").fetchone() == (0,)
+    assert tags["custos.run_id"]

@@ -26,6 +26,8 @@ __all__ = ["CutoffPlan", "Snapshots", "Task", "TrainingGateway", "TrainingSet", 
 _PERSON: Final = "customer_token"
 _MOMENT: Final = "event_timestamp"
 FEWEST_CUSTOMERS: Final = 30
+FEWEST_A_SIDE: Final = 5
+"""Customers of either outcome: below this a model, and every figure about it, would be about single people."""
 _KEYS: Final = frozenset({_PERSON, _MOMENT, "created_timestamp", "audit_reference"})
 _NOT_BOOSTED: Final = frozenset({*PURCHASE_COLUMNS, "lifetime_orders", "ewma_daily_spend_84"})
 """Cumulative counts grow with the window and mislead across cut-offs; the models use these in other ways."""
@@ -73,7 +75,7 @@ class TrainingSet:
         """Refuse what nothing can be learnt from.
 
         Raises:
-            BadInput: too few customers, only one class, or nobody spent anything.
+            BadInput: too few customers, or too few of them churned, stayed or spent anything.
         """
         people = len(np.unique(self.customers))
         if people < FEWEST_CUSTOMERS:
@@ -87,11 +89,15 @@ class TrainingSet:
                 f"{which} of {people} customers churned in the {role} windows",
                 remedy="choose another targets.churn.horizon_days or active_within_days",
             )
-        if target != CHURN and not (self.label > 0).any():
-            raise BadInput(
-                f"none of {people} customers spent anything in the {role} windows",
-                remedy="choose a longer targets.clv.horizon_days, or check the amounts",
-            )
+        did = {"stayed": self.label == 0, "churned": self.label > 0} if target == CHURN else {"spent": self.label > 0}
+        for what, rows in did.items():
+            found = len(np.unique(self.customers[rows]))
+            if found < FEWEST_A_SIDE:
+                raise BadInput(
+                    f"{found or 'none'} of {people} customers {what} in the {role} windows",
+                    remedy=f"at least {FEWEST_A_SIDE} are needed: choose another targets.{target}.horizon_days, "
+                    "or check the amounts",
+                )
 
 
 @dataclass(frozen=True)

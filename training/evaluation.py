@@ -120,7 +120,7 @@ def gini(actual: np.ndarray, score: np.ndarray) -> float:
     best = _gain_area(actual, actual)
     if actual.sum() <= 0 or abs(best) < 1e-12:
         raise BadInput("nobody differs in spend, so a ranking can't be judged", remedy="change the horizon")
-    return round(_gain_area(actual, score) / best, 15) + 0.0
+    return round(_gain_area(actual, score) / best, 12) + 0.0
 
 
 def mae(actual: np.ndarray, predicted: np.ndarray) -> float:
@@ -146,10 +146,16 @@ def total_bias(actual: np.ndarray, predicted: np.ndarray) -> float:
     return float(predicted.sum() / total - 1.0) if total else float("nan")
 
 
-def deciles(actual: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean prediction and mean outcome of ten equal groups from highest to lowest prediction."""
+def deciles(actual: np.ndarray, predicted: np.ndarray, fewest: int = 10) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean prediction and mean outcome of ten equal groups from highest to lowest prediction.
+
+    There are fewer groups, down to one, where ten would hold less than `fewest` rows each.
+
+    >>> deciles(np.arange(20.0), np.arange(20.0))[0].tolist()
+    [14.5, 4.5]
+    """
     order = np.argsort(-predicted, kind="stable")
-    groups = np.array_split(order, min(10, len(order)))
+    groups = np.array_split(order, max(1, min(10, len(order) // fewest)))
     return (
         np.array([predicted[group].mean() for group in groups]),
         np.array([actual[group].mean() for group in groups]),

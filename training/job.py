@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
-from privacy.errors import BadInput, CheckFailed
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from training import gates
 from training.candidates import Bench, Candidate, Tested
 from training.dataset import CutoffPlan, Snapshots, Task, TrainingGateway, fetch, plan_cutoffs
@@ -56,17 +56,21 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came of a job; `metrics` and `verdicts` belong to the tested candidate of `design`.
+    """What came of a job; `metrics` and `verdicts` belong to the candidate of `design` in `tested_version`.
 
-    `outcome` is `promoted`, `challenger` (passed, waiting), `incumbent_kept` or `baseline`.
+    `outcome` is `promoted`, `challenger` (waiting for promotion), `incumbent_kept` or `baseline`. `version` is what
+    serves or waits because of this job: a refit on all closed windows, or the candidate itself if it failed.
+    `champion_metrics` are those of the champion's design, of whichever run tested it (empty: there is none).
     """
 
     target: str
     outcome: str
     message: str
     version: int
+    tested_version: int
     design: str
     champion: ChampionRef | None
+    champion_metrics: Mapping[str, float]
     metrics: Mapping[str, float]
     baselines: Mapping[str, Mapping[str, float]]
     verdicts: tuple[Verdict, ...]
@@ -90,6 +94,8 @@ def train(
 ) -> TrainResult:
     """Run one job and leave the registry with a champion, if at all possible a better one.
 
+    With `request.promote` off, no alias but `challenger` moves: what would serve waits for `promote`.
+
     Raises:
         BadInput: the history or the population can't carry a model; says what is needed.
         EnvironmentFailed: a store failed; the champion is untouched.
@@ -101,24 +107,27 @@ def train(
     data = fetch(gateway, request.principal, request.service, task, plan)
     say("features", 1, 1)
     lineage = _lineage(request, data)
-    with tracker.run(task.target, _run_name(request), lineage) as run:
+    with tracker.run(task.target, f"{request.as_of:%Y-%m-%d} seed {request.seed}", lineage) as run:
         tested = _test(request, plan, data, study_url)
         say("logging", 0, 1)
         facts = JobFacts(task, request.dataset, request.service, f"{request.as_of:%Y-%m-%d}", request.trials, lineage)
         record(run, facts, plan, data, tested)
         say("logging", 1, 1)
         say("registering", 0, 1)
-        version, outcome = _register(run, request, registry, plan, data, tested)
-        run.batch({}, {}, {"outcome": outcome}, ())
-        say("registering", 1, 1)
+        made = _register(run, request, registry, plan, data, tested)
         champion = registry.champion(task.target)
+        message = _message(made.outcome, tested, champion)
+        run.describe({"outcome": made.outcome}, message)
+        say("registering", 1, 1)
         return TrainResult(
             target=task.target,
-            outcome=outcome,
-            message=_message(outcome, tested, champion),
-            version=version,
+            outcome=made.outcome,
+            message=message,
+            version=made.version,
+            tested_version=made.tested,
             design=tested.candidate.model.name,
             champion=champion,
+            champion_metrics=_metrics_of(registry, champion),
             metrics=tested.metrics,
             baselines=tested.baselines,
             verdicts=tested.verdicts,
@@ -132,7 +141,8 @@ def train(
 def promote(target: str, registry: Registry, thresholds: GateThresholds | None = None) -> Promotion:
     """Judge the waiting challenger again and make it champion.
 
-    Without one, the champion stays, which is fine: asking twice is not an error.
+    Without one, the champion stays, which is fine: asking twice is not an error. A baseline that waits because
+    nothing serves yet is not judged: the gates are made of it.
 
     Raises:
         CheckFailed: a gate says no; lists every verdict.
@@ -143,7 +153,10 @@ def promote(target: str, registry: Registry, thresholds: GateThresholds | None =
         if champion is None:
             raise BadInput(f"there is no model of {target} to promote", remedy=f"custos train {target}")
         return Promotion(champion, False, ())
-    told: dict[str, Any] = registry.evaluation(waiting)
+    if champion is None and waiting.tags.get("gates") == BASELINE:
+        registry.crown(target, waiting.version)
+        return Promotion(waiting, True, ())
+    told = registry.evaluation(waiting)
     verdicts = judge(target, told["metrics"], told["baselines"], thresholds)
     if not gates.passed(verdicts):
         raise CheckFailed(
@@ -199,35 +212,54 @@ def _measure(target: str, data: Snapshots, model: CustomerModel) -> dict[str, fl
     return evaluate(target, data.test.label, model.predict(data.test.frame))
 
 
+@dataclass(frozen=True)
+class _Registered:
+    """The candidate as it was measured, and the version that serves or waits (see `TrainResult`)."""
+
+    tested: int
+    version: int
+    outcome: str
+
+
 def _register(
     run: JobRun, request: TrainRequest, registry: Registry, plan: CutoffPlan, data: Snapshots, tested: Tested
-) -> tuple[int, str]:
-    """Register what was tested and, if it may serve, its refit; return the version a reader would look for."""
+) -> _Registered:
+    """Register what was tested and, if it may serve, its refit, complete before any alias points at it."""
     target = request.task.target
     passed = gates.passed(tested.verdicts)
-    candidate = _version(
-        run, registry, tested.candidate.model, {"stage": "candidate", "gates": "passed" if passed else "failed"}
-    )
+    state = "passed" if passed else "failed"
+    candidate = _version(run, registry, tested.candidate.model, {"stage": "candidate", "gates": state})
     if passed:
         refit = _bench(request, plan, data).again(tested.candidate, request.seed)
-        tags = {"stage": "refit", "gates": "passed", "refit_of": str(candidate)}
-        version = _version(run, registry, refit, tags)
+        version = _version(run, registry, refit, {"stage": "refit", "gates": state, "refit_of": str(candidate)})
         if not request.promote:
             registry.challenge(target, version)
-            return version, CHALLENGER
-        registry.crown(target, version)
+            return _Registered(candidate, version, CHALLENGER)
         registry.drop_challenger(target)
-        return version, PROMOTED
+        registry.crown(target, version)
+        return _Registered(candidate, version, PROMOTED)
     registry.challenge(target, candidate)
     if registry.champion(target) is not None:
-        return candidate, KEPT
+        return _Registered(candidate, candidate, KEPT)
     name = best_baseline(target, tested.baselines)
-    first = _version(run, registry, tested.models[name], {"stage": "baseline", "gates": "baseline"})
+    first = _version(run, registry, tested.models[name], {"stage": "baseline", "gates": BASELINE})
     served = _bench(request, plan, data).named(name)
-    tags = {"stage": "refit", "gates": "baseline", "refit_of": str(first)}
-    version = _version(run, registry, served, tags)
+    version = _version(run, registry, served, {"stage": "refit", "gates": BASELINE, "refit_of": str(first)})
+    if not request.promote:
+        registry.challenge(target, version)
+        return _Registered(candidate, version, CHALLENGER)
     registry.crown(target, version)
-    return version, BASELINE
+    return _Registered(candidate, version, BASELINE)
+
+
+def _metrics_of(registry: Registry, champion: ChampionRef | None) -> Mapping[str, float]:
+    if champion is None:
+        return {}
+    try:
+        return registry.champion_metrics(champion)
+    except (CheckFailed, EnvironmentFailed):
+        # An incumbent whose run somebody deleted still serves; this job is done and must not fail for it.
+        return {}
 
 
 def _bench(request: TrainRequest, plan: CutoffPlan, data: Snapshots) -> Bench:
@@ -253,17 +285,14 @@ def _lineage(request: TrainRequest, data: Snapshots) -> dict[str, str]:
     }
 
 
-def _run_name(request: TrainRequest) -> str:
-    return f"{request.as_of:%Y-%m-%d} seed {request.seed}"
-
-
 def _message(outcome: str, tested: Tested, champion: ChampionRef | None) -> str:
     design = tested.candidate.model.name
     failed = "; ".join(verdict.text() for verdict in tested.verdicts if not verdict.passed)
     now = f"version {champion.version} ({champion.design})" if champion else "none"
+    waits = f"did not pass ({failed}); the best baseline" if failed else "passed every gate and"
     return {
         PROMOTED: f"{design} passed every gate and is champion: {now}",
-        CHALLENGER: f"{design} passed every gate and waits for promotion; champion: {now}",
+        CHALLENGER: f"{design} {waits} waits for promotion; champion: {now}",
         KEPT: f"{design} did not pass ({failed}); the incumbent stays: {now}",
         BASELINE: f"{design} did not pass ({failed}); the best baseline serves: {now}",
     }[outcome]

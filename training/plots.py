@@ -1,8 +1,13 @@
-"""Pictures of a training job, drawn from aggregates of at least a tenth of the customers: no point is a person."""
+"""Pictures of a training job, for whoever may read the run.
+
+Predictions and outcomes appear as means of equal groups of test customers: ten groups, or fewer where one would
+hold less than ten people. The other pictures show losses of trials and shares of gain, nothing of a person.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,35 +17,45 @@ from matplotlib.figure import Figure
 from training.evaluation import deciles
 from training.models._base import CHURN
 
-__all__ = ["draw"]
+__all__ = ["Shown", "draw"]
 
 _INK: Final = "#1f4e79"
 _PALE: Final = "#9fbad6"
 _GREY: Final = "#8a8a8a"
-_SHOWN: Final = 20
+_MOST_BARS: Final = 20
+_FEWEST_PEOPLE: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Outcomes and predictions of the test rows, in which nobody appears more than `snapshots` times."""
+
+    actual: np.ndarray
+    predicted: np.ndarray
+    snapshots: int = 1
+
+    def groups(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean prediction and mean outcome of groups of at least ten people, highest prediction first."""
+        return deciles(self.actual, self.predicted, _FEWEST_PEOPLE * self.snapshots)
 
 
 def draw(
-    target: str,
-    actual: np.ndarray,
-    predicted: np.ndarray,
-    importance: Mapping[str, float],
-    history: Sequence[tuple[int, str, float | None]],
+    target: str, shown: Shown, importance: Mapping[str, float], history: Sequence[tuple[int, str, float | None]]
 ) -> dict[str, Figure]:
     """Return the figures of a job by file name."""
     figures = {
-        "decile_lift.png": _lift(actual, predicted),
+        "decile_lift.png": _lift(shown),
         "tuning.png": _history(history),
         "importance.png": _importance(importance),
     }
     first = _calibration if target == CHURN else _levels
     name = "calibration.png" if target == CHURN else "predicted_vs_actual.png"
-    return {name: first(actual, predicted), **figures}
+    return {name: first(shown), **figures}
 
 
-def _calibration(actual: np.ndarray, predicted: np.ndarray) -> Figure:
-    figure, axes = _blank("Calibration by tenth of the test customers")
-    expected, seen = deciles(actual, predicted)
+def _calibration(shown: Shown) -> Figure:
+    expected, seen = shown.groups()
+    figure, axes = _blank(f"Calibration by {_part(len(seen))} of the test customers")
     most = float(max(expected.max(), seen.max())) * 1.05 or 1.0
     axes.plot([0, most], [0, most], color=_GREY, linestyle="--", linewidth=1, label="perfect")
     axes.plot(expected, seen, color=_INK, marker="o", label="model")
@@ -50,25 +65,25 @@ def _calibration(actual: np.ndarray, predicted: np.ndarray) -> Figure:
     return figure
 
 
-def _levels(actual: np.ndarray, predicted: np.ndarray) -> Figure:
-    figure, axes = _blank("Spend predicted and actual, by tenth of the test customers")
-    expected, seen = deciles(actual, predicted)
+def _levels(shown: Shown) -> Figure:
+    expected, seen = shown.groups()
+    figure, axes = _blank(f"Spend predicted and actual, by {_part(len(seen))} of the test customers")
     at = np.arange(1, len(expected) + 1)
     axes.bar(at - 0.2, expected, width=0.4, color=_PALE, label="predicted")
     axes.bar(at + 0.2, seen, width=0.4, color=_INK, label="actual")
-    axes.set_xlabel("tenth, highest prediction first")
+    axes.set_xlabel("group, highest prediction first")
     axes.set_ylabel("mean spend in the horizon")
     axes.legend(frameon=False)
     return figure
 
 
-def _lift(actual: np.ndarray, predicted: np.ndarray) -> Figure:
-    figure, axes = _blank("Lift by tenth of the test customers")
-    _, seen = deciles(actual, predicted)
-    mean = float(actual.mean()) or 1.0
+def _lift(shown: Shown) -> Figure:
+    _, seen = shown.groups()
+    figure, axes = _blank(f"Lift by {_part(len(seen))} of the test customers")
+    mean = float(shown.actual.mean()) or 1.0
     axes.bar(np.arange(1, len(seen) + 1), seen / mean, color=_INK)
     axes.axhline(1.0, color=_GREY, linestyle="--", linewidth=1)
-    axes.set_xlabel("tenth, highest prediction first")
+    axes.set_xlabel("group, highest prediction first")
     axes.set_ylabel("outcome relative to the average")
     return figure
 
@@ -88,10 +103,14 @@ def _history(history: Sequence[tuple[int, str, float | None]]) -> Figure:
 
 def _importance(importance: Mapping[str, float]) -> Figure:
     figure, axes = _blank("Importance: share of the total gain")
-    top = sorted(importance.items(), key=lambda item: item[1])[-_SHOWN:]
+    top = sorted(importance.items(), key=lambda item: item[1])[-_MOST_BARS:]
     axes.barh([name for name, _ in top], [share for _, share in top], color=_INK)
     axes.tick_params(axis="y", labelsize=8)
     return figure
+
+
+def _part(groups: int) -> str:
+    return "tenth" if groups == 10 else f"1/{groups}"
 
 
 def _blank(title: str) -> tuple[Figure, Axes]:

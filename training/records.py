@@ -10,7 +10,7 @@ from training.candidates import Tested
 from training.cards import CardFacts, model_card
 from training.cutoffs import CutoffPlan, Task
 from training.dataset import Snapshots
-from training.plots import draw
+from training.plots import Shown, draw
 from training.registry import EVALUATION_FILE
 from training.tracking import JobRun
 
@@ -61,7 +61,8 @@ def record(run: JobRun, facts: JobFacts, plan: CutoffPlan, data: Snapshots, test
     run.text("model_card.md", model_card(card))
     predicted = tested.candidate.model.predict(data.test.frame)
     importance = tested.candidate.model.importance()
-    run.figures(draw(target, data.test.label, predicted, importance, tested.tuned.history))
+    shown = Shown(data.test.label, predicted, len(plan.test))
+    run.figures(draw(target, shown, importance, tested.tuned.history))
 
 
 def _numbers(run: JobRun, facts: JobFacts, plan: CutoffPlan, tested: Tested) -> None:

@@ -1,6 +1,7 @@
 """MLflow's registry door: versions of `churn` and `clv`, and the aliases champion, previous and challenger.
 
-A reader only ever follows `champion`, which moves in one statement once the version behind it is complete.
+A reader only ever follows `champion`, which moves in one statement once the version behind it is complete;
+`previous` is for an operator who wants to go back, nothing here reads it.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from privacy.errors import BadInput, EnvironmentFailed
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from training.models import CustomerModel, load
 from training.models._base import CHURN, TARGETS
 from training.tracking import pointed_at, store_client, store_errors
@@ -102,10 +103,6 @@ class Registry:
         """Return the champion of a target, or None before there is one."""
         return self._behind(target, _CHAMPION)
 
-    def previous(self, target: str) -> ChampionRef | None:
-        """Return the champion before this one, if any."""
-        return self._behind(target, _PREVIOUS)
-
     def challenger(self, target: str) -> ChampionRef | None:
         """Return the version waiting for promotion, if any."""
         return self._behind(target, _CHALLENGER)
@@ -122,11 +119,28 @@ class Registry:
             raise BadInput(f"there is no champion of {target} yet", remedy=f"custos train {target}")
         return load(found.path), found.version
 
-    def evaluation(self, ref: ChampionRef) -> dict[str, object]:
+    def evaluation(self, ref: ChampionRef) -> dict[str, Any]:
         """Return what the run behind a version measured: metrics, baselines, verdicts, cut-offs."""
         with store_errors("artifact store"), pointed_at(self._uri):
             local = mlflow.artifacts.download_artifacts(run_id=ref.run_id, artifact_path=EVALUATION_FILE)
             return dict(json.loads(Path(local).read_text(encoding="utf-8")))
+
+    def champion_metrics(self, ref: ChampionRef) -> Mapping[str, float]:
+        """Return the out-of-time metrics of the design that a version has, as the run behind it measured them.
+
+        Raises:
+            CheckFailed: that run measured no model of this design.
+            EnvironmentFailed: the run's evaluation can't be read.
+        """
+        told = self.evaluation(ref)
+        if told["design"] == ref.design:
+            return dict(told["metrics"])
+        if ref.design not in told["baselines"]:
+            raise CheckFailed(
+                f"the run behind {ref.target} version {ref.version} measured no {ref.design}",
+                remedy=f"custos train {ref.target}",
+            )
+        return dict(told["baselines"][ref.design])
 
     def _aliases(self, target: str) -> dict[str, str] | None:
         if target not in TARGETS:

@@ -36,6 +36,8 @@ __all__ = ["JobRun", "Tracker", "pointed_at", "store_client", "store_errors"]
 _LOADER: Final = "training.models.pyfunc"
 _PINNED: Final = ("lightgbm", "mlflow", "numpy", "pandas", "scikit-learn", "scipy")
 _DIGITS: Final = 6
+_NOTE: Final = "mlflow.note.content"
+"""The tag that MLflow shows as a description."""
 _EXPERIMENTS: Final = {
     CHURN: "Will a customer who bought lately stop? One run a training job, tested on the latest windows.",
     "clv": "What will a customer spend within the horizon? One run a training job, tested on the latest window.",
@@ -47,13 +49,6 @@ class Tracker:
 
     def __init__(self, tracking_uri: str, artifact_root: Path) -> None:
         self.tracking_uri, self._artifacts = tracking_uri, artifact_root
-
-    def prepare(self) -> None:
-        """Create the store and both experiments; takes seconds the first time, so call it beside other work."""
-        with store_errors("tracking store"):
-            client = store_client(self.tracking_uri)
-            for target in _EXPERIMENTS:
-                self._experiment(client, target)
 
     @contextmanager
     def run(self, target: str, name: str, tags: Mapping[str, str]) -> Iterator[JobRun]:
@@ -75,7 +70,7 @@ class Tracker:
         with store_errors("tracking store of the MLflow project"):
             client = store_client(project_uri)
             client.set_tag(project_run, "custos.run_id", run_id)
-            client.set_tag(project_run, "mlflow.note.content", note)
+            client.set_tag(project_run, _NOTE, note)
 
     def _experiment(self, client: MlflowClient, target: str) -> str:
         found = client.get_experiment_by_name(target)
@@ -83,7 +78,7 @@ class Tracker:
             return str(found.experiment_id)
         place = self._artifacts / target
         place.mkdir(parents=True, exist_ok=True)
-        tags = {"mlflow.note.content": _EXPERIMENTS[target], "mlflow.experimentKind": "custom_model_development"}
+        tags = {_NOTE: _EXPERIMENTS[target], "mlflow.experimentKind": "custom_model_development"}
         return str(client.create_experiment(target, artifact_location=place.as_uri(), tags=tags))
 
 
@@ -115,6 +110,10 @@ class JobRun:
                 params=[Param(name, str(value)) for name, value in params.items()],
                 tags=[RunTag(name, value) for name, value in tags.items()],
             )
+
+    def describe(self, tags: Mapping[str, str], note: str) -> None:
+        """Tag the run, and show `note` as its description."""
+        self.batch({}, {}, {**tags, _NOTE: note}, ())
 
     def dataset(self, name: str, digest: str, service: str, context: str, columns: Sequence[str]) -> None:
         """Log which data was used: name, own digest of all rows, feature service and columns, but no row."""

@@ -70,8 +70,9 @@ class Tuned:
 def tune(data: Folds, request: StudyRequest, on_trial: Callable[[int, int], None] | None = None) -> Tuned:
     """Run (or finish) a study and return its default and best settings.
 
-    Guarantees: one worker, so equal data, seed and trials give an equal study; the default is trial one and is
-    never pruned; trials left running by a killed process are marked failed.
+    Guarantees: one worker, so equal data, seed and trials give an equal answer, however many trials the stored
+    study holds beyond them; the default is trial one and is never pruned; trials left running by a killed
+    process are marked failed.
 
     Raises:
         BadInput: fewer than one trial.
@@ -88,7 +89,7 @@ def tune(data: Folds, request: StudyRequest, on_trial: Callable[[int, int], None
                 _one_trial(study, boosters, request.seed, done)
                 if on_trial:
                     on_trial(done + 1, request.trials)
-        return _summary(study, default, resumed)
+        return _summary(study, default, request.trials, resumed)
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError):
         raise EnvironmentFailed("the study's database failed", remedy="check disk and tuning store") from None
 
@@ -155,8 +156,9 @@ def _suggest(trial: Trial) -> Hyperparameters:
     )
 
 
-def _summary(study: optuna.Study, default: Hyperparameters, resumed: bool) -> Tuned:
-    finished = sorted(_finished(study), key=lambda trial: trial.number)
+def _summary(study: optuna.Study, default: Hyperparameters, trials: int, resumed: bool) -> Tuned:
+    # A longer job may have gone on with the same study; what it found must not change a shorter one's answer.
+    finished = sorted(_finished(study), key=lambda trial: trial.number)[:trials]
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
     first = next(trial for trial in complete if trial.user_attrs.get(_DEFAULT))
     best = min(complete, key=lambda trial: (trial.value, trial.number))

@@ -106,7 +106,8 @@ def materialize(home: Path | None, as_of: datetime | None) -> None:
 @options.home
 @options.trials
 @options.seed
-def train(target: str, home: Path | None, trials: int, seed: int) -> None:
+@click.option("--no-promote", is_flag=True, help="Let a candidate that passes wait for `custos promote`.")
+def train(target: str, home: Path | None, trials: int, seed: int, no_promote: bool) -> None:
     """Tune, test out of time, register; the candidate becomes champion if it passes every gate.
 
     \b
@@ -116,7 +117,8 @@ def train(target: str, home: Path | None, trials: int, seed: int) -> None:
     from mlproject.stages import Stages
     from mlproject.wiring import House
 
-    for line in train_target(House.open(home), target, Stages(), trials=trials, seed=seed):
+    lines = train_target(House.open(home), target, Stages(), trials=trials, seed=seed, promote=not no_promote)
+    for line in lines:
         click.echo(line)
 
 

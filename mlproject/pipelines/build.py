@@ -33,22 +33,16 @@ def build_features(house: House, stages: Stages, *, as_of: datetime | None = Non
     from features.build import build
 
     state, descriptor = house.state, house.descriptor
-    moment = as_of or _day_after(state.last_event)
-    moment = data_time(state, moment)
-    house.policy.require(house.operator(), "build", f"dataset:{descriptor.name}")
+    moment = data_time(state, as_of or _day_after(state.last_event))
+    resource = f"dataset:{descriptor.name}"
+    decision = house.permit("build", resource)
     with house.lock(), stages.stage("features"):
         cutoffs = _cutoffs(descriptor, state, moment)
         name, stores = descriptor.name, house.stores
         report = build(descriptor, stores.protected_store(name), stores.feature_store(name), cutoffs, moment)
         house.gateway.apply(descriptor)
         save_state(house.paths.state, replace(state, as_of=moment))
-    house.audit.append(
-        action="build",
-        principal=house.operator(),
-        resource=f"dataset:{descriptor.name}",
-        outcome="allow",
-        count=report.rows,
-    )
+    house.note(decision, "build", resource, count=report.rows, detail={"digest": report.digest})
     shown = {"as_of": moment.isoformat(), "cutoffs": [c.isoformat() for c in cutoffs], "rows": report.rows}
     record(house, "features", {**shown, "columns": report.features, "digest": report.digest})
     record(house, "stages", stages)
@@ -76,5 +70,5 @@ def _cutoffs(descriptor: Descriptor, state: HomeState, moment: datetime) -> list
 
 
 def _day_after(moment: datetime) -> datetime:
-    # Midnight after the last event plus one day would drop up to a day of age; the plain sum keeps every event.
+    # The midnight after the last event, so that every event lies before it and cut-offs fall on whole days.
     return moment.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)

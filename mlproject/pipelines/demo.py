@@ -9,13 +9,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from mlproject.pipelines.access import grant_access
 from mlproject.pipelines.erase import erase_subject
 from mlproject.pipelines.run import run_all
-from mlproject.pipelines.score import score_everyone
+from mlproject.pipelines.score import scored_table
 from mlproject.pipelines.servers import mlflow_link
 from mlproject.stages import Stages
 from privacy.classification import Purpose, Role
@@ -61,34 +60,21 @@ def _five_views(house: House, port: int, token: str, customer_id: str) -> Iterat
 
 def _somebody(house: House) -> tuple[str, str]:
     # The first of those with a churn score: a token of the retention purpose, and who it is.
-    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     from privacy.tokens import Pseudonymiser
 
-    with TemporaryDirectory(dir=house.paths.root) as folder:
-        out = Path(folder) / "scores.parquet"
-        list(score_everyone(house, "churn", Purpose.RETENTION.value, out, as_of=None))
-        scores = pq.read_table(out)
-    token = scores.filter(pc.equal(scores["status"], "ok"))["customer_token"][0].as_py()
+    purpose = Purpose.RETENTION
+    scores = scored_table(house, "churn", purpose.value, as_of=None)
+    tokens = scores.filter(pc.equal(scores["status"], "ok"))["customer_token"].slice(0, 1).combine_chunks()
     pseudonymiser = Pseudonymiser(house.keyring, house.vault, policy=house.policy, audit=house.audit)
-    principal = house.operator(Purpose.RETENTION.value)
-    ids = pseudonymiser.reidentify(
-        pa.array([token]),
-        Purpose.RETENTION.value,
-        principal,
-        Purpose.RETENTION,
-        "demonstration of an erasure",
-    )
-    return token, str(ids[0].as_py())
+    why = "demonstration of an erasure"
+    ids = pseudonymiser.reidentify(tokens, purpose.value, house.operator(purpose.value), purpose, why)
+    return tokens[0].as_py(), str(ids[0].as_py())
 
 
 def _call(house: House, port: int, role: Role, purpose: Purpose, token: str) -> Iterator[str]:
-    from serving.auth import grant
-
-    life = timedelta(minutes=5)
-    bearer = grant(house.keyring, name="demo", role=role, purpose=purpose, ttl=life, now=house.now())
+    *_, bearer = grant_access(house, role.value, purpose.value, "demo", timedelta(minutes=5))
     body = json.dumps({"customers": [token], "models": ["churn", "clv"]}).encode()
     headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
     url = f"http://127.0.0.1:{port}/v1/predict"

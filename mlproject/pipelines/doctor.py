@@ -46,7 +46,7 @@ class Finding:
 def examine(house: House) -> list[Finding]:
     """Look at everything a home needs; never change anything in it."""
     findings = [*_versions(), _telemetry()]
-    if not house.paths.keyring.exists():
+    if not house.paths.root.exists() or not any(house.paths.root.iterdir()):
         return [
             *findings,
             Finding("home", "note", f"nothing at {house.paths.root} yet", "begin with `custos run DATASET`"),
@@ -85,6 +85,10 @@ def _telemetry() -> Finding:
 
 
 def _keys(house: House) -> Iterator[Finding]:
+    lost = [path.name for path in (house.paths.keyring, house.paths.service_keyring) if not path.exists()]
+    if lost:
+        yield Finding("keys", "bad", f"{', '.join(lost)} is gone", "restore it from its backup")
+        return
     _ = house.keyring
     yield Finding(
         "keys",
@@ -97,7 +101,15 @@ def _keys(house: House) -> Iterator[Finding]:
 
 
 def _vault(house: House) -> Iterator[Finding]:
-    yield Finding("vault", "ok", f"{len(house.vault):,} people")
+    if not house.paths.state.exists():
+        yield Finding("vault", "note", "nothing ingested yet", "run `custos run DATASET`")
+        return
+    people, keys = len(house.vault), house.vault.keys_held()
+    if people > keys:
+        remedy = "restore the key store's newest backup"
+        yield Finding("vault", "bad", f"{people - keys:,} of {people:,} people have no data key", remedy)
+    else:
+        yield Finding("vault", "ok", f"{people:,} people")
 
 
 def _audit(house: House) -> Iterator[Finding]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from mlproject.pipelines.report import record
-from mlproject.state import HomeState, load_state, save_state
+from mlproject.state import HomeState, read_json, save_state
+from privacy.durable import write_beside
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from features.datasets.descriptor import Descriptor
     from mlproject.stages import Stages
     from mlproject.wiring import House
@@ -30,7 +29,9 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
 
     descriptor = load_descriptor(dataset)
     _one_dataset(house, descriptor)
-    house.policy.require(house.operator(), "ingest", f"dataset:{descriptor.name}")
+    resource = f"dataset:{descriptor.name}"
+    decision = house.permit("ingest", resource)
+    _ = house.keyring, house.audit  # refuse before anything is stored if the keys or the log are damaged
     with house.lock(), stages.stage("validate and protect"):
         report = ingest(
             descriptor,
@@ -39,20 +40,12 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
             quarantine=house.quarantine,
             progress=lambda table, rows: stages.progress(table, rows, 0),
         )
-        kept = _keep_descriptor(house, descriptor)
-        state = HomeState(descriptor.name, str(kept), report.first_event, report.last_event)
-        if house.paths.state.exists() and load_state(house.paths.state).last_event == report.last_event:
-            state = replace(state, as_of=load_state(house.paths.state).as_of)
+        _keep_descriptor(house, descriptor)
+        home = str(house.paths.root.resolve())
+        state = HomeState(home, descriptor.name, report.first_event, report.last_event)
         save_state(house.paths.state, state)
     rows = sum(table.kept for table in report.tables.values())
-    house.audit.append(
-        action="ingest",
-        principal=house.operator(),
-        resource=f"dataset:{descriptor.name}",
-        outcome="allow",
-        count=rows,
-        detail={"digest": report.digest},
-    )
+    house.note(decision, "ingest", resource, count=rows, detail={"digest": report.digest})
     record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict()})
     record(house, "tables", {name: asdict(table) for name, table in report.tables.items()})
     record(house, "stages", stages)
@@ -61,20 +54,18 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
 
 def _one_dataset(house: House, descriptor: Descriptor) -> None:
     # Two shops may give two people the same id, and a vault can't tell them apart.
-    if house.paths.state.exists() and (held := load_state(house.paths.state).dataset) != descriptor.name:
+    # Read plainly: a damaged state must not keep an ingest from writing a new one.
+    held = read_json(house.paths.state).get("dataset", descriptor.name)
+    if held != descriptor.name:
         remedy = f"use another --home for {descriptor.name}"
         raise BadInput(f"this home holds the dataset {held}", where=str(house.paths.root), remedy=remedy)
 
 
-def _keep_descriptor(house: House, descriptor: Descriptor) -> Path:
+def _keep_descriptor(house: House, descriptor: Descriptor) -> None:
     # Later commands read what was ingested, whatever becomes of the shop's own file.
-    kept = house.paths.descriptors / f"{descriptor.name}.yaml"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    beside = kept.with_suffix(".new")
     content = descriptor.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    beside.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), "utf-8")
-    beside.replace(kept)
-    return kept
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+    write_beside(house.kept_descriptor(descriptor.name), text.encode())
 
 
 def _lines(tables: Any) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlproject.stages import Stages
 from mlproject.state import read_json, write_json
+from privacy.durable import locked
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
@@ -18,7 +19,13 @@ __all__ = ["home_status", "make_report", "metric_table", "record", "report_lines
 
 def record(house: House, section: str, content: Mapping[str, Any] | Stages, *, merge: bool = False) -> None:
     """Keep one section of the report; stages replace their own earlier entry, `merge` keeps the section's rest."""
-    report = read_json(house.paths.report)
+    with locked(house.paths.report.with_suffix(".lock")):
+        report = read_json(house.paths.report)
+        _put(report, section, content, merge=merge)
+        write_json(house.paths.report, report)
+
+
+def _put(report: dict[str, Any], section: str, content: Mapping[str, Any] | Stages, *, merge: bool) -> None:
     if isinstance(content, Stages):
         kept = {entry["name"]: entry for entry in report.get("stages", [])}
         for measured in content.done:
@@ -32,12 +39,11 @@ def record(house: House, section: str, content: Mapping[str, Any] | Stages, *, m
         report["stages"] = list(kept.values())
     else:
         report[section] = {**report.get(section, {}), **content} if merge else dict(content)
-    write_json(house.paths.report, report)
 
 
 def make_report(house: House) -> dict[str, Any]:
     """Return the report; the champions are read from the registry as they stand now."""
-    house.policy.require(house.operator(), "report.read", "report")
+    house.permit("report.read", "report")
     report = read_json(house.paths.report)
     if not report:
         raise BadInput(
@@ -87,10 +93,12 @@ def metric_table(target: str, model: Mapping[str, Any]) -> Iterator[str]:
     champion = model["champion"]
     yield f"{target}: champion version {champion['version']} ({champion['design']}). {model['message']}"
     names = list(model["metrics"])
-    yield "  " + f"{'out of time':<16}" + "".join(f"{name:>12}" for name in names)
+    widths = {name: max(10, len(name) + 2) for name in names}
+    yield "  " + f"{'out of time':<16}" + "".join(f"{name:>{widths[name]}}" for name in names)
     for label, metrics in (("candidate", model["metrics"]), *model["baselines"].items()):
-        cells = "".join(f"{metrics[name]:>12.4g}" if metrics.get(name) is not None else f"{'-':>12}" for name in names)
-        yield f"  {label:<16}{cells}"
+        cells = (f"{metrics[name]:.4g}" if metrics.get(name) is not None else "-" for name in names)
+        line = "".join(f"{cell:>{widths[name]}}" for name, cell in zip(names, cells, strict=True))
+        yield f"  {label:<16}{line}"
 
 
 def home_status(house: House) -> dict[str, Any]:

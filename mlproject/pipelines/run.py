@@ -31,7 +31,7 @@ def run_all(
     yield from ingest_dataset(house, dataset, stages)
     yield from build_features(house, stages, as_of=as_of)
     yield from materialize_features(house, stages)
-    targets = [name for name in ("churn", "clv") if getattr(house.descriptor.targets, name) is not None]
+    targets = ("churn", "clv")
     for target in targets:
         list(train_target(house, target, stages, trials=trials, seed=seed))
     report = make_report(house)

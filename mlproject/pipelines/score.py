@@ -18,22 +18,33 @@ if TYPE_CHECKING:
 
     from mlproject.wiring import House
 
-__all__ = ["score_everyone", "write_parquet"]
+__all__ = ["score_everyone", "scored_table", "write_parquet"]
 
 COLUMNS = {"churn": "churn_probability", "clv": "clv"}
 
 
 def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of: datetime | None) -> Iterator[str]:
-    """Score everyone known at data time for a purpose; excluded people are absent and counted."""
+    """Score everyone known at data time for a purpose into a parquet file; the excluded are absent and counted."""
+    table = scored_table(house, target, purpose, as_of=as_of)
+    write_parquet(table, out)
+    moment, version = table["as_of"][0].as_py(), table["model_version"][0].as_py()
+    excluded = f"{len(house.suppression):,} erased people excluded"
+    yield f"{out}: {table.num_rows:,} people as of {moment.date()}, {target} version {version}, {excluded}"
+
+
+def scored_table(house: House, target: str, purpose: str, *, as_of: datetime | None) -> pa.Table:
+    """Return customer_token, status, churn_probability or clv, as_of, model_version, sorted by token; audited."""
     import pyarrow as pa
 
+    from privacy.audit import commitment
     from privacy.tokens import translate
     from training.scoring import score_rows
 
-    state, principal = house.state, house.operator(purpose)
-    moment = data_time(state, as_of)
-    house.policy.require(principal, "score", f"model:{target}")
-    rows = house.gateway.snapshot_rows(principal, SERVICES[target][0], moment)
+    moment = data_time(house.state, as_of)
+    decision = house.permit("score", f"model:{target}", purpose)
+    rows = house.gateway.snapshot_rows(house.operator(purpose), SERVICES[target][0], moment)
+    if not rows.num_rows:
+        raise BadInput(f"nobody is known as of {moment.date()}", remedy="give a later --as-of")
     model, version = house.registry.load_champion(target)
     active_within = house.descriptor.targets.churn.active_within_days if target == "churn" else None
     scored = score_rows(model, rows.to_pandas(), active_within)
@@ -48,13 +59,13 @@ def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of:
             "model_version": pa.array([str(version)] * count, pa.string()),
         }
     )
+    proof = commitment(tokens.to_pylist())
+    house.note(decision, "score", f"model:{target}", purpose, count=count, commitment=proof)
     # Another purpose's tokens sort in another order, so the rows say nothing about the feature store's.
-    write_parquet(table.sort_by("customer_token"), out)
-    excluded = f"{len(house.suppression):,} erased people excluded"
-    yield f"{out}: {count:,} people as of {moment.date()}, {target} version {version}, {excluded}"
+    return table.sort_by("customer_token")
 
 
-def write_parquet(table: pa.Table, out: Path) -> None:
+def write_parquet(table: pa.Table, out: Path, *, mode: int = 0o644) -> None:
     """Write beside, then rename; a full disk leaves no half a file."""
     import pyarrow.parquet as pq
 
@@ -62,6 +73,7 @@ def write_parquet(table: pa.Table, out: Path) -> None:
         raise BadInput("no such folder", where=str(out.parent), remedy="make it first, or name another --out")
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
+        beside.touch(mode=mode)
         pq.write_table(table, beside, compression="zstd")
         beside.replace(out)
     except OSError as error:

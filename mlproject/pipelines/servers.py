@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
 from mlproject.settings import quiet_environment
-from privacy.errors import BadInput
+from privacy.errors import BadInput, EnvironmentFailed
 
 if TYPE_CHECKING:
     from mlproject.wiring import House
@@ -65,9 +69,19 @@ def serve_predictions(house: House, port: int) -> int:
 
 
 def _until_stopped(command: list[str], environment: dict[str, str]) -> int:
-    process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own interpreter and arguments
+    # A group of its own, so that stopping reaches the workers too.
+    process = subprocess.Popen(command, env=environment, start_new_session=True)  # noqa: S603 - our own arguments
+    asked: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        return process.wait()
+        status = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0 if asked else int(status != 0) * EnvironmentFailed.exit_status

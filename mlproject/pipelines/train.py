@@ -20,7 +20,9 @@ SERVICES = {"churn": ("churn_v1", Purpose.RETENTION.value), "clv": ("clv_v1", Pu
 """Target -> the feature service it learns from and the purpose it is trained for."""
 
 
-def train_target(house: House, target: str, stages: Stages, *, trials: int, seed: int) -> Iterator[str]:
+def train_target(
+    house: House, target: str, stages: Stages, *, trials: int, seed: int, promote: bool = True
+) -> Iterator[str]:
     """Train one target on the built features; yield what to tell the user."""
     from training.cutoffs import Task
     from training.job import TrainRequest, train
@@ -30,7 +32,7 @@ def train_target(house: House, target: str, stages: Stages, *, trials: int, seed
         raise BadInput("no features were built yet", where=str(house.paths.root), remedy="run `custos build` first")
     service, purpose = SERVICES[target]
     principal = house.operator(purpose)
-    house.policy.require(principal, "train", f"service:{service}")
+    decision = house.permit("train", f"service:{service}", purpose)
     house.paths.studies.parent.mkdir(parents=True, exist_ok=True)
     with house.lock(), stages.stage(f"train {target}"):
         request = TrainRequest(
@@ -42,17 +44,13 @@ def train_target(house: House, target: str, stages: Stages, *, trials: int, seed
             as_of=state.as_of,
             trials=trials,
             seed=seed,
+            promote=promote,
             tags={"keyset": house.sealed.keyset_id, "policy": house.policy.version[:12]},
             progress=stages.progress,
         )
         result = train(request, house.gateway, house.tracker, house.registry, f"sqlite:///{house.paths.studies}")
-    house.audit.append(
-        action="train",
-        principal=principal,
-        resource=f"model:{target}",
-        outcome="allow",
-        detail={"version": result.version, "outcome": result.outcome},
-    )
+    detail = {"version": result.version, "outcome": result.outcome}
+    house.note(decision, "train", f"model:{target}", purpose, detail=detail)
     record(house, "models", {target: _reported(result)}, merge=True)
     record(house, "stages", stages)
     yield from result_lines(target, result)
@@ -64,18 +62,12 @@ def promote_target(house: House, target: str) -> Iterator[str]:
     """Move the champion alias to the latest challenger; CheckFailed with the reasons when a gate refuses."""
     from training.job import promote
 
-    principal = house.operator(SERVICES[target][1])
-    house.policy.require(principal, "promote", f"model:{target}")
+    purpose = SERVICES[target][1]
+    decision = house.permit("promote", f"model:{target}", purpose)
     with house.lock():
         promotion = promote(target, house.registry)
     champion = promotion.champion
-    house.audit.append(
-        action="promote",
-        principal=principal,
-        resource=f"model:{target}",
-        outcome="allow",
-        detail={"version": str(champion.version)},
-    )
+    house.note(decision, "promote", f"model:{target}", purpose, detail={"version": champion.version})
     already = "" if promotion.changed else " already; nothing waits for promotion"
     yield f"{target}: version {champion.version} ({champion.design}) is champion{already}"
 

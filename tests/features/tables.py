@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,6 +18,23 @@ from features.transforms.registry import windows_for
 
 Line = tuple[str, str, str, float]
 """customer, order, time (ISO, UTC), amount"""
+
+
+def open_to_others(root: Path) -> list[str]:
+    """List what below `root` anybody but its owner may touch."""
+    found = [root, *root.rglob("*")]
+    return [path.name for path in found if not path.is_symlink() and path.stat().st_mode & 0o077]
+
+
+def entities(tokens: list[str], moments: list[dt.datetime | None]) -> pa.Table:
+    return pa.table({"customer_token": tokens, "event_timestamp": pa.array(moments, pa.timestamp("us", "UTC"))})
+
+
+def last_event(audit: Path) -> dict[str, Any]:
+    """Return the newest event of an audit log."""
+    [log] = audit.glob("*.jsonl")
+    event: dict[str, Any] = json.loads(log.read_text().splitlines()[-1])
+    return event
 
 
 def utc(text: str) -> dt.datetime:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,9 +16,12 @@ from features.gateway import FeatureGateway
 from features.transforms.registry import feature_set
 from privacy.classification import Purpose, Role
 from privacy.errors import BadInput, EnvironmentFailed, Refused
+from privacy.token_text import encode, parse_token
+from privacy.tokens import valid_tokens
 from tests.shops import make_shop
 
 from .conftest import AS_OF, CUTOFFS, Home, principal
+from .tables import entities, last_event
 
 Served = tuple[Home, FeatureGateway, Descriptor]
 NAMES = tuple(feature.name for feature in feature_set())
@@ -49,22 +51,33 @@ def test_historical_gives_the_stored_row_of_every_entity_in_order(served: Served
         assert rows[row["customer_token"], row["event_timestamp"]] == [row[name] for name in NAMES]
 
 
-def test_historical_looks_back_never_ahead(served: Served) -> None:
+def test_historical_gives_nothing_of_whom_it_does_not_know(served: Served) -> None:
     home, gateway, descriptor = served
     stored = home.paths.feature_store(descriptor.name).read(FEATURES)
     token = stored["customer_token"][0].as_py()
-    moments = [CUTOFFS[3], CUTOFFS[3] - dt.timedelta(microseconds=1), CUTOFFS[0] - dt.timedelta(days=1)]
-    asked = pa.table(
-        {
-            "customer_token": [token, token, token],
-            "event_timestamp": pa.array(moments, pa.timestamp("us", "UTC")),
-        }
-    )
-    at, before, never = gateway.historical(principal(), "churn_v1", asked)["lifetime_orders"].to_pylist()
+    asked = entities([token, "fs_ab" + 34 * "0"], [CUTOFFS[3], CUTOFFS[3]])
+    found = gateway.historical(principal(), "churn_v1", asked)["lifetime_orders"].to_pylist()
     own = {
         row["event_timestamp"]: row["lifetime_orders"] for row in stored.to_pylist() if row["customer_token"] == token
     }
-    assert (at, before, never) == (own[CUTOFFS[3]], own[CUTOFFS[2]], None)
+    assert found == [own[CUTOFFS[3]], None]
+    assert gateway.historical(principal(), "churn_v1", asked.slice(0, 0)).num_rows == 0
+
+
+def test_moments_that_were_never_built_are_refused_not_approximated(served: Served) -> None:
+    home, gateway, _ = served
+    who, token = principal(), home.subject("c00001").token
+    before, later = CUTOFFS[3] - dt.timedelta(microseconds=1), AS_OF + dt.timedelta(days=7)
+    events = home.audit.verify().events
+    with pytest.raises(BadInput, match=r"at 2023-09-18T23:59:59.999999\+00:00 and 1 more; run `custos build` again"):
+        gateway.historical(who, "churn_v1", entities([token] * 3, [CUTOFFS[3], before, later]))
+    with pytest.raises(BadInput, match="1 rows have no event_timestamp"):
+        gateway.historical(who, "churn_v1", entities([token] * 2, [CUTOFFS[3], None]))
+    with pytest.raises(BadInput, match="no features were built at 2024-02-13; run `custos build` again"):
+        gateway.training_rows(who, "churn_v1", [*CUTOFFS, later], 28, 56)
+    with pytest.raises(BadInput, match="at 2024-02-13; run `custos build --as-of 2024-02-13`"):
+        gateway.snapshot_rows(who, "churn_v1", later)
+    assert home.audit.verify().events == events
 
 
 def test_training_rows_and_their_features_pair_up(served: Served) -> None:
@@ -113,6 +126,16 @@ def test_unknown_mistyped_and_foreign_tokens_are_merely_absent(served: Served) -
     assert (nobody.present.tolist(), nobody.as_of) == ([False], AS_OF)
 
 
+def test_a_token_under_a_key_unknown_here_is_merely_absent(served: Served) -> None:
+    home, gateway, _ = served
+    [good] = home.tokens(["c00001"], "retention")
+    key = "zz" if parse_token(good).key_id != "zz" else "yy"
+    stranger = encode(np.frombuffer(parse_token(good).block, np.uint8).reshape(1, 16), "retention", key)[0].as_py()
+    assert valid_tokens(pa.array([stranger]), "retention").all()
+    assert gateway.online(principal(), "churn_v1", [stranger, good]).present.tolist() == [False, True]
+    assert gateway.online(principal(), "churn_v1", [stranger]).present.tolist() == [False]
+
+
 @pytest.mark.parametrize(
     ("role", "purpose", "service"),
     [
@@ -129,8 +152,7 @@ def test_refusals_are_audited(served: Served, role: Role, purpose: Purpose | Non
     with pytest.raises(Refused):
         gateway.online(principal(role, purpose), service, [])
     assert home.audit.verify().events == before + 1
-    log = sorted((home.root / "audit").rglob("*.jsonl"))[-1].read_text().splitlines()
-    assert json.loads(log[-1])["outcome"] in {"deny", "gap"}
+    assert last_event(home.root / "audit")["outcome"] in {"deny", "gap"}
 
 
 def test_a_prediction_service_may_ask_for_the_sake_of_predicting(served: Served) -> None:

@@ -40,7 +40,7 @@ def test_a_shop_goes_in_and_nothing_of_the_source_is_left(home: Home, shop: Make
     assert report.last_event == max(source["ts"].to_pylist())
 
     store = home.paths.protected_store(descriptor.name)
-    assert store.tables() == ["customers", "people", "transactions"]
+    assert sorted(store.manifest()["tables"]) == ["customers", "people", "transactions"]
     kept = store.read("transactions")
     assert kept.column_names == [
         "customer_token", "order_token", "ordered_at", "amount", "quantity", "product_id", "category", "discount",
@@ -110,7 +110,7 @@ def test_the_quarantine_finds_exports_and_erases_a_person(home: Home, shop: Make
     home.ingest(descriptor)
     quarantine, subject = home.quarantine, home.subject("c00003")
     assert quarantine.count(subject) == 2
-    assert {row["reason"] for row in quarantine.export(subject)} == {"ordered_at: missing"}
+    assert {row["custos reason"] for row in quarantine.export(subject)} == {"ordered_at: missing"}
     assert {row["customer_id"] for row in quarantine.export(subject)} == {"c00003"}
     assert quarantine.erase(subject) == 2
     assert quarantine.verify(subject) == 0
@@ -176,8 +176,8 @@ def test_the_quarantine_keeps_what_was_written(home: Home, tmp_path: Path) -> No
     home.ingest(csv_shop(tmp_path / "shop", HEAD + body + "7,i99,2024-03-04,1,2.5,9,x,none\n"))
     held = home.quarantine.read("corner_shop", "transactions")
     assert held is not None
-    assert held.select(["customer_id", "discount", "reason"]).to_pylist() == [
-        {"customer_id": "7", "discount": "none", "reason": "discount: unparsable"}
+    assert held.select(["customer_id", "discount", "custos reason"]).to_pylist() == [
+        {"customer_id": "7", "discount": "none", "custos reason": "discount: unparsable"}
     ]
 
 
@@ -207,6 +207,10 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (
         lambda d: d["tables"]["transactions"]["columns"]["order_id"].update({"from": "price"}),
         "column 'transactions.order_id' is an id but neither an integer nor a text",
+    ),
+    (
+        lambda d: d["tables"]["customers"].update(dated_by="name"),
+        "column 'customers.name' dates the rows but is no time",
     ),
     (lambda d: d["tables"].update(consents=d["tables"].pop("customers")), "there is no consent ledger yet"),
 ]

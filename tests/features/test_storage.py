@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import random
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from features import buckets
+from features import buckets, storage
 from features.storage import TableStore
 from privacy.errors import BadInput
 from privacy.rights import Subject
+
+from .tables import open_to_others
 
 
 def token(number: int) -> str:
@@ -151,3 +155,49 @@ def test_an_empty_table_keeps_its_columns(store: TableStore) -> None:
 def test_asking_before_anything_is_there(store: TableStore) -> None:
     with pytest.raises(BadInput, match="run the stage that writes them first"):
         store.read("lines")
+
+
+def parts(table: pa.Table, size: int) -> list[pa.RecordBatch]:
+    return table.to_batches(max_chunksize=size)
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_the_digest_of_many_runs_knows_no_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keyed: bool) -> None:
+    tables = [rows(seed=1), rows(seed=1), rows(seed=2)]
+    digests = []
+    for number, table in enumerate(tables):
+        monkeypatch.setattr(storage, "BUCKET_ROWS", 10_000 if number == 0 else 32)
+        one = TableStore(tmp_path / str(number))
+        with one.writer() as writer:
+            writer.add("lines", parts(table if keyed else table.drop(["customer_token"]), 10))
+            writer.commit({})
+        digests.append(one.manifest()["tables"]["lines"]["digest"])
+        assert one.read("lines").num_rows == 120
+    assert len(set(digests)) == 1
+
+
+def test_after_an_erasure_the_digest_tells_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "BUCKET_ROWS", 32)
+    first, second = TableStore(tmp_path / "first"), TableStore(tmp_path / "second")
+    everybody = rows()
+    for store, table in ((first, everybody), (second, everybody.filter(pc.field("customer_token") != token(7)))):
+        with store.writer() as writer:
+            writer.add("lines", parts(table, 10))
+            writer.commit({"digest": "of the data as they came"})
+    assert first.erase(subject(7)) == 3
+    left, never = (store.manifest() for store in (first, second))
+    assert left["tables"]["lines"]["digest"] == never["tables"]["lines"]["digest"]
+    assert left["tables"]["lines"]["rows"] == 117
+    assert left["digest"] is None
+    assert first.erase(subject(8)) == 3
+    assert first.manifest()["tables"]["lines"]["digest"] != left["tables"]["lines"]["digest"]
+
+
+def test_only_the_owner_may_look(store: TableStore) -> None:
+    before = os.umask(0)
+    try:
+        publish(store, rows())
+        store.erase(subject(7))
+    finally:
+        os.umask(before)
+    assert open_to_others(store.root) == []

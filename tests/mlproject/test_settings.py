@@ -102,9 +102,18 @@ def test_state_survives_a_round_trip(tmp_path: Path) -> None:
     from datetime import UTC, datetime
 
     moment = datetime(2017, 1, 1, tzinfo=UTC)
-    state = HomeState("shop", "/d.yaml", moment, moment)
+    state = HomeState(str(tmp_path), "shop", moment, moment)
     save_state(tmp_path / "state.json", state)
     assert load_state(tmp_path / "state.json") == state
+
+
+def test_a_moved_home_is_refused(tmp_path: Path) -> None:
+    from datetime import UTC, datetime
+
+    moment = datetime(2017, 1, 1, tzinfo=UTC)
+    save_state(tmp_path / "state.json", HomeState(str(tmp_path / "elsewhere"), "shop", moment, moment))
+    with pytest.raises(BadInput, match="another place"):
+        load_state(tmp_path / "state.json")
 
 
 def test_no_state_says_what_to_do(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from privacy.audit import AuditLog, commitment, verify_audit
+from privacy.audit import AuditLog, commitment, new_event_id, verify_audit
 from privacy.classification import Purpose, Role
 from privacy.errors import CheckFailed
 from privacy.keyring import Keyring, SealedKeyring
@@ -134,6 +136,135 @@ def test_a_crash_between_line_and_head_loses_nothing(home: Home, keyring: Keyrin
     head.write_bytes(old)
     assert log.verify().events == 3
     add(AuditLog(home.root / "audit", keyring))
+    assert log.verify().events == 4
+
+
+@pytest.fixture
+def begun(home: Home, keyring: Keyring) -> AuditLog:
+    return AuditLog.begin(home.root / "audit", keyring)
+
+
+def again(home: Home, keyring: Keyring, *, must_exist: bool = True) -> AuditLog:
+    """The log as another process opens it."""
+    return AuditLog(home.root / "audit", keyring, must_exist=must_exist)
+
+
+def refused_everywhere(log: AuditLog, message: str) -> None:
+    for attempt in (lambda: add(log), log.verify):
+        with pytest.raises(CheckFailed, match=message):
+            attempt()
+
+
+def test_a_begun_log_is_empty_and_stays_when_begun_again(home: Home, keyring: Keyring, begun: AuditLog) -> None:
+    assert begun.verify().events == 0
+    add(begun, 2)
+    assert AuditLog.begin(home.root / "audit", keyring).verify().events == 2
+
+
+@pytest.mark.parametrize("events", [0, 3])
+def test_a_begun_log_that_is_gone_is_not_an_empty_one(
+    home: Home, keyring: Keyring, begun: AuditLog, events: int
+) -> None:
+    add(begun, events)
+    shutil.rmtree(home.root / "audit")
+    refused_everywhere(again(home, keyring), "head is missing")
+    refused_everywhere(begun, "head is missing")
+    with pytest.raises(CheckFailed, match="head is missing"):
+        verify_audit(home.root / "audit", keyring.audit_public_key, must_exist=True)
+    assert not (home.root / "audit" / "audit.jsonl").exists()
+
+
+@pytest.mark.parametrize("must_exist", [True, False])
+@pytest.mark.parametrize("kept", [1, 3])
+def test_a_cut_log_without_head_is_not_laundered(
+    home: Home, keyring: Keyring, path: Path, must_exist: bool, kept: int
+) -> None:
+    add(again(home, keyring, must_exist=False), 3)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:kept]))
+    (home.root / "audit" / "head.json").unlink()
+    before = path.read_bytes()
+    refused_everywhere(again(home, keyring, must_exist=must_exist), "head is missing")
+    with pytest.raises(CheckFailed, match="head is missing"):
+        AuditLog.begin(home.root / "audit", keyring)
+    assert path.read_bytes() == before
+    assert not (home.root / "audit" / "head.json").exists()
+
+
+def test_a_cut_log_is_refused_by_a_new_process(home: Home, keyring: Keyring, log: AuditLog, path: Path) -> None:
+    add(log, 3)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    before = path.read_bytes()
+    with pytest.raises(CheckFailed, match="shortened"):
+        add(again(home, keyring))
+    assert path.read_bytes() == before
+
+
+def test_log_and_head_put_back_together_are_noticed_by_who_saw_more(home: Home, log: AuditLog, path: Path) -> None:
+    head = home.root / "audit" / "head.json"
+    add(log, 2)
+    old = path.read_bytes(), head.read_bytes()
+    add(log, 2)
+    path.write_bytes(old[0])
+    head.write_bytes(old[1])
+    refused_everywhere(log, "shortened")
+
+
+def test_another_head_of_ours_is_noticed(home: Home, keyring: Keyring, log: AuditLog, tmp_path: Path) -> None:
+    add(log, 2)
+    add(AuditLog(tmp_path / "elsewhere", keyring), 2)
+    shutil.copy(tmp_path / "elsewhere" / "head.json", home.root / "audit" / "head.json")
+    with pytest.raises(CheckFailed, match="names another event"):
+        log.verify()
+    with pytest.raises(CheckFailed, match="names another event"):
+        add(log)
+
+
+def test_only_what_was_added_since_is_checked_at_an_append(
+    home: Home, keyring: Keyring, log: AuditLog, path: Path
+) -> None:
+    add(log, 3)
+    other = again(home, keyring)
+    add(other)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0].replace('"analyst"', '"auditor"'), *lines[1:]]))
+    add(log)  # it grew, and only the new line is looked at
+    add(again(home, keyring))  # a new process trusts the signed head
+    with pytest.raises(CheckFailed, match=r"edited.*line 1"):
+        log.verify()
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_bad_lines_behind_the_checked_end_are_refused(
+    home: Home, keyring: Keyring, log: AuditLog, path: Path, own: bool
+) -> None:
+    add(log, 2)
+    forged = path.read_text().splitlines(keepends=True)[1].replace('"allow"', '"deny"')
+    with path.open("a") as file:
+        file.write(forged)
+    before = path.read_bytes()
+    with pytest.raises(CheckFailed, match=r"edited.*line 3"):
+        add(log if own else again(home, keyring))
+    assert path.read_bytes() == before
+
+
+def test_a_rewritten_log_of_the_same_length_is_checked_whole(log: AuditLog, path: Path) -> None:
+    add(log, 3)
+    before = path.stat()
+    path.write_text(path.read_text().replace('"analyst"', '"auditor"', 1))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    with pytest.raises(CheckFailed, match=r"edited.*line 1"):
+        add(log)
+
+
+def test_an_event_with_an_id_is_stored_once(home: Home, keyring: Keyring, log: AuditLog) -> None:
+    event = {"action": "erase", "principal": ANN, "resource": "vault", "outcome": "allow", "id": new_event_id()}
+    for one in (log, log, again(home, keyring)):
+        assert one.append(**event) == event["id"]  # type: ignore[arg-type]
+    add(log)
+    quoting = {"reason": f'"id":"{new_event_id()}"'}
+    log.append(action="erase", principal=ANN, resource="vault", outcome="allow", detail=quoting)
+    fresh = quoting["reason"][6:-1]
+    assert log.append(**{**event, "id": fresh}) == fresh  # type: ignore[arg-type]
     assert log.verify().events == 4
 
 

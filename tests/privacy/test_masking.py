@@ -51,10 +51,13 @@ def test_masks(mask: str, value: str, shown: str | None) -> None:
 
 
 def test_birth_dates_to_years_and_bands() -> None:
-    days = pa.array([date(1990, 3, 7), date(1931, 1, 1), date(2030, 1, 1), None])
-    assert apply_mask(days, "year").to_pylist() == ["1990", "1931", "2030", None]
-    assert apply_mask(days, "age_band", {"year": 2025}).to_pylist() == ["30-39", "90+", None, None]
-    assert apply_mask(days, "age_band", {"year": 2025, "width": 5}).to_pylist() == ["35-39", "90+", None, None]
+    days = pa.array(
+        [date(1990, 3, 7), date(1989, 12, 31), date(1930, 1, 1), date(1929, 12, 31), date(2031, 1, 1), None]
+    )
+    assert apply_mask(days, "year").to_pylist() == ["1990", "1989", "1930", "1929", "2031", None]
+    decades = ["1990s", "1980s", "1930s", "before 1930", "2030s", None]
+    assert apply_mask(days, "age_band").to_pylist() == decades
+    assert apply_mask(pa.array(["1990-03-07", "not a date", None]), "age_band").to_pylist() == ["1990s", None, None]
     assert apply_mask(pa.array([datetime(1990, 1, 1, tzinfo=UTC)]), "year").to_pylist() == ["1990"]
     assert apply_mask(pa.array([1990, 12]), "year").to_pylist() == ["1990", None]
 

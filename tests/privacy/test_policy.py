@@ -74,6 +74,45 @@ def test_lawful_bases() -> None:
     assert POLICY.lawful_basis(Purpose.RETENTION) is LawfulBasis.LEGITIMATE_INTEREST
 
 
+READS_PEOPLE = ("features.read", "materialize", "predict", "score", "train")
+
+
+@pytest.mark.parametrize("action", READS_PEOPLE)
+def test_a_purpose_on_consent_is_served_to_nobody_without_a_ledger(action: str) -> None:
+    policy = Policy.load(None, {"retention": LawfulBasis.CONSENT})
+    assert policy.lawful_basis(Purpose.RETENTION) is LawfulBasis.CONSENT
+    for role in Role:
+        for resource in ("service:clv_v1", "model:clv", "service:churn_v1", "model:churn"):
+            assert not policy.decide(Principal("p", role, Purpose.RETENTION), action, resource).allowed
+    admin = Principal("p", Role.ADMIN, Purpose.RETENTION)
+    assert policy.decide(admin, action, "service:clv_v1").rule == "no-consent-ledger"
+    with pytest.raises(Refused, match=r"rule no-consent-ledger.*retention rests on consent"):
+        policy.require(admin, action, "service:clv_v1")
+    for purpose in (None, Purpose.VALUE):
+        untouched = Principal("p", Role.ADMIN, purpose)
+        assert policy.decide(untouched, action, "model:clv") == POLICY.decide(untouched, action, "model:clv")
+
+
+def test_consent_does_not_hinder_rights_and_oversight() -> None:
+    policy = Policy.load(None, {"retention": LawfulBasis.CONSENT})
+    for action in ("erase", "identify"):
+        assert policy.decide(Principal("p", Role.PRIVACY_OFFICER, Purpose.RETENTION), action, "vault").allowed
+
+
+def test_the_built_in_consent_purpose_is_not_trained_on_either() -> None:
+    assert decide(Role.DATA_SCIENTIST, Purpose.MARKETING, "train", "model:churn") == ("deny", "no-consent-ledger")
+
+
+def test_effective_bases_replace_those_of_the_file_and_change_the_version() -> None:
+    same = Policy.load(None, {"marketing": LawfulBasis.CONSENT})
+    assert same.version == POLICY.version
+    other = Policy.load(None, {"marketing": LawfulBasis.LEGITIMATE_INTEREST})
+    assert other.version != POLICY.version
+    assert other.decide(Principal("p", Role.DATA_SCIENTIST, Purpose.MARKETING), "train", "model:churn").allowed
+    with pytest.raises(BadInput, match="unknown purpose"):
+        Policy.load(None, {"retension": LawfulBasis.CONSENT})
+
+
 def document() -> dict[str, object]:
     return yaml.safe_load(BUILT_IN.read_text())
 
@@ -124,6 +163,9 @@ def test_the_version_follows_the_text(tmp_path: Path) -> None:
         ({"column_mask": {"fn": "band"}}, "must match tags"),
         ({"name": "erasure"}, "two policies are named erasure"),
         ({"name": ""}, "no name"),
+        ({"name": "gap"}, "decisions use for themselves"),
+        ({"name": "no-consent-ledger"}, "decisions use for themselves"),
+        ({"column_mask": {"fn": "band", "match": {"prediction": "exat"}}}, "mine: column_mask matches the tags of no"),
     ],
 )
 def test_typos_are_bad_input_naming_the_rule(tmp_path: Path, change: dict[str, object], message: str) -> None:

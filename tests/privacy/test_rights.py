@@ -2,87 +2,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
-import sys
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from types import FrameType
+from datetime import timedelta
 
 import pyarrow as pa
 import pytest
 
-from privacy.audit import AuditLog
-from privacy.classification import Role
-from privacy.durable import write_beside
 from privacy.errors import BadInput, CheckFailed
-from privacy.policy import Principal
-from privacy.rights import Receipt, Rights, Subject
-from privacy.suppression import SuppressionList
-from privacy.tokens import handles_to_tokens
-from privacy.vault import Vault
+from privacy.rights import Receipt, Subject
 
 from .conftest import Home
-
-OFFICER = Principal("olga", Role.PRIVACY_OFFICER, None)
-T0 = datetime(2025, 6, 1, tzinfo=UTC)
-
-
-class RowFile:
-    """A subject store in one JSON file: token -> number of rows; `stubborn` never lets go."""
-
-    def __init__(self, path: Path, *, stubborn: bool = False) -> None:
-        self.name, self._path, self._stubborn = path.stem, path, stubborn
-
-    def rows(self) -> dict[str, int]:
-        return json.loads(self._path.read_text()) if self._path.exists() else {}
-
-    def put(self, token: str, rows: int) -> None:
-        write_beside(self._path, json.dumps({**self.rows(), token: rows}).encode())
-
-    def count(self, subject: Subject) -> int:
-        return self.rows().get(subject.token, 0)
-
-    def export(self, subject: Subject) -> list[dict[str, object]]:
-        return [{"rows": self.count(subject)}]
-
-    def erase(self, subject: Subject) -> int:
-        before = self.count(subject)
-        if not self._stubborn:
-            write_beside(self._path, json.dumps({t: n for t, n in self.rows().items() if t != subject.token}).encode())
-        return before
-
-    def verify(self, subject: Subject) -> int:
-        return self.count(subject)
-
-
-class Shop:
-    """Everything of one home that an erasure touches, opened as a process would."""
-
-    def __init__(self, home: Home, *, stubborn: bool = False, now: datetime = T0) -> None:
-        self.home = home
-        self.keyring = home.open_keyring()
-        self.vault: Vault = home.open_vault(self.keyring)
-        self.audit = AuditLog(home.root / "audit", self.keyring)
-        self.suppression = SuppressionList(home.root / "suppression.json", self.keyring)
-        self.stores = [RowFile(home.root / "features.json", stubborn=stubborn), RowFile(home.root / "online.json")]
-        self.receipts = home.root / "receipts"
-        self.rights = Rights(
-            self.vault, self.keyring, self.audit, self.suppression, self.stores, self.receipts, lambda: now
-        )
-
-    def customer(self, name: str, rows: int = 3) -> str:
-        handle = self.vault.register(pa.array([name]), [{"name": f"CANARY {name}"}])
-        token = handles_to_tokens(self.keyring, handle, "features")[0].as_py()
-        for store in self.stores:
-            store.put(token, rows)
-        return token
-
-    def erase(self, name: str = "ann") -> Receipt:
-        return self.rights.erase(name, OFFICER, "she asked")
-
-    def suppressed(self, *tokens: str) -> list[bool]:
-        return self.suppression.contains(pa.array(tokens)).tolist()
+from .shop import NOWHERE_BUT_IN_QUARANTINE, OFFICER, T0, Shop
 
 
 def test_erasure_empties_every_store_and_leaves_the_others_alone(home: Home) -> None:
@@ -92,6 +21,7 @@ def test_erasure_empties_every_store_and_leaves_the_others_alone(home: Home) -> 
     assert [(s.name, s.before, s.after) for s in receipt.stores] == [
         ("features", 3, 0),
         ("online", 3, 0),
+        ("quarantine", 0, 0),
         ("vault", 1, 0),
     ]
     assert shop.suppressed(ann, bob) == [True, False]
@@ -137,6 +67,64 @@ def test_unknown_people_and_empty_reasons_are_bad_input(home: Home) -> None:
     assert shop.keyring.erasure_counter == 0
 
 
+def test_somebody_of_whom_only_bad_rows_exist_is_erased(home: Home) -> None:
+    shop = Shop(home)
+    bob = shop.customer("bob")
+    shop.bad_row("bob", 2)
+    shop.bad_row("CANARY")
+    receipt = shop.erase("CANARY")
+    assert [(s.name, s.before, s.after) for s in receipt.stores] == NOWHERE_BUT_IN_QUARANTINE
+    assert receipt.is_genuine(shop.keyring.audit_public_key)
+    assert len(shop.bad_rows.rows()) == 1
+    assert shop.stores[0].rows() == {bob: 3}
+    assert shop.vault.tombstoned(pa.array(["CANARY", "bob"])).tolist() == [True, False]
+    assert not shop.vault.find(pa.array(["CANARY"]))[1].any()
+    assert shop.erase("CANARY") == receipt
+    assert shop.audit.verify().events == 1
+    assert "CANARY" not in (home.root / "audit" / "audit.jsonl").read_text()
+    assert [(s.name, s.before, s.after) for s in shop.erase("bob").stores][2:] == [
+        ("quarantine", 2, 0),
+        ("vault", 1, 0),
+    ]
+
+
+def test_rows_that_came_back_after_an_erasure_are_erased_anew(home: Home) -> None:
+    shop = Shop(home)
+    shop.customer("ann")
+    first = shop.erase()
+    shop.bad_row("ann")
+    later = T0 + timedelta(days=2)
+    second = Shop(home, now=later).erase()
+    assert second.id != first.id
+    assert [(s.name, s.before, s.after) for s in second.stores] == NOWHERE_BUT_IN_QUARANTINE
+    assert Shop(home).erase() == second
+    shop = Shop(home)
+    assert shop.vault.tombstoned(pa.array(["ann"] * 2), pa.array([later, later + timedelta(seconds=1)])).tolist() == [
+        True,
+        False,
+    ]
+    assert shop.audit.verify().events == 2
+
+
+def test_a_stranger_who_registers_later_is_erased_as_a_known_person(home: Home) -> None:
+    shop = Shop(home)
+    shop.bad_row("ann")
+    shop.erase()
+    token = shop.customer("ann")
+    second = Shop(home, now=T0 + timedelta(days=1)).erase()
+    assert [(s.name, s.before, s.after) for s in second.stores][-1] == ("vault", 1, 0)
+    assert shop.suppressed(token) == [True]
+
+
+def test_the_erase_event_names_the_rule_and_dies_with_the_key(home: Home) -> None:
+    shop = Shop(home)
+    shop.customer("ann")
+    reference = shop.vault.audit_references(shop.vault.find(pa.array(["ann"]))[0])[0]
+    receipt = shop.erase()
+    event = json.loads((home.root / "audit" / "audit.jsonl").read_text())
+    assert (event["id"], event["rule"], event["reference"]) == (receipt.audit_event, "erasure", reference)
+
+
 def test_who_comes_back_is_a_new_person_who_can_be_erased_again(home: Home) -> None:
     shop = Shop(home)
     old = shop.customer("ann")
@@ -158,7 +146,7 @@ def test_a_store_that_keeps_rows_fails_the_check_and_can_be_run_again(home: Home
     shop = Shop(home)
     assert shop.vault.find(pa.array(["ann"]))[1].all()
     assert shop.vault.tombstoned(pa.array(["ann"])).all()
-    assert [(s.before, s.after) for s in shop.erase().stores] == [(3, 0), (3, 0), (1, 0)]
+    assert [(s.before, s.after) for s in shop.erase().stores] == [(3, 0), (3, 0), (0, 0), (1, 0)]
 
 
 def test_a_changed_receipt_is_noticed(home: Home) -> None:
@@ -172,53 +160,3 @@ def test_a_changed_receipt_is_noticed(home: Home) -> None:
 
 def test_subjects_hide_in_reprs() -> None:
     assert repr(Subject("fs_secret", b"secret", (b"secret",))) == "<Subject>"
-
-
-def test_killed_anywhere_then_run_again_ends_the_same(home: Home) -> None:
-    """Each person dies at another step, a bit further on, until a run gets through."""
-    names = [f"customer {number}" for number in range(200)]
-    killed = 0
-    for attempt, name in enumerate(names):
-        shop = Shop(home)
-        token = shop.customer(name)
-        shop.vault.close()
-        again = _killed_after(home, name, 5 + 89 * attempt)
-        shop = Shop(home)
-        receipt = shop.erase(name)
-        assert [(s.name, s.before, s.after) for s in receipt.stores] == [
-            ("features", 3, 0),
-            ("online", 3, 0),
-            ("vault", 1, 0),
-        ]
-        assert shop.suppressed(token) == [True]
-        assert not shop.vault.find(pa.array([name]))[1].any()
-        assert shop.vault.tombstoned(pa.array([name])).all()
-        assert shop.erase(name) == receipt
-        assert len(list(shop.receipts.glob("er_*.json"))) == attempt + 1
-        assert not list(shop.receipts.glob(".er_*"))
-        shop.audit.verify()
-        shop.vault.close()
-        if not again:
-            break
-        killed += 1
-    assert 5 < killed < len(names)
-
-
-def _killed_after(home: Home, name: str, calls: int) -> bool:
-    """Erase in a child that kills itself at its n-th step inside privacy; whether it got that far."""
-    child = os.fork()
-    if child == 0:
-        seen = 0
-
-        def count(frame: FrameType, event: str, _argument: object) -> None:
-            nonlocal seen
-            if event in ("call", "return") and "/privacy/" in frame.f_code.co_filename:
-                seen += 1
-                if seen >= calls:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        shop = Shop(home)
-        sys.setprofile(count)
-        shop.erase(name)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL

@@ -26,7 +26,7 @@ def test_members_are_found_and_others_are_not(home: Home, keyring: Keyring) -> N
     assert not listed.contains(some).any()
     listed.add(some[1].as_py())
     listed.add(some[1].as_py())
-    listed.add_many([some[3].as_py()])
+    listed.add(some[3].as_py())
     asked = pa.concat_arrays([some, pa.array([None, "junk"])])
     assert listed.contains(asked).tolist() == [False, True, False, True, False, False, False]
     assert len(listed) == 2
@@ -47,7 +47,7 @@ def test_other_processes_see_additions_without_the_root(home: Home, keyring: Key
 
 def test_invalid_tokens_are_bad_input(home: Home, keyring: Keyring) -> None:
     listed = SuppressionList(home.root / "suppression.json", keyring)
-    with pytest.raises(BadInput, match="1 tokens"):
+    with pytest.raises(BadInput, match="not a valid feature store token"):
         listed.add("fs_CANARY")
     assert not (home.root / "suppression.json").exists()
 
@@ -57,7 +57,8 @@ def test_a_changed_list_stops_service_instead_of_serving(home: Home, keyring: Ke
     path = home.root / "suppression.json"
     listed = SuppressionList(path, keyring)
     some = tokens(keyring, 2)
-    listed.add_many(some.to_pylist())
+    for token in some.to_pylist():
+        listed.add(token)
     body = json.loads(path.read_text())
     if how == "gone":
         path.unlink()
@@ -67,3 +68,36 @@ def test_a_changed_list_stops_service_instead_of_serving(home: Home, keyring: Ke
         path.write_text(json.dumps({**body, "macs": body["macs"][:1]}))
     with pytest.raises(EnvironmentFailed, match="suppression list"):
         listed.contains(some)
+
+
+def test_a_begun_list_that_is_missing_stops_every_door(home: Home, keyring: Keyring) -> None:
+    path = home.root / "suppression.json"
+    some = tokens(keyring, 2)
+    begun = SuppressionList.begin(path, keyring)
+    assert not begun.contains(some).any()
+    begun.add(some[0].as_py())
+    assert SuppressionList.begin(path, keyring).contains(some).tolist() == [True, False]  # what is there stays
+    path.unlink()
+    fresh = SuppressionList(path, keyring, must_exist=True)
+    for door in (lambda: fresh.contains(some), lambda: len(fresh), lambda: fresh.add(some[1].as_py())):
+        with pytest.raises(EnvironmentFailed, match=r"is missing.*restore it from its backup"):
+            door()
+    assert not path.exists()
+
+
+def test_an_older_list_is_noticed_by_who_read_the_newer(home: Home, keyring: Keyring) -> None:
+    path = home.root / "suppression.json"
+    listed = SuppressionList.begin(path, keyring)
+    empty = path.read_bytes()
+    some = tokens(keyring, 1)
+    listed.add(some[0].as_py())
+    path.write_bytes(empty)
+    with pytest.raises(EnvironmentFailed, match="older than it was"):
+        listed.contains(some)
+
+
+def test_begin_does_not_bless_a_list_of_another_keyring(home: Home, keyring: Keyring) -> None:
+    path = home.root / "suppression.json"
+    SuppressionList.begin(path, Keyring.create(home.root / "other.json", home.kms()))
+    with pytest.raises(EnvironmentFailed, match="another keyring"):
+        SuppressionList.begin(path, keyring)

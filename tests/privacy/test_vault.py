@@ -13,7 +13,6 @@ import pytest
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from privacy.keyring import Keyring
 from privacy.vault import Vault
-from privacy.vault_index import IdentityIndex, SortedIndex
 
 from .conftest import Home
 
@@ -177,6 +176,58 @@ def test_when_the_key_store_is_old_too_replay_is_refused(home: Home, keyring: Ke
         Vault.open(home.vault_url, home.open_keyring(), replay=True)
 
 
+def _lose(home: Home, name: str) -> None:
+    for path in (home.root / "vault").glob(f"{name}.db*"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("lost", ["vault", "keystore"])
+@pytest.mark.parametrize("create", [True, False])
+def test_a_lost_database_is_told_and_not_made_anew(home: Home, keyring: Keyring, lost: str, create: bool) -> None:
+    vault = home.open_vault(keyring)
+    vault.register(pa.array(["a", "b"]))
+    vault.close()
+    _lose(home, lost)
+    with pytest.raises(EnvironmentFailed, match=r"is missing.*restore it from its backup"):
+        Vault.open(home.vault_url, keyring, create=create)
+    assert not (home.root / "vault" / f"{lost}.db").exists()
+
+
+def test_without_create_an_empty_place_stays_empty(home: Home, keyring: Keyring) -> None:
+    with pytest.raises(EnvironmentFailed, match="key store is missing"):
+        Vault.open(home.vault_url, keyring, create=False)
+    assert not (home.root / "vault").exists()
+    home.open_vault(keyring).close()
+    Vault.open(home.vault_url, keyring, create=False).close()
+
+
+def test_a_home_killed_between_its_two_databases_goes_on(home: Home, keyring: Keyring) -> None:
+    home.open_vault(keyring).close()
+    _lose(home, "vault")
+    vault = home.open_vault(keyring)
+    vault.register(pa.array(["a"]))
+    assert len(vault) == 1
+    vault.close()
+
+
+def test_keys_held_tells_a_key_store_that_is_behind(home: Home, vault: Vault) -> None:
+    handles = vault.register(pa.array(["a", "b"]))
+    assert (len(vault), vault.keys_held()) == (2, 2)
+    vault.sever(handles[0].tobytes())
+    assert (len(vault), vault.keys_held()) == (1, 1)
+    with sqlite3.connect(home.root / "vault" / "keystore.db") as connection:
+        connection.execute("DELETE FROM keys")
+    assert (len(vault), vault.keys_held()) == (1, 0)
+
+
+def test_a_clock_that_went_back_does_not_weaken_a_tombstone(vault: Vault) -> None:
+    vault.bury(pa.array(["a"]), NOW, "r1")
+    vault.sever(bytes(16), "r1")
+    vault.bury(pa.array(["a"]), NOW - timedelta(days=9), "r2")
+    vault.sever(bytes(16), "r2")
+    assert vault.tombstoned(pa.array(["a"]), pa.array([NOW])).all()
+
+
 def test_a_vault_of_another_keyring_is_bad_input(home: Home, vault: Vault, tmp_path: Path) -> None:
     other = Keyring.create(tmp_path / "other.json", home.kms())
     with pytest.raises(BadInput, match="another keyring"):
@@ -184,7 +235,7 @@ def test_a_vault_of_another_keyring_is_bad_input(home: Home, vault: Vault, tmp_p
 
 
 def test_database_failures_are_one_line_without_values(home: Home, keyring: Keyring) -> None:
-    (home.root / "vault").mkdir()
+    home.open_vault(keyring).close()
     (home.root / "vault" / "vault.db").write_bytes(b"not a database, CANARY" * 100)
     with pytest.raises(EnvironmentFailed) as caught:
         home.open_vault(keyring)
@@ -220,37 +271,3 @@ def test_processes_registering_the_same_people_agree(home: Home) -> None:
         assert vault_db.execute("SELECT count(*) FROM people").fetchone() == (450,)
     with sqlite3.connect(home.root / "vault" / "keystore.db") as key_store:
         assert key_store.execute("SELECT count(*) FROM keys").fetchone() == (450,)
-
-
-@pytest.mark.parametrize("size", [0, 1, 2, 3, 1000, 20_000])
-def test_the_sorted_index_finds_exactly_its_keys(size: int) -> None:
-    random = np.random.default_rng(size)
-    keys = random.integers(0, 256, (size, 16), np.uint8)
-    strangers = random.integers(0, 256, (50, 16), np.uint8)
-    positions, known = SortedIndex(keys).find(np.concatenate([keys, strangers]))
-    assert known.tolist() == [True] * size + [False] * 50
-    assert (keys[SortedIndex(keys).order][positions[:size]] == keys).all()
-
-
-def test_keys_that_share_their_first_half_or_lie_at_the_ends() -> None:
-    keys = np.zeros((6, 16), np.uint8)
-    keys[1, 15], keys[2, 15], keys[3:, :8] = 1, 2, 255
-    keys[4, 15], keys[5, 8:] = 1, 255
-    positions, known = SortedIndex(keys).find(keys)
-    assert known.all()
-    assert (keys[SortedIndex(keys).order][positions] == keys).all()
-    strangers = keys.copy()
-    strangers[:, 14] ^= 9
-    assert not SortedIndex(keys).find(strangers)[1].any()
-
-
-def test_the_identity_index_grows() -> None:
-    random = np.random.default_rng(1)
-    keys, handles = (random.integers(0, 256, (90_000, 16), np.uint8) for _ in range(2))
-    index = IdentityIndex(keys[:10], handles[:10])
-    for start, stop in ((10, 11), (11, 5000), (5000, 80_000), (80_000, 90_000)):
-        index.add(keys[start:stop], handles[start:stop])
-        found, known = index.find(keys)
-        assert known.tolist() == [True] * stop + [False] * (90_000 - stop)
-        assert (found[:stop] == handles[:stop]).all()
-    assert len(index) == 90_000

@@ -52,12 +52,15 @@ def wired(keys: Keys, tmp_path: Path) -> Iterator[Wired]:
     champions.stop()
 
 
-@pytest.fixture
-def client(wired: Wired) -> Client:
-    """The whole web layer as the service composes it, without BentoML."""
+def web(wired: Wired, limits: Limits) -> Client:
+    """Return the whole web layer as the service composes it, without BentoML."""
     slot = Slot()
     app = build_app(slot)
     slot.fill(wired.parts)
-    limits = Limits(body_seconds=0.5)
     shell = Starlette(routes=[Mount(PREFIX, app=app)])
     return Client(Edge(shell, slot, routes_of(app), lambda: openapi_document(app), limits))
+
+
+@pytest.fixture
+def client(wired: Wired) -> Client:
+    return web(wired, Limits(body_seconds=0.5))

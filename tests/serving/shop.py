@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -25,6 +27,7 @@ from serving.auth import Verifier
 from serving.champion import ChampionFollower
 from serving.parts import ServingParts
 from serving.predictor import Predictor, Shop
+from serving.problems import CODES, PROBLEM_TYPE
 
 AS_OF = datetime(2017, 12, 31, tzinfo=UTC)
 COLUMNS = ("spend_84", "recency_days", "btyd_x")
@@ -38,6 +41,8 @@ PEOPLE = {  # number: spend in the last 84 days, days since the last order, orde
     6: (600.0, 56.0, 29.0),  # on the edge: still active
 }
 UNKNOWN = 99
+SECRET = "SECRET-4111111111111111"
+Bearer = Callable[..., str]
 
 
 def crc8(data: bytes) -> int:
@@ -71,12 +76,15 @@ class HandMadeGateway:
 
     def __init__(self) -> None:
         self.broken: Exception | None = None
+        self.held: Event | None = None
         self.calls: list[tuple[str, int]] = []
 
     def online(
         self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = "features.read"
     ) -> Rows:
         assert action == "predict"  # a CRM service may predict, and not read features
+        if self.held is not None:
+            assert self.held.wait(30), "nobody let the gateway go on"
         if self.broken is not None:
             raise self.broken
         self.calls.append((service, len(tokens)))
@@ -218,3 +226,20 @@ class Client:
         headers = {"content-type": "application/json"} | headers | arguments.pop("headers", {})
         arguments.setdefault("content", json.dumps(body))
         return self.request("POST", "/v1/predict", headers=headers, **arguments)
+
+
+GOOD = {"customers": [token(1)], "models": ["churn", "clv"]}
+
+
+def problem(response: httpx.Response, code: str) -> dict[str, object]:
+    """Check that an answer is the problem `code`, whole and quoting nothing."""
+    assert response.status_code == CODES[code].status, response.text
+    assert response.headers["content-type"] == PROBLEM_TYPE
+    body = response.json()
+    assert body["code"] == code
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert re.fullmatch("[0-9a-f]{32}", body["request_id"])
+    assert SECRET not in response.text + str(response.headers)
+    assert "Traceback" not in response.text
+    assert "x-problem-code" not in response.headers
+    return body

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from privacy.classification import Purpose, Role
 from privacy.errors import BadInput
 from privacy.policy import Principal
-from serving.auth import CACHE_SIZE, MAX_TTL, BearerRefused, Verifier, grant, verify
+from serving.auth import CACHE_SIZE, MAX_TTL, BearerRefused, Verifier, grant
 from tests.serving.shop import Keys
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -47,7 +47,7 @@ def signed(keys: Keys, claims: dict[str, object], header: dict[str, object] | No
 @pytest.mark.parametrize("purpose", [*Purpose, None])
 def test_what_is_granted_is_verified_by_the_sealed_keyring(keys: Keys, role: Role, purpose: Purpose | None) -> None:
     bearer = grant(keys.root, "crm-1@shop", role, purpose, timedelta(minutes=5), datetime.now(UTC))
-    assert verify(keys.sealed, bearer) == Principal("crm-1@shop", role, purpose)
+    assert Verifier(keys.sealed).verify(bearer) == Principal("crm-1@shop", role, purpose)
 
 
 def test_other_jwt_libraries_agree(keys: Keys, bearer: Callable[..., str]) -> None:
@@ -108,7 +108,7 @@ def test_every_claim_is_checked_even_when_the_signature_is_right(
     keys: Keys, bearer: Callable[..., str], change: dict[str, object]
 ) -> None:
     with pytest.raises(BearerRefused):
-        verify(keys.sealed, signed(keys, claims_of(bearer()) | change))
+        Verifier(keys.sealed).verify(signed(keys, claims_of(bearer()) | change))
 
 
 @pytest.mark.parametrize("claim", ["iss", "aud", "sub", "role", "purpose", "iat", "nbf", "exp", "jti"])
@@ -116,7 +116,7 @@ def test_no_claim_may_be_missing(keys: Keys, bearer: Callable[..., str], claim: 
     claims = claims_of(bearer())
     del claims[claim]
     with pytest.raises(BearerRefused):
-        verify(keys.sealed, signed(keys, claims))
+        Verifier(keys.sealed).verify(signed(keys, claims))
 
 
 def test_algorithm_is_fixed(keys: Keys, bearer: Callable[..., str]) -> None:
@@ -132,7 +132,7 @@ def test_algorithm_is_fixed(keys: Keys, bearer: Callable[..., str]) -> None:
     ]
     for bearer_text in forged:
         with pytest.raises(BearerRefused) as refused:
-            verify(keys.sealed, bearer_text)
+            Verifier(keys.sealed).verify(bearer_text)
         assert refused.value.code == "bearer_invalid"
 
 
@@ -149,14 +149,14 @@ def test_a_changed_byte_anywhere_is_refused(keys: Keys, bearer: Callable[..., st
 @given(text=st.one_of(st.text(max_size=300), st.from_regex(r"[A-Za-z0-9_-]{0,40}(\.[A-Za-z0-9_-]{0,40}){0,4}")))
 def test_nonsense_is_refused_and_never_quoted(keys: Keys, text: str) -> None:
     with pytest.raises(BearerRefused) as refused:
-        verify(keys.sealed, text)
+        Verifier(keys.sealed).verify(text)
     assert refused.value.__cause__ is None
     assert len(text) < 12 or text not in str(refused.value)
 
 
 def test_oversized_is_refused_unread(keys: Keys) -> None:
     with pytest.raises(BearerRefused) as refused:
-        verify(keys.sealed, "a" * 1_000_000)
+        Verifier(keys.sealed).verify("a" * 1_000_000)
     assert refused.value.code == "bearer_invalid"
 
 

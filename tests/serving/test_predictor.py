@@ -171,6 +171,43 @@ def test_a_refusal_is_audited(wired: Wired) -> None:
     assert (event["action"], event["outcome"], event["count"]) == ("predict", "deny", 1)
 
 
+def test_refused_tokens_are_audited_without_a_token(wired: Wired) -> None:
+    asked = [token(1), token(1, "value"), "nonsense"]
+    with pytest.raises(TokensRefused):
+        wired.predictor.predict(CRM, asked, BOTH, "req-2")
+    (event,) = events(wired)
+    assert (event["action"], event["outcome"], event["rule"], event["count"]) == ("predict", "deny", "", 3)
+    assert event["resource"] == "model:churn,model:clv"
+    assert event["detail"] == {
+        "request_id": "req-2", "why": "1 mistyped and 1 of another purpose, of 3 customer tokens"
+    }  # fmt: skip
+    assert not any(each in json.dumps(event) for each in asked)
+
+
+def test_the_gateways_own_refusal_is_a_deny(wired: Wired) -> None:
+    wired.gateway.broken = Refused("churn_v1 does not serve this purpose")
+    with pytest.raises(Refused):
+        wired.predictor.predict(CRM, [token(1)], BOTH)
+    (event,) = events(wired)
+    assert (event["outcome"], event["rule"]) == ("deny", "")
+
+
+@pytest.mark.parametrize(
+    ("raised", "why"),
+    [(EnvironmentFailed("the online store is stale"), "the online store is stale"), (KeyError("Ann Li"), "KeyError")],
+    ids=["known", "unknown"],
+)
+def test_what_fails_after_the_policy_agreed_is_audited_as_an_error(wired: Wired, raised: Exception, why: str) -> None:
+    wired.gateway.broken = raised
+    with pytest.raises(type(raised)):
+        wired.predictor.predict(CRM, [token(1), token(2)], BOTH, "req-3")
+    (event,) = events(wired)
+    assert (event["outcome"], event["rule"], event["count"]) == ("error", "", 2)
+    assert event["detail"] == {"request_id": "req-3", "why": why}
+    assert "Ann" not in json.dumps(event)
+    assert wired.audit.verify().events == 1
+
+
 class FullDisk:
     def append(self, **_: object) -> str:
         raise EnvironmentFailed("no space left")
@@ -192,11 +229,11 @@ def test_an_unwritable_audit_directory_fails_closed(wired: Wired, keys: Keys) ->
         with_audit(wired, AuditLog(path, keys.sealed)).predict(CRM, [token(1)], BOTH)
 
 
-def test_a_gateway_that_is_away_answers_nothing_and_audits_nothing_as_done(wired: Wired) -> None:
+def test_a_gateway_that_is_away_answers_nothing_and_is_audited_as_such(wired: Wired) -> None:
     wired.gateway.broken = EnvironmentFailed("the online store is stale")
     with pytest.raises(EnvironmentFailed):
         wired.predictor.predict(CRM, [token(1)], BOTH)
-    assert not [event for event in events(wired) if event["outcome"] in ("allow", "mask")]
+    assert [event["outcome"] for event in events(wired)] == ["error"]
 
 
 class NaNModel(LinearModel):
@@ -212,6 +249,7 @@ def test_a_model_that_answers_nonsense_is_never_passed_on(wired: Wired) -> None:
     predictor = Predictor(wired.gateway, Policy.load(), wired.audit, Fixed(), Shop("USD", 56))
     with pytest.raises(CheckFailed):
         predictor.predict(CRM, [token(1), token(2)], ["clv"])
+    assert [event["outcome"] for event in events(wired)] == ["error"]
 
 
 def test_without_a_champion_there_is_no_answer(wired: Wired) -> None:
@@ -222,6 +260,7 @@ def test_without_a_champion_there_is_no_answer(wired: Wired) -> None:
     predictor = Predictor(wired.gateway, Policy.load(), wired.audit, Nobody(), Shop("USD", 56))
     with pytest.raises(ModelUnavailable):
         predictor.predict(CRM, [token(1)], ["clv"])
+    assert [event["outcome"] for event in events(wired)] == ["error"]
 
 
 def test_a_shop_that_calls_nobody_inactive(wired: Wired) -> None:

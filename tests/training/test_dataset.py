@@ -77,14 +77,24 @@ def test_clv_labels_are_the_spend() -> None:
     assert data.test.label.sum() == pytest.approx(TableGateway().rows(days(180))["spend_56"].sum())
 
 
+def only(count: int, frame: pd.DataFrame, column: str, theirs: float, others: float) -> pd.DataFrame:
+    """Give the first `count` customers, who are active throughout, another outcome than everybody else."""
+    chosen = frame["customer_token"].isin([f"fs_{number:034x}" for number in range(count)])
+    frame.loc[chosen, "recency_days"] = 1.0 + frame["order_value_mean"] / 1000
+    return frame.assign(**{column: np.where(chosen, theirs, others)})
+
+
 @pytest.mark.parametrize(
     ("gateway", "task", "says"),
     [
         (TableGateway(10), CHURN_TASK, "customers in the training windows are too few"),
         (TableGateway(change=lambda frame: frame.assign(orders_28=0)), CHURN_TASK, "everybody of"),
         (TableGateway(change=lambda frame: frame.assign(orders_28=3)), CHURN_TASK, "nobody of"),
-        (TableGateway(change=lambda frame: frame.assign(spend_28=0.0)), Task("clv", 28), "spent anything"),
-        (TableGateway(change=lambda frame: frame.assign(spend_28=-4.0)), Task("clv", 28), "spent anything"),
+        (TableGateway(change=lambda f: only(4, f, "orders_28", 0, 3)), CHURN_TASK, r"4 of \d+ customers churned"),
+        (TableGateway(change=lambda f: only(1, f, "orders_28", 3, 0)), CHURN_TASK, r"1 of \d+ customers stayed"),
+        (TableGateway(change=lambda frame: frame.assign(spend_28=0.0)), Task("clv", 28), "none of 150 customers spent"),
+        (TableGateway(change=lambda f: f.assign(spend_28=-4.0)), Task("clv", 28), "none of 150 customers spent"),
+        (TableGateway(change=lambda f: only(2, f, "spend_28", 9.0, 0.0)), Task("clv", 28), "2 of 150 customers"),
         (TableGateway(change=lambda frame: frame.assign(recency_days=99.0)), CHURN_TASK, "no customer is in any"),
         (TableGateway(change=lambda frame: frame.assign(weary="yes")), CHURN_TASK, "'weary' is not numeric"),
     ],

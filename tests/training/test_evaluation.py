@@ -43,9 +43,16 @@ def test_clv_metrics_by_hand() -> None:
 
 
 def test_deciles_are_ordered_by_prediction() -> None:
-    expected, seen = evaluation.deciles(np.arange(20.0), np.arange(20.0)[::-1])
+    expected, seen = evaluation.deciles(np.arange(20.0), np.arange(20.0)[::-1], fewest=2)
     assert expected.tolist() == [18.5, 16.5, 14.5, 12.5, 10.5, 8.5, 6.5, 4.5, 2.5, 0.5]
     assert seen.tolist() == [0.5, 2.5, 4.5, 6.5, 8.5, 10.5, 12.5, 14.5, 16.5, 18.5]
+
+
+@pytest.mark.parametrize(("rows", "groups"), [(1, 1), (19, 1), (20, 2), (99, 9), (100, 10), (5000, 10)])
+def test_small_tests_are_shown_in_fewer_groups(rows: int, groups: int) -> None:
+    expected, seen = evaluation.deciles(np.arange(float(rows)), np.arange(float(rows)))
+    assert len(expected) == len(seen) == groups
+    assert expected.tolist() == seen.tolist()
 
 
 _pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=4, max_size=40)

@@ -44,7 +44,8 @@ def test_a_better_candidate_becomes_champion(store: Store, task: Task) -> None:
     assert found.outcome == "promoted", found.message
     assert all(verdict.passed for verdict in found.verdicts)
     assert found.champion is not None
-    assert (found.champion.version, found.version) == (2, 2)
+    assert (found.champion.version, found.version, found.tested_version) == (2, 2, 1)
+    assert found.champion_metrics == found.metrics
     assert found.champion.tags == {
         "design": found.design, "stage": "refit", "gates": "passed", "refit_of": "1"
     }  # fmt: skip
@@ -74,6 +75,7 @@ def test_the_run_tells_everything_and_nothing_of_anyone(store: Store) -> None:
         "dataset": "corner_shop", "feature_service": "churn_v1", "seed": "7", "design": found.design,
         "gates": "passed", "outcome": "promoted", "dataset.digest": found.digest,
     }.items()  # fmt: skip
+    assert run.data.tags["mlflow.note.content"] == found.message
     assert {part.dataset.name.split()[1] for part in run.inputs.dataset_inputs} == {"training", "testing", "refit"}
     assert all(len(part.dataset.digest) == 36 for part in run.inputs.dataset_inputs)
     assert [point.step for point in client.get_metric_history(found.run_id, "trial/loss")] == [0, 1]
@@ -129,6 +131,8 @@ def test_without_a_passing_candidate_the_best_baseline_serves(store: Store) -> N
     assert "the best baseline serves" in found.message
     assert found.champion is not None
     assert found.champion.design == best
+    assert (found.tested_version, found.version) == (1, 3)
+    assert found.champion_metrics == found.baselines[best] != found.metrics
     assert found.champion.tags["refit_of"] == str(found.champion.version - 1)
     assert models.load(found.champion.path).name == best
     with pytest.raises(CheckFailed, match=r"auc not below best.*failed"):
@@ -148,22 +152,94 @@ def test_the_incumbent_stays_when_a_later_candidate_fails(store: Store) -> None:
     waiting = store.registry.challenger("churn")
     assert waiting is not None
     assert waiting.tags["gates"] == "failed"
+    assert later.tested_version == later.version == waiting.version
+    assert later.champion_metrics == first.metrics != later.metrics
+
+
+def test_an_incumbent_whose_run_is_gone_still_serves(store: Store) -> None:
+    first = job(store, CHURN_TASK, TableGateway())
+    (store.root / "artifacts" / "churn" / first.run_id / "artifacts" / "evaluation.json").unlink()
+    later = job(store, CHURN_TASK, TableGateway(change=noise), thresholds=GateThresholds(auc_margin=-1.0))
+    assert (later.outcome, later.champion_metrics) == ("incumbent_kept", {})
 
 
 def test_promotion_can_wait_and_remembers_the_previous(store: Store) -> None:
     first = job(store, CLV_TASK, TableGateway())
     second = job(store, CLV_TASK, TableGateway(), promote=False, seed=8)
     assert second.outcome == "challenger"
+    assert "passed every gate and waits for promotion; champion: version 2" in second.message
     assert first.champion is not None
+    waiting = store.registry.challenger("clv")
+    assert waiting is not None
+    assert (second.tested_version, second.version, waiting.version) == (3, 4, 4)
+    assert waiting.tags["refit_of"] == "3"
+    assert second.champion_metrics == first.metrics
     assert second.champion is not None
     assert second.champion.version == first.champion.version
     done = promote("clv", store.registry)
-    previous = store.registry.previous("clv")
     assert done.changed
     assert done.champion.version == second.version
-    assert previous is not None
-    assert previous.version == first.champion.version
+    assert all(verdict.passed for verdict in done.verdicts)
+    assert MlflowClient(store.uri).get_registered_model("clv").aliases == {"champion": 4, "previous": 2}
+    assert store.registry.champion_metrics(done.champion) == second.metrics
+    # The refit of all closed windows serves, not the candidate that was measured.
+    assert store.registry.load_champion("clv")[1] == 4
     assert promote("clv", store.registry).changed is False
+
+
+@pytest.mark.parametrize("passing", [True, False], ids=["candidate", "baseline"])
+def test_the_first_model_of_a_home_can_wait_too(store: Store, passing: bool) -> None:
+    limits = GateThresholds() if passing else GateThresholds(auc_margin=-1.0)
+    found = job(store, CHURN_TASK, TableGateway(change=None if passing else noise), promote=False, thresholds=limits)
+    assert (found.outcome, found.champion, found.champion_metrics) == ("challenger", None, {})
+    assert found.message.endswith("waits for promotion; champion: none")
+    assert ("the best baseline waits" in found.message) != passing
+    done = promote("churn", store.registry, limits)
+    assert (done.changed, done.champion.version) == (True, found.version)
+    model, version = store.registry.load_champion("churn")
+    assert (model.name == found.design, version) == (passing, found.version)
+    assert store.registry.challenger("churn") is None
+    expected = found.metrics if passing else found.baselines[model.name]
+    assert store.registry.champion_metrics(done.champion) == expected
+
+
+def test_a_later_promoted_model_ends_the_waiting(store: Store) -> None:
+    job(store, CLV_TASK, TableGateway(), promote=False)
+    later = job(store, CLV_TASK, TableGateway(), seed=8)
+    assert later.outcome == "promoted"
+    assert promote("clv", store.registry).changed is False
+
+
+ODD_SHOPS: dict[str, tuple[Task, TableGateway, str]] = {
+    "ten customers": (CLV_TASK, TableGateway(10), "10 distinguishable customers in the training windows are too few"),
+    "one class": (CHURN_TASK, TableGateway(change=lambda f: f.assign(orders_28=1)), "nobody of 1.. customers churned"),
+    "no spend": (CLV_TASK, TableGateway(change=lambda f: f.assign(spend_56=0.0)), "none of 150 customers spent"),
+    "no value": (CLV_TASK, TableGateway(change=lambda f: f.assign(btyd_mean_value=0.0)), "0 customers with repeat"),
+    "same spend": (CLV_TASK, TableGateway(change=lambda f: f.assign(spend_56=10.0)), "nobody differs in spend"),
+    "no second order": (
+        CHURN_TASK, TableGateway(change=lambda f: f.assign(btyd_x=0.0, btyd_t_x_days=0.0)), "0 with a second order"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "gateway", "says"), ODD_SHOPS.values(), ids=ODD_SHOPS)
+def test_shops_no_model_can_be_made_of(store: Store, task: Task, gateway: TableGateway, says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        job(store, task, gateway)
+    assert store.registry.champion(task.target) is None
+
+
+def test_constant_features_leave_a_baseline_in_service(store: Store) -> None:
+    def flat(frame: pd.DataFrame) -> pd.DataFrame:
+        keys = ("customer_token", "event_timestamp", "orders_28", "orders_56", "spend_28", "spend_56")
+        return frame.assign(**{name: 1.0 for name in frame.columns if name not in keys})
+
+    found = job(store, CLV_TASK, TableGateway(change=flat))
+    assert found.outcome == "baseline", found.message
+    assert found.champion is not None
+    assert found.champion.design in found.baselines
+    rows = flat(TableGateway().rows(days(350)))
+    assert np.isfinite(store.registry.load_champion("clv")[0].predict(rows)).all()
 
 
 def test_a_failing_job_leaves_a_failed_run_and_the_champion(store: Store) -> None:

@@ -6,17 +6,24 @@ import shutil
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
-from privacy.errors import BadInput, EnvironmentFailed
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from tests.training.conftest import Store
 from training.models.baselines import RateClv
-from training.registry import Registry
+from training.registry import EVALUATION_FILE, Registry
 
 
 def version(store: Store, days: int) -> int:
     with store.tracker.run("clv", "test", {}) as run:
         uri = run.model("naive", RateClv("naive", days))
     return store.registry.register("clv", uri, run.run_id, {"design": "naive"}, "A test.")
+
+
+def previous(store: Store, target: str = "clv") -> int | None:
+    """Return where the alias `previous` points, which only an operator reads."""
+    number = MlflowClient(store.uri).get_registered_model(target).aliases.get("previous")
+    return None if number is None else int(number)
 
 
 def test_aliases_move_as_told(store: Store) -> None:
@@ -28,15 +35,33 @@ def test_aliases_move_as_told(store: Store) -> None:
     assert waiting is not None
     assert champion is not None
     assert (waiting.version, champion.version) == (2, 1)
-    assert store.registry.previous("clv") is None
+    assert previous(store) is None
     store.registry.crown("clv", second)
     store.registry.crown("clv", second)
-    previous = store.registry.previous("clv")
-    assert previous is not None
-    assert previous.version == 1
+    assert previous(store) == 1
     assert store.registry.challenger("clv") is None
     model, number = store.registry.load_champion("clv")
     assert (model.horizon_days, number) == (56, 2)
+
+
+def test_metrics_of_a_version_are_its_designs_in_the_run_behind_it(store: Store) -> None:
+    with store.tracker.run("clv", "test", {}) as run:
+        uri = run.model("naive", RateClv("naive", 28))
+        baselines = {"naive": {"gini": 0.2}, "bgnbd": {"gini": 0.3}}
+        run.document(EVALUATION_FILE, {"design": "anchored", "metrics": {"gini": 0.4}, "baselines": baselines})
+    found = {}
+    for design in ("anchored", "naive", "oracle"):
+        store.registry.crown("clv", store.registry.register("clv", uri, run.run_id, {"design": design}, "A test."))
+        champion = store.registry.champion("clv")
+        assert champion is not None
+        found[design] = champion
+    assert store.registry.champion_metrics(found["anchored"]) == {"gini": 0.4}
+    assert store.registry.champion_metrics(found["naive"]) == {"gini": 0.2}
+    with pytest.raises(CheckFailed, match="clv version 3 measured no oracle; custos train clv"):
+        store.registry.champion_metrics(found["oracle"])
+    (store.root / "artifacts" / "clv" / run.run_id / "artifacts" / EVALUATION_FILE).unlink()
+    with pytest.raises(EnvironmentFailed):
+        store.registry.champion_metrics(found["naive"])
 
 
 def test_no_champion_yet(store: Store) -> None:

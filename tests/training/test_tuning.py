@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,14 @@ def test_a_finished_study_is_read_and_not_run_again(data: Folds, tmp_path: Path)
     assert again == []
 
 
+def test_a_longer_study_before_does_not_change_a_shorter_answer(data: Folds, tmp_path: Path) -> None:
+    alone = tune(data, request(tmp_path, 2, name="alone"))
+    longer = tune(data, request(tmp_path, 8, name="shared"))
+    assert longer.best_loss < alone.best_loss  # else this test would tell nothing
+    after = tune(data, request(tmp_path, 2, name="shared"))
+    assert after == replace(alone, resumed=True)
+
+
 @pytest.mark.parametrize("other", [{"digest": "e" * 36}, {"seed": 8}])
 def test_other_data_or_seed_is_another_study(data: Folds, tmp_path: Path, other: dict[str, object]) -> None:
     tune(data, request(tmp_path, 1))
@@ -84,6 +93,13 @@ def test_constant_features_still_give_an_answer(data: Folds, tmp_path: Path) -> 
     scores = Trees.fit(flat, found.best, found.best_rounds, 7).raw(flat.matrix)
     assert len(np.unique(scores)) == 1
     assert 1 / (1 + np.exp(-scores[0])) == pytest.approx(data.label.mean(), abs=1e-6)
+
+
+def test_a_fold_outside_of_which_nobody_spent_is_explained(data: Folds, tmp_path: Path) -> None:
+    spend = np.where((data.fold == 1) & (data.matrix[:, 0] > 0), 5.0, 0.0)
+    lonely = Folds("clv", data.matrix, spend, None, data.fold, data.feature_names)
+    with pytest.raises(BadInput, match="too few customers have any clv outcome"):
+        tune(lonely, request(tmp_path, 1))
 
 
 def test_trees_are_the_same_every_time(data: Folds) -> None:

@@ -34,6 +34,7 @@ CLV: Final = "clv"
 TARGETS: Final = (CHURN, CLV)
 MODEL_FILE: Final = "model.json"
 _FORMAT: Final = 1
+_FLOAT: Final = np.dtype(np.float64)
 
 
 @runtime_checkable
@@ -65,24 +66,33 @@ def feature_matrix(frame: pd.DataFrame, names: Sequence[str], *, no_nulls: Seque
     >>> feature_matrix(pd.DataFrame({"b": [2], "a": [1.5], "c": [0]}), ["a", "b"]).tolist()
     [[1.5, 2.0]]
     """
-    missing = [name for name in names if name not in frame.columns]
+    places = {name: place for place, name in enumerate(frame.columns)}
+    missing = [name for name in names if name not in places]
     if missing:
         raise BadInput(
             f"{len(missing)} feature column(s) missing: {', '.join(missing[:5])}",
             remedy="give every column the model was trained on",
         )
-    if not frame.columns.is_unique:
+    if len(places) != len(frame.columns):
         twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]} & set(names))
         if twice:
             raise BadInput(f"feature column {twice[0]!r} is there more than once")
+    matrix = _matrix(frame, names, places)
+    _refuse_infinite(matrix, names)
+    for name in no_nulls:
+        empty = int(np.isnan(matrix[:, names.index(name)]).sum())
+        if empty:
+            raise BadInput(f"feature column {name!r} has {empty} empty value(s); the model needs all of them")
+    return matrix
+
+
+def _matrix(frame: pd.DataFrame, names: Sequence[str], places: Mapping[str, int]) -> np.ndarray:
+    if set(frame.dtypes) == {_FLOAT}:
+        # What the store answers; for one customer, column by column takes longer than the prediction itself.
+        return frame.to_numpy().take([places[name] for name in names], axis=1)
     matrix = np.empty((len(frame), len(names)), dtype=np.float64)
     for position, name in enumerate(names):
         matrix[:, position] = _numbers(frame[name], name)
-    _refuse_infinite(matrix, names)
-    for name in no_nulls:
-        empty = int(np.isnan(matrix[:, list(names).index(name)]).sum())
-        if empty:
-            raise BadInput(f"feature column {name!r} has {empty} empty value(s); the model needs all of them")
     return matrix
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from training.models._base import CHURN, CLV, write_text
 __all__ = ["BOOSTER_FILE", "FoldedBoosters", "Folds", "Hyperparameters", "Trees"]
 
 _T = TypeVar("_T")
+_INFOS: Final = re.compile("^feature_infos=(.*)$", re.MULTILINE)
+_CATEGORIES: Final = re.compile("^pandas_categorical:.*\n?", re.MULTILINE)
 
 BOOSTER_FILE: Final = "booster.txt"
 LEARNING_RATE: Final = 0.06
@@ -116,8 +119,8 @@ class Trees:
         return str(self._booster.model_to_string()).split("\nparameters:", 1)[0]
 
     def save(self, directory: Path) -> None:
-        """Write LightGBM's own text format."""
-        write_text(directory / BOOSTER_FILE, self._booster.model_to_string())
+        """Write LightGBM's own text format, without the extremes of each feature: they are somebody's values."""
+        write_text(directory / BOOSTER_FILE, _without_extremes(self._booster.model_to_string()))
 
     @classmethod
     def load(cls, directory: Path) -> Trees:
@@ -151,10 +154,17 @@ class FoldedBoosters:
         self._threads = [ThreadPoolExecutor(max_workers=1) for _ in self._pairs]
 
     def start(self, chosen: Hyperparameters, seed: int) -> list[lgb.Booster]:
-        """Return one fresh booster a fold."""
+        """Return one fresh booster a fold; BadInput where a fold leaves nothing to learn from."""
         params = _params(self._target, chosen, seed) | {"learning_rate": LEARNING_RATE}
         made = zip(self._threads, self._pairs, strict=True)
-        return _wait([thread.submit(_fresh, params, train, valid) for thread, (train, valid) in made])
+        try:
+            return _wait([thread.submit(_fresh, params, train, valid) for thread, (train, valid) in made])
+        except lgb.basic.LightGBMError:
+            # Tweedie refuses a fold outside of which nobody spent anything.
+            raise BadInput(
+                f"too few customers have any {self._target} outcome to hold some of them out",
+                remedy="train on more history or a longer horizon",
+            ) from None
 
     def grow(self, boosters: Sequence[lgb.Booster], rounds: int) -> float:
         """Add `rounds` trees to each and return the mean held-out loss."""
@@ -165,6 +175,16 @@ class FoldedBoosters:
         """End the threads."""
         for thread in self._threads:
             thread.shutdown()
+
+
+def _without_extremes(text: str) -> str:
+    """Blank what LightGBM notes of the training data (least and greatest value a feature, pandas categories).
+
+    Prediction reads neither: thresholds and the handling of missing values stand in the trees.
+    """
+    head, trees, rest = text.partition("\nTree=")
+    head = _INFOS.sub(lambda line: f"feature_infos={' '.join(['none'] * len(line[1].split()))}", head)
+    return _CATEGORIES.sub("", head + trees + rest)
 
 
 def _wait(futures: Sequence[Future[_T]]) -> list[_T]:

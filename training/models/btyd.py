@@ -83,12 +83,6 @@ class BgNbd:
         r, alpha, a, b = _best(lambda logs: _bgnbd_loss(logs, rows, counts), _STARTS)
         return cls(r=r, alpha=alpha * scale, a=a, b=b)
 
-    def log_likelihood(self, history: PurchaseHistory) -> float:
-        """Return the log likelihood of these customers (Fader et al. 2005, eq. 6)."""
-        rows = np.column_stack([history.repeats, history.last, history.age])
-        loss, _ = _bgnbd_loss(np.log([self.r, self.alpha, self.a, self.b]), rows, np.ones(len(rows)))
-        return -loss * len(rows)
-
     def expected_orders(self, history: PurchaseHistory, horizon: float) -> np.ndarray:
         """Return the orders expected within `horizon` from now, per customer (Fader et al. 2005, eq. 10)."""
         x, last, age = history.repeats, history.last, history.age
@@ -164,7 +158,7 @@ def _best(
 
 
 def _bgnbd_loss(logs: np.ndarray, rows: np.ndarray, counts: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean negative log likelihood and its gradient by the logarithms of r, alpha, a, b."""
+    """Mean negative log likelihood (Fader et al. 2005, eq. 6) and its gradient by the logarithms of r, alpha, a, b."""
     r, alpha, a, b = np.exp(logs)
     x, last, age = rows.T
     again = x > 0

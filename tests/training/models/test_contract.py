@@ -17,6 +17,9 @@ from training.cutoffs import CutoffPlan
 from training.dataset import fetch
 from training.models import CustomerModel
 from training.models.boosting import Hyperparameters
+from training.models.churn import ChurnTrees
+from training.models.clv import AnchoredClv
+from training.models.purchase import PURCHASE_COLUMNS
 from training.models.pyfunc import _load_pyfunc
 
 Fitted = Mapping[str, CustomerModel]
@@ -117,6 +120,35 @@ def test_empty_features_are_answered(fitted: Fitted, frame: pd.DataFrame, design
 def test_empty_purchase_statistics_are_refused(fitted: Fitted, frame: pd.DataFrame, design: str) -> None:
     with pytest.raises(BadInput, match=r"'btyd_x' has 60 empty"):
         fitted[design].predict(frame.assign(btyd_x=np.nan))
+
+
+@pytest.mark.parametrize("design", ["churn/lightgbm", "clv/anchored"])
+def test_a_saved_booster_holds_nobodys_extremes_and_answers_the_same(
+    fitted: Fitted, frame: pd.DataFrame, design: str, tmp_path: Path
+) -> None:
+    model = fitted[design]
+    assert isinstance(model, ChurnTrees | AnchoredClv)
+    model.save(tmp_path / "once")
+    text = (tmp_path / "once" / "booster.txt").read_text()
+    (infos,) = [line for line in text.splitlines() if line.startswith("feature_infos=")]
+    assert set(infos.removeprefix("feature_infos=").split(" ")) == {"none"}
+    assert "feature_infos=[" in model.trees.text()  # what LightGBM would have written
+    assert "pandas_categorical" not in text
+    # Beyond the training range, empty cells, zeros: the trees alone decide.
+    holes = frame.mask(np.random.default_rng(4).random(frame.shape) < 0.3)
+    holes[[*PURCHASE_COLUMNS, "ewma_daily_spend_84"]] = frame[[*PURCHASE_COLUMNS, "ewma_daily_spend_84"]]
+    inputs = [name for name in model.feature_names if name not in (*PURCHASE_COLUMNS, "ewma_daily_spend_84")]
+    asked = pd.concat(
+        [frame, holes, *(frame.assign(**dict.fromkeys(inputs, value)) for value in (np.nan, 0.0, -1e9, 1e9))],
+        ignore_index=True,
+    )
+    copy = models.load(tmp_path / "once")
+    assert copy.predict(asked).tobytes() == model.predict(asked).tobytes()
+    assert isinstance(copy, ChurnTrees | AnchoredClv)
+    assert copy.importance() == model.importance()
+    copy.save(tmp_path / "twice")
+    again = models.load(tmp_path / "twice")
+    assert again.predict(asked).tobytes() == model.predict(asked).tobytes()
 
 
 def test_returns_outweighing_sales_still_give_a_forecast(fitted: Fitted, frame: pd.DataFrame) -> None:
