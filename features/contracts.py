@@ -29,6 +29,8 @@ BAD_SHARE: Final = 0.10
 """A table with a larger share of bad rows is refused whole."""
 EARLIEST: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 SLACK: Final = dt.timedelta(days=1)
+LARGEST: Final = 1e10
+"""Sums are kept exact in ten-thousandths, in 64 bits: a line beyond this is an error of its unit, not an order."""
 MISSING: Final = "not_nullable"
 REMEDIES: Final = {
     "missing": "fill it, or leave such rows out with 'where'",
@@ -112,7 +114,7 @@ class Contract:
 
     def _checks(self, item: pa.Field) -> list[pandera.Check]:
         if pa.types.is_floating(item.type):
-            return [pandera.Check(_finite, name="not a finite number")]
+            return [pandera.Check(_finite, name="not a finite number"), pandera.Check(_plausible, name="too large")]
         # An empty key is as bad as an empty id: neither can be made a token.
         if pa.types.is_string(item.type) and self._table.role_of(item.name) in {"subject", "key"}:
             return [pandera.Check(_filled, name="blank")]
@@ -135,6 +137,10 @@ def _as_series(series: pd.Series, passed: pa.ChunkedArray) -> pd.Series:
 
 def _never(series: pd.Series) -> pd.Series:
     return series.isna()
+
+
+def _plausible(series: pd.Series) -> pd.Series:
+    return _as_series(series, pc.less_equal(pc.abs(_arrow(series)), LARGEST))
 
 
 def _finite(series: pd.Series) -> pd.Series:

@@ -17,6 +17,7 @@ from privacy.treatment import Protector, ProtectReport
 from . import sources
 from .contracts import Contract, Tally
 from .datasets.descriptor import Descriptor, Table
+from .expressions import check_expressions
 from .quarantine import Quarantine, written_ids
 from .storage import SnapshotWriter, TableStore
 
@@ -90,6 +91,7 @@ def ingest(
     the quarantine then stay as they were, but people met on the way are in the vault already.
     """
     _refuse_consents(descriptor)
+    check_expressions(descriptor)
     with store.writer() as writer:
         moment = now or dt.datetime.now(dt.UTC)
         run = _Run(descriptor, protector, quarantine, progress or _silent, moment, writer)

@@ -19,11 +19,11 @@ import pyarrow as pa
 from privacy.errors import BadInput
 
 from .datasets.descriptor import Descriptor, Table
+from .text_files import TEXT, csv_sql
 
 __all__ = ["RAW", "batches"]
 
 RAW: Final = " raw"
-TEXT: Final = "text "
 BATCH_ROWS: Final = 131_072
 MEMORY: Final = "1GB"
 CALLABLE: Final = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
@@ -40,7 +40,7 @@ INTEGERS: Final = frozenset(
 )
 FRACTIONS: Final = frozenset({"FLOAT", "DOUBLE", "DECIMAL"})
 TIMES: Final = frozenset(
-    {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE"}
+    {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"}
 )
 MOMENTS: Final = frozenset({"TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE"})
 
@@ -80,6 +80,9 @@ def _connection(descriptor: Descriptor) -> duckdb.DuckDBPyConnection:
 
 def _open(connection: duckdb.DuckDBPyConnection, descriptor: Descriptor, table: Table) -> _Source:
     origin, prefix = _origin(connection, descriptor, table)
+    # From here on the descriptor's own SQL runs: it reads these files and nothing else, and changes no setting.
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
     try:
         present = {row[0].lower() for row in connection.sql(f"DESCRIBE SELECT * FROM {origin}").fetchall()}
     except (duckdb.Error, pa.ArrowException, OSError) as error:
@@ -110,53 +113,30 @@ def _origin(connection: duckdb.DuckDBPyConnection, descriptor: Descriptor, table
     if not files:
         raise BadInput(f"table '{table.name}': no file '{table.source}'", remedy="put it beside the descriptor")
     listed = "[" + ", ".join("'" + str(file).replace("'", "''") + "'" for file in files) + "]"
-    kinds = {"".join(file.suffixes[-2:]) if file.suffix == ".gz" else file.suffix for file in files}
+    connection.execute(f"SET allowed_paths = {listed}")
+    names = [file.name.lower() for file in files]
+    kinds = {".csv.gz" if name.endswith(".csv.gz") else Path(name).suffix for name in names}
     if kinds == {".parquet"}:
         return f"read_parquet({listed}, union_by_name = true)", ""
     if kinds <= {".csv", ".csv.gz"}:
-        return _csv_sql(connection, table, listed), TEXT
+        try:
+            return csv_sql(connection, table, listed), TEXT
+        except (duckdb.Error, OSError) as error:
+            raise _unreadable(table, error) from None
     raise BadInput(f"table '{table.name}': can't read '{table.source}'", remedy="give parquet, csv or csv.gz")
-
-
-def _csv_sql(connection: duckdb.DuckDBPyConnection, table: Table, listed: str) -> str:
-    """Give text files both ways: `from` reads the text as written, `sql` and `where` see numbers.
-
-    An id keeps its leading zeros, and `quantity * price` can be computed. Ids that are all plain integers
-    are integers, as whoever reads the file will take them.
-    """
-    options = "header = true, union_by_name = true"
-    try:
-        guessed = connection.sql(f"DESCRIBE SELECT * FROM read_csv({listed}, {options}, sample_size = -1)")
-        kinds = {row[0]: row[1] for row in guessed.fetchall()}
-    except (duckdb.Error, OSError) as error:
-        raise _unreadable(table, error) from None
-    texts = f"read_csv({listed}, {options}, all_varchar = true)"
-    columns = []
-    for name, kind in kinds.items():
-        quoted = _quoted(name)
-        seen = f"TRY_CAST({quoted} AS {kind})" if kind in {"BIGINT", "DOUBLE"} else quoted
-        written = seen if kind == "BIGINT" and _plain_ids(connection, table, name, texts) else quoted
-        columns.append(f"{seen} AS {quoted}, {written} AS {_quoted(TEXT + name)}")
-    return f"(SELECT {', '.join(columns)} FROM {texts})"
-
-
-def _plain_ids(connection: duckdb.DuckDBPyConnection, table: Table, name: str, texts: str) -> bool:
-    """Say whether a text column is the subject's id and holds integers only, written as Python would."""
-    subject = table.subject
-    if subject is None or table.columns[subject].source != name:
-        return False
-    quoted = _quoted(name)
-    plain = f"bool_and({quoted} IS NULL OR CAST(TRY_CAST({quoted} AS BIGINT) AS VARCHAR) IS NOT DISTINCT FROM {quoted})"
-    return bool(connection.sql(f"SELECT {plain} FROM {texts}").fetchall()[0][0])
 
 
 def _call(table: Table) -> str | pa.Table | pa.RecordBatchReader:
     module_name, _, function = table.source.partition(":")
     try:
         loader = getattr(importlib.import_module(module_name), function)
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, SyntaxError):
         raise BadInput(f"table '{table.name}': there is no loader '{table.source}'") from None
-    loaded = loader()
+    try:
+        loaded = loader()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the shop's own code may raise anything, quoting anything
+        what = f"table '{table.name}': the loader '{table.source}' failed ({type(error).__name__})"
+        raise BadInput(what, remedy="run it by itself to see why") from None
     if isinstance(loaded, Path):
         return str(loaded.absolute())
     if isinstance(loaded, str | pa.Table | pa.RecordBatchReader):
@@ -206,6 +186,9 @@ def _column_sql(source: _Source, name: str) -> str:
         )
     elif wanted in MOMENTS and (held == "DATE" or by_day):
         cast = f"TRY_CAST(TRY_CAST(TRY_CAST({expression} AS DATE) AS TIMESTAMP) AS TIMESTAMPTZ)"
+    if wanted in MOMENTS and held == "VARCHAR":
+        # 'infinity' and the year 290000 are moments to DuckDB, and to nothing after it.
+        cast = f"CASE WHEN isfinite({cast}) AND year({cast}) BETWEEN 1 AND 9999 THEN {cast} END"
     text = f"CASE WHEN {expression} IS NOT NULL AND {cast} IS NULL THEN CAST({expression} AS VARCHAR) END"
     return f"{cast} AS {_quoted(name)}, {text} AS {_quoted(name + RAW)}"
 

@@ -97,10 +97,9 @@ def test_no_print_and_no_broad_except_but_at_the_edge(path: Path) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id != "print"
         if isinstance(node, ast.ExceptHandler):
-            broad = node.type is None or (
-                isinstance(node.type, ast.Name) and node.type.id in {"Exception", "BaseException"}
-            )
-            assert not broad or place == "mlproject/cli.py"
+            caught = {name.id for name in ast.walk(node.type or ast.Name("Exception")) if isinstance(name, ast.Name)}
+            # The command line's edge, and where a shop's own loader runs, which may raise anything.
+            assert not caught & {"Exception", "BaseException"} or place in {"mlproject/cli.py", "features/sources.py"}
 
 
 @each_source

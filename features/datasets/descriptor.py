@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
+from features.datasets.strict_yaml import TWICE, OneOfEachKey
 from privacy.classification import Sensitivity
 from privacy.errors import BadInput
 
@@ -225,11 +226,13 @@ def load_descriptor(name_or_path: str) -> Descriptor:
         if path.suffix not in {".yaml", ".yml"} or not path.is_file():
             raise BadInput(f"no dataset '{name_or_path}'", remedy=f"give a YAML file or one of: {', '.join(builtins)}")
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=OneOfEachKey)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path.name}, line {mark.line + 1}" if mark else path.name
-        raise BadInput("the descriptor can't be read as YAML", where=where) from None
+        twice = getattr(error, "problem", None) == TWICE
+        what = "the descriptor has a key twice" if twice else "the descriptor can't be read as YAML"
+        raise BadInput(what, where=where, remedy="mend the file") from None
     return parse_descriptor(loaded, path.parent, path.name)
 
 
@@ -265,10 +268,9 @@ def _one_line(error: ValidationError) -> str:
 
 
 def _check_tables(descriptor: Descriptor, where: str) -> None:
-    try:
-        zoneinfo.ZoneInfo(descriptor.time_zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-        raise BadInput(f"unknown time_zone '{descriptor.time_zone}'", where=where) from None
+    if descriptor.time_zone not in zoneinfo.available_timezones():
+        remedy = "use a name such as Europe/Berlin"
+        raise BadInput(f"unknown time_zone '{descriptor.time_zone}'", where=where, remedy=remedy)
     if "transactions" not in descriptor.tables:
         raise BadInput("the descriptor has no table 'transactions'", where=where)
     for name, table in descriptor.tables.items():

@@ -55,11 +55,8 @@ def make_report(house: House) -> dict[str, Any]:
     for target, model in report.get("models", {}).items():
         champion = house.registry.champion(target)
         if champion is not None:
-            model["champion"] = {
-                **model.get("champion", {}),
-                "version": champion.version,
-                "design": champion.design,
-            }
+            model["champion"] = {"version": champion.version, "design": champion.design}
+            model["champion_metrics"] = dict(house.registry.champion_metrics(champion))
     return report
 
 
@@ -91,11 +88,15 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
 def metric_table(target: str, model: Mapping[str, Any]) -> Iterator[str]:
     """Yield a model's out-of-time metrics beside every baseline's, a line each."""
     champion = model["champion"]
-    yield f"{target}: champion version {champion['version']} ({champion['design']}). {model['message']}"
+    now = f"champion version {champion['version']} ({champion['design']})" if champion else "no champion yet"
+    yield f"{target}: {now}. {model['message']}"
     names = list(model["metrics"])
     widths = {name: max(10, len(name) + 2) for name in names}
     yield "  " + f"{'out of time':<16}" + "".join(f"{name:>{widths[name]}}" for name in names)
-    for label, metrics in (("candidate", model["metrics"]), *model["baselines"].items()):
+    rows = {"champion": model["champion_metrics"], f"tested {model['tested']['design']}": model["metrics"]}
+    if rows["champion"] == model["metrics"]:
+        del rows["champion"]  # the champion is what was tested, refitted
+    for label, metrics in {**rows, **model["baselines"]}.items():
         cells = (f"{metrics[name]:.4g}" if metrics.get(name) is not None else "-" for name in names)
         line = "".join(f"{cell:>{widths[name]}}" for name, cell in zip(names, cells, strict=True))
         yield f"  {label:<16}{line}"

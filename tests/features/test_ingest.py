@@ -205,7 +205,7 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], str]] = [
         "column 'transactions.ordered_at' is no time in the source",
     ),
     (
-        lambda d: d["tables"]["transactions"]["columns"]["order_id"].update({"from": "price"}),
+        lambda d: d["tables"]["transactions"]["columns"].update(order_id={"sql": "3.5", "sensitivity": "behavioural"}),
         "column 'transactions.order_id' is an id but neither an integer nor a text",
     ),
     (

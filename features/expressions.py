@@ -1,0 +1,87 @@
+"""A descriptor's own SQL: one scalar expression over the columns of its source, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import duckdb
+
+from features.datasets.descriptor import USABLE, Descriptor, Table
+from privacy.classification import Sensitivity
+from privacy.errors import BadInput
+
+__all__ = ["check_expressions", "columns_of"]
+
+# Other tables, whole rows and other rows are none of an expression's business.
+REFUSED: Final = frozenset({"SUBQUERY", "STAR", "WINDOW", "LAMBDA"})
+
+
+def check_expressions(descriptor: Descriptor) -> None:
+    """Hold a descriptor's SQL to single expressions, and keep identifiers from passing under another name."""
+    for table in descriptor.tables.values():
+        reads = {name: _reads(table, name) for name in table.columns}
+        if table.where:
+            columns_of(table.where, f"{table.name}.where")
+        identifying = {
+            source
+            for name, column in table.columns.items()
+            if table.role_of(name) != "attribute" or column.sensitivity is Sensitivity.DIRECT_IDENTIFIER
+            for source in reads[name]
+        }
+        for name, column in table.columns.items():
+            open_attribute = table.role_of(name) == "attribute" and column.sensitivity in USABLE
+            if open_attribute and reads[name] & identifying:
+                raise BadInput(
+                    f"column '{table.name}.{name}' reads a source column that identifies people or leads back to them",
+                    remedy="declare it a direct_identifier, or add 'key: true', or leave it out",
+                )
+
+
+def _reads(table: Table, name: str) -> frozenset[str]:
+    column = table.columns[name]
+    if column.sql:
+        return columns_of(column.sql, f"{table.name}.{name}")
+    return frozenset({str(column.source).lower()})
+
+
+def columns_of(text: str, where: str) -> frozenset[str]:
+    """Return the source columns, in lower case, that one scalar expression reads.
+
+    Raises BadInput, naming `where`, for several statements, a subquery, a star, a window or broken SQL.
+
+    >>> sorted(columns_of("quantity * Price", "transactions.amount"))
+    ['price', 'quantity']
+    """
+    with duckdb.connect() as connection:
+        # The line's end closes a comment, so what follows it can't be cut away.
+        row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({text}\n)"]).fetchone()
+    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    if tree.get("error") or len(tree["statements"]) != 1:
+        raise _no_expression(where)
+    node = tree["statements"][0]["node"]
+    plain = node.get("type") == "SELECT_NODE" and len(node["select_list"]) == 1 and not node.get("modifiers")
+    if not plain or node["from_table"]["type"] != "EMPTY":
+        raise _no_expression(where)
+    parts = list(_parts(node["select_list"][0]))
+    if REFUSED & {part["class"] for part in parts}:
+        raise _no_expression(where)
+    return frozenset(part["column_names"][-1].lower() for part in parts if part["class"] == "COLUMN_REF")
+
+
+def _parts(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every expression in a syntax tree, the outermost first."""
+    if isinstance(tree, dict):
+        if "class" in tree:
+            yield tree
+        for value in tree.values():
+            yield from _parts(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _parts(value)
+
+
+def _no_expression(where: str) -> BadInput:
+    remedy = "write one expression over the source's columns, such as quantity * price"
+    return BadInput("its SQL is not one plain expression", where=where, remedy=remedy)
