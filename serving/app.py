@@ -16,7 +16,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from privacy.errors import BadInput, CustosError, Refused
+from privacy.errors import CustosError, Refused
 from privacy.policy import Principal
 
 from .errors import ModelUnavailable, TokensRefused
@@ -33,7 +33,7 @@ _FIELDS: Final = frozenset({"body", "customers", "models"})
 _ANY_ERROR: Final = (
     "bearer_missing", "bearer_invalid", "bearer_expired", "policy_refused", "method_not_allowed",
     "request_timeout", "body_too_large", "media_type_unsupported", "json_invalid", "request_invalid",
-    "tokens_invalid", "input_refused", "internal_error", "not_ready", "model_unavailable",
+    "tokens_invalid", "internal_error", "not_ready", "model_unavailable",
     "dependency_failed", "timeout",
 )  # fmt: skip
 
@@ -106,8 +106,7 @@ def _known(error: CustosError) -> Problem:
         return Problem("tokens_invalid", str(error), errors=error.errors())
     if isinstance(error, Refused):
         return Problem("policy_refused", str(error))
-    if isinstance(error, BadInput):
-        return Problem("input_refused", "the request can't be used as it is")
+    # Body and tokens were held to their form before: a BadInput from below is about this home, not the caller.
     if isinstance(error, ModelUnavailable):
         return Problem("model_unavailable", str(error))
     return Problem("dependency_failed", "try again later; an operator sees why with: custos doctor")

@@ -44,7 +44,6 @@ CODES: Final[Mapping[str, Kind]] = MappingProxyType(
         "json_invalid": Kind(422, "The request body is not valid JSON"),
         "request_invalid": Kind(422, "The request body does not fit the schema"),
         "tokens_invalid": Kind(422, "Some customer tokens can't be used"),
-        "input_refused": Kind(422, "The request can't be used as it is"),
         "internal_error": Kind(500, "The service failed"),
         "not_ready": Kind(503, "The service is starting", _RETRY),
         "model_unavailable": Kind(503, "No model is in service", _RETRY),

@@ -46,7 +46,8 @@ class Finding:
 def examine(house: House) -> list[Finding]:
     """Look at everything a home needs; never change anything in it."""
     findings = [*_versions(), _telemetry()]
-    if not house.paths.root.exists() or not any(house.paths.root.iterdir()):
+    paths = house.paths
+    if not any(path.exists() for path in (paths.keyring, paths.state, paths.vault, paths.audit, paths.protected)):
         return [
             *findings,
             Finding("home", "note", f"nothing at {house.paths.root} yet", "begin with `custos run DATASET`"),
@@ -55,6 +56,7 @@ def examine(house: House) -> list[Finding]:
         ("keys", _keys),
         ("vault", _vault),
         ("audit", _audit),
+        ("suppression", _suppression),
         ("features", _features),
         ("registry", _registry),
     )
@@ -116,10 +118,19 @@ def _audit(house: House) -> Iterator[Finding]:
     yield Finding("audit", "ok", f"{house.audit.verify().events:,} events, intact")
 
 
+def _suppression(house: House) -> Iterator[Finding]:
+    yield Finding("suppression", "ok", f"{len(house.suppression):,} people must not be served")
+
+
 def _features(house: House) -> Iterator[Finding]:
+    if house.paths.state.exists():
+        rows = house.stores.protected_store(house.state.dataset).manifest()["tables"]["transactions"]["rows"]
+        yield Finding("protected", "ok", f"{rows:,} order lines")
     if not house.paths.state.exists() or house.state.as_of is None:
         yield Finding("features", "note", "not built yet", "run `custos build`")
         return
+    built = house.stores.feature_store(house.state.dataset).manifest()["tables"]["customer_features"]["rows"]
+    yield Finding("features", "ok", f"{built:,} rows, {len(house.gateway.services())} services")
     people = house.gateway.online_size()
     remedy = "" if people else "run `custos materialize`"
     yield Finding(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlproject.stages import Stages
 from mlproject.state import read_json, write_json
 from privacy.durable import locked
-from privacy.errors import BadInput
+from privacy.errors import BadInput, EnvironmentFailed
 
 if TYPE_CHECKING:
     from mlproject.wiring import House
@@ -20,7 +20,10 @@ __all__ = ["home_status", "make_report", "metric_table", "record", "report_lines
 def record(house: House, section: str, content: Mapping[str, Any] | Stages, *, merge: bool = False) -> None:
     """Keep one section of the report; stages replace their own earlier entry, `merge` keeps the section's rest."""
     with locked(house.paths.report.with_suffix(".lock")):
-        report = read_json(house.paths.report)
+        try:
+            report = read_json(house.paths.report)
+        except EnvironmentFailed:
+            report = {}  # damaged: what was just done must not fail for it; earlier sections are told again by their stages
         _put(report, section, content, merge=merge)
         write_json(house.paths.report, report)
 
