@@ -91,7 +91,7 @@ def _lines(ids: list[int], random: np.random.Generator) -> pd.DataFrame:
                 break
             day += random.exponential(gap)
     lines = pd.DataFrame(rows)
-    bad = lines[lines.customer == CANARIES[0].customer_id].head(3).assign(price=None)
+    bad = lines[lines.customer == CANARIES[0].customer_id].head(3).assign(price=float("nan"))
     return pd.concat([lines, bad], ignore_index=True)
 
 

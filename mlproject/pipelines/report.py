@@ -23,7 +23,7 @@ def record(house: House, section: str, content: Mapping[str, Any] | Stages, *, m
         try:
             report = read_json(house.paths.report)
         except EnvironmentFailed:
-            report = {}  # damaged: what was just done must not fail for it; earlier sections are told again by their stages
+            report = {}  # damaged: what was just done must not fail for it
         _put(report, section, content, merge=merge)
         write_json(house.paths.report, report)
 
