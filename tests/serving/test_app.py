@@ -111,7 +111,7 @@ def test_no_origin_is_ever_allowed(client: Client, bearer: Bearer) -> None:
 
 
 def test_metrics_are_for_admin_and_auditor(client: Client, bearer: Bearer) -> None:
-    client.predict(bearer(), GOOD)
+    assert client.predict(bearer(), GOOD).status_code == 200
     client.request("GET", f"/{SECRET}")
     problem(client.request("GET", "/metrics"), "bearer_missing")
     for role in Role:

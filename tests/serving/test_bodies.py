@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.app import strict_json
+from serving.edge import Limits
 from serving.problems import Problem
-from tests.serving.shop import GOOD, SECRET, UNKNOWN, Bearer, Client, problem, token
+from tests.serving.conftest import web
+from tests.serving.shop import GOOD, SECRET, UNKNOWN, Bearer, Client, Wired, problem, token
 
 HOSTILE_JSON: dict[str, bytes] = {
     "empty": b"",
@@ -127,7 +129,9 @@ def test_the_largest_request_allowed_fits_the_body_limit(client: Client, bearer:
     assert len(response.json()["results"]) == 1000
 
 
-def test_a_slow_body_is_given_up(client: Client, bearer: Bearer) -> None:
+def test_a_slow_body_is_given_up(wired: Wired, bearer: Bearer) -> None:
+    client = web(wired, Limits(body_seconds=0.5))
+
     async def dripping() -> AsyncIterator[bytes]:
         for _ in range(1000):
             yield b" "
