@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -64,7 +65,7 @@ class _Root:
         return self.state in (KeyState.PRIMARY, KeyState.ENABLED)
 
 
-class _KeyHolder(Opaque):
+class _KeyHolder(Opaque, ABC):
     """What root and sealed keyrings share."""
 
     keyset_id: str
@@ -72,18 +73,18 @@ class _KeyHolder(Opaque):
     domains: frozenset[str]
 
     @property
+    @abstractmethod
     def audit_signer(self) -> Signer:
         """Signs the audit log."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def suppression(self) -> Mac:
         """MACs the suppression list."""
-        raise NotImplementedError
 
+    @abstractmethod
     def token_keys(self, domain: str) -> TokenKeys:
         """The keys of a token domain; BadInput for a domain that doesn't exist or isn't held here."""
-        raise NotImplementedError
 
     @property
     def audit_public_key(self) -> bytes:
