@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from privacy.audit import AuditLog
 from privacy.classification import FEATURE_STORE, Purpose
-from privacy.errors import BadInput, CheckFailed, EnvironmentFailed, Refused
+from privacy.errors import BadInput, CheckFailed, CustosError, EnvironmentFailed, Refused
 from privacy.keyring import Keyring, SealedKeyring
 from privacy.policy import Policy, Principal
 from privacy.rights import SubjectStore
@@ -175,6 +175,15 @@ class FeatureGateway:
             people = [token for token, there in zip(tokens, present, strict=True) if there]
             self._disclosures.disclosed(access, people, len(tokens), references)
         return OnlineAnswer(info.features, values, present, references, as_of)
+
+    def ready(self) -> bool:
+        """Say whether online features can be read, are fresh, and can be held against the suppression list."""
+        try:
+            dated = [self._fresh(service.tags["dataset"]) for service in self._online.services()]
+            self._suppression.contains(pa.array([], pa.string()))
+        except CustosError:
+            return False
+        return bool(dated)
 
     def online_size(self) -> int:
         """Count the people online."""

@@ -7,6 +7,7 @@ materialises; all three are handled here, with Feast's own tables.
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import secrets
 import shutil
@@ -23,6 +24,7 @@ from feast import FeatureService, FeatureStore
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
+from google.protobuf.message import DecodeError
 
 from privacy.durable import locked
 from privacy.errors import BadInput, EnvironmentFailed
@@ -48,37 +50,50 @@ def write_online(path: Path, definitions: Definitions, rows: pd.DataFrame, late:
     `rows` has customer_token, event_timestamp, created_timestamp and every feature. `late` is asked
     last for tokens that must not appear after all. A reader sees the old rows or the new ones.
     """
+    with locked(path.with_name(f".{path.name}.lock")), _beside(path) as part:
+        store = FeatureStore(config=repo_config(part / "registry.db", part / path.name))
+        store.apply(definitions.objects())
+        for view in definitions.views:
+            names = [field.name for field in view.features]
+            store.write_to_online_store(view.name, rows[[ENTITY, "event_timestamp", "created_timestamp", *names]])
+        del store
+        close_to_others(part / path.name)
+        _delete(part / path.name, late())
+        (part / path.name).replace(path)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A private folder to write the next version of `path` in; what a killed writer left is removed first.
+
+    Feast doesn't notice a registry that a full disk cut short; it fails when reading it again.
+    """
     make_private(path.parent)
-    with locked(path.with_name(f".{path.name}.lock")):
-        for stale in path.parent.glob(f"{PART}*"):
-            shutil.rmtree(stale, ignore_errors=True)
-        part = path.parent / f"{PART}{secrets.token_hex(6)}"
-        make_private(part)
-        try:
-            store = FeatureStore(config=repo_config(part / "registry.db", part / "online.db"))
-            store.apply(definitions.objects())
-            for view in definitions.views:
-                names = [field.name for field in view.features]
-                store.write_to_online_store(view.name, rows[[ENTITY, "event_timestamp", "created_timestamp", *names]])
-            del store
-            close_to_others(part / "online.db")
-            _delete(part / "online.db", late())
-            (part / "online.db").replace(path)
-        except OSError as error:
-            raise EnvironmentFailed(f"cannot write: {error.strerror}", where=str(path)) from None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    mark = f"{PART}{path.name}-"
+    for stale in path.parent.glob(f"{mark}*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    part = path.parent / f"{mark}{secrets.token_hex(6)}"
+    make_private(part)
+    try:
+        yield part
+    except (OSError, sqlite3.Error, DecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it was cut short"
+        raise EnvironmentFailed(
+            f"cannot write {path.name}: {reason}",
+            where=str(path),
+            remedy="free space or mend the permissions, then rerun; the old one stays",
+        ) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class _Opened:
-    """A store on one version of the files, with its services and the data time of its newest row."""
+    """A store on one version of the files, with its services."""
 
     stamp: tuple[int, int, int]
     store: FeatureStore
     services: dict[str, FeatureService]
-    people: int
-    as_of: dt.datetime | None
 
 
 class OnlineRows:
@@ -88,6 +103,7 @@ class OnlineRows:
         self._path, self._registry = path, registry
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
+        self._dated: tuple[int, dt.datetime | None] | None = None  # inode of the file, data time of its newest row
 
     @property
     def name(self) -> str:
@@ -95,11 +111,17 @@ class OnlineRows:
         return "online features"
 
     def apply(self, definitions: Definitions) -> None:
-        """Register what `definitions` make."""
-        make_private(self._registry.parent)
+        """Register what `definitions` make, in place of all that was registered before."""
         make_private(self._path.parent)
-        self.feast().apply(definitions.objects())
-        close_to_others(self._registry, self._path)  # Feast makes both, under the umask
+        with _beside(self._registry) as part:
+            # Feast would write the registry in place, and the tables of an online store nobody asked for.
+            registry = part / self._registry.name
+            config = repo_config(registry, part / self._path.name)
+            FeatureStore(config=config).apply(definitions.objects())
+            if len(FeatureStore(config=config).list_feature_services()) != len(definitions.services):
+                raise OSError(errno.EIO, "it does not read back whole")
+            close_to_others(registry)
+            registry.replace(self._registry)
         self.forget()
 
     def feast(self) -> FeatureStore:
@@ -122,7 +144,10 @@ class OnlineRows:
 
     def as_of(self) -> dt.datetime | None:
         """Return the data time of the newest row, or None before the first materialisation."""
-        return self._open().as_of
+        inode = _stamp(self._path)[0]
+        if self._dated is None or self._dated[0] != inode:
+            self._dated = (inode, self._size()[1])
+        return self._dated[1]
 
     def size(self) -> int:
         """Count the people online."""
@@ -142,7 +167,8 @@ class OnlineRows:
                 features=service, entity_rows=[{ENTITY: token} for token in tokens]
             )
         except sqlite3.Error:
-            raise EnvironmentFailed("the online store can't be read", remedy="run `custos doctor`") from None
+            remedy = "run `custos materialize`, which writes it anew"
+            raise EnvironmentFailed("the online store can't be read", remedy=remedy) from None
         names = list(answer.proto.metadata.feature_names.val)
         columns = []
         for name, result in zip(names, answer.proto.results, strict=True):
@@ -179,9 +205,15 @@ class OnlineRows:
             return opened
         with self._lock:
             if self._opened is None or self._opened.stamp != stamp:
-                store = FeatureStore(config=repo_config(self._registry, self._path))
-                services = {service.name: service for service in store.list_feature_services()}
-                self._opened = _Opened(stamp, store, services, *self._size())
+                try:
+                    store = FeatureStore(config=repo_config(self._registry, self._path))
+                    services = {service.name: service for service in store.list_feature_services()}
+                except DecodeError:
+                    remedy = "run `custos build`, which writes it anew"
+                    raise EnvironmentFailed(
+                        "the feature registry is damaged", where=str(self._registry), remedy=remedy
+                    ) from None
+                self._opened = _Opened(stamp, store, services)
             return self._opened
 
     def _size(self) -> tuple[int, dt.datetime | None]:
@@ -235,7 +267,8 @@ def _connection(path: Path) -> Iterator[sqlite3.Connection]:
         with connection:
             yield connection
     except sqlite3.Error:
-        raise EnvironmentFailed("the online store can't be used", where=str(path)) from None
+        remedy = "run `custos materialize`, which writes it anew"
+        raise EnvironmentFailed("the online store can't be used", where=str(path), remedy=remedy) from None
     finally:
         connection.close()
 

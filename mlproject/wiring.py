@@ -211,6 +211,7 @@ class House:
     def rights(self) -> Rights:
         from privacy.rights import Rights
 
+        self._require_stores()
         stores = [self.quarantine, *self.gateway.subject_stores()]
         return Rights(
             self.vault,
@@ -221,6 +222,18 @@ class House:
             receipts=self.paths.receipts,
             now=self.now,
         )
+
+    def _require_stores(self) -> None:
+        """Refuse to erase while a store is away: the person would come back with it, in spite of the receipt."""
+        if not self.paths.state.exists():
+            return
+        state, remedy = self.state, "put it back, then erase; or run `custos run` on the source again"
+        wanted = [self.stores.protected_store(state.dataset)]
+        if state.as_of is not None:
+            wanted.append(self.stores.feature_store(state.dataset))
+        for store in wanted:
+            if store.snapshot() is None:
+                raise EnvironmentFailed(f"the {store.name} are gone", where=str(store.root), remedy=remedy)
 
 
 def build_serving(home: Path) -> ServingParts:
@@ -236,4 +249,4 @@ def build_serving(home: Path) -> ServingParts:
     champions = ChampionFollower(house.registry, stamp=file_stamp(house.paths.mlflow_database))
     shop = Shop(currency=descriptor.currency, active_within_days=descriptor.targets.churn.active_within_days)
     predictor = Predictor(house.gateway, house.policy, house.audit, champions, shop)
-    return ServingParts(predictor=predictor, verifier=Verifier(house.sealed), champions=champions)
+    return ServingParts(predictor, Verifier(house.sealed), house.policy, champions)

@@ -101,10 +101,6 @@ class ChampionFollower:
         """Return the champion in service, None if there is none yet; read it once per request."""
         return self._current.get(target)
 
-    def ready(self) -> bool:
-        """Say whether every target has a model in service."""
-        return all(target in self._current for target in self._targets)
-
     def states(self) -> dict[str, TargetState]:
         """Return per target the version in service and, if so, which newer one was refused and why."""
         states = {}

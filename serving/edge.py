@@ -20,7 +20,7 @@ from typing import Final
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from privacy.classification import Role
+from privacy.errors import Refused
 from privacy.policy import Principal
 
 from .auth import BearerRefused
@@ -30,10 +30,7 @@ from .metrics import METRICS_TYPE
 from .parts import Slot
 from .problems import Problem, answer
 
-__all__ = ["METRICS_READERS", "Edge", "Limits"]
-
-METRICS_READERS: Final = frozenset({Role.ADMIN, Role.AUDITOR})
-"""Roles that may read /metrics and /schema.json, whatever their purpose."""
+__all__ = ["Edge", "Limits"]
 
 _HEALTH: Final = frozenset({"/livez", "/readyz", "/healthz"})
 _OPEN: Final = frozenset({"/", "/docs.json"}) | _HEALTH
@@ -130,10 +127,7 @@ class Edge:
         if methods is None:
             raise Problem("not_found")
         if path not in _OPEN:
-            principal = self._principal(scope)
-            if path in _READERS_ONLY and principal.role not in METRICS_READERS:
-                raise Problem("policy_refused", f"metrics are for {', '.join(sorted(METRICS_READERS))}")
-            scope["state"]["principal"] = principal
+            scope["state"]["principal"] = self._principal(scope, metrics=path in _READERS_ONLY)
         if method not in methods:
             raise Problem("method_not_allowed", headers={"allow": ", ".join(sorted(methods))})
         page = self._own_page(path)
@@ -154,7 +148,7 @@ class Edge:
             return Response(self._slot.metrics.exposition(), media_type=METRICS_TYPE)
         return None
 
-    def _principal(self, scope: Scope) -> Principal:
+    def _principal(self, scope: Scope, *, metrics: bool) -> Principal:
         parts = self._slot.parts
         if parts is None:
             raise Problem("not_ready")
@@ -163,9 +157,14 @@ class Edge:
         if not given or (len(given) == 1 and scheme.lower() != b"bearer"):
             raise Problem("bearer_missing", "send one header: Authorization: Bearer <token>")
         try:
-            return parts.verifier.verify(bearer.strip().decode("latin-1"))
+            principal = parts.verifier.verify(bearer.strip().decode("latin-1"))
+            if metrics:
+                parts.policy.require(principal, "metrics.read", "metrics")
         except BearerRefused as refused:
             raise Problem(refused.code, str(refused)) from None
+        except Refused as refused:
+            raise Problem("policy_refused", str(refused)) from None
+        return principal
 
     async def _whole_body(self, scope: Scope, receive: Receive) -> Receive:
         """Read the body within the limits; returns a `receive` that replays it."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from privacy.policy import Policy
+
 from .metrics import ServiceMetrics
 
 if TYPE_CHECKING:  # Bento's supervisor imports the web layer too, and needs no pandas for it
@@ -25,12 +27,13 @@ class ServingParts:
     """Everything the service needs, made by a factory `(home: Path) -> ServingParts`.
 
     `predictor` answers, over gateway, policy, audit and these same `champions`; `verifier` checks bearers
-    against the sealed sub-keyring; `champions` is not started yet, the service starts and stops it;
-    `close` releases whatever else the factory opened.
+    against the sealed sub-keyring; `policy` also says who may read metrics; `champions` is not started yet, the
+    service starts and stops it; `close` releases whatever else the factory opened.
     """
 
     predictor: Predictor
     verifier: Verifier
+    policy: Policy
     champions: ChampionFollower
     close: Callable[[], None] = _nothing
 

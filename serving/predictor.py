@@ -56,6 +56,7 @@ class OnlineFeatures(Protocol):
     """The part of `features.gateway.FeatureGateway` that serving uses."""
 
     def online(self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = ...) -> OnlineRows: ...
+    def ready(self) -> bool: ...
 
 
 class Champions(Protocol):
@@ -95,6 +96,10 @@ class Predictor:
     ) -> None:
         self._gateway, self._policy, self._audit = gateway, policy, audit
         self._champions, self._shop = champions, shop
+
+    def ready(self) -> bool:
+        """Say whether every model has a champion in service and the online features can be read."""
+        return all(self._champions.current(model) for model in self._shop.services) and self._gateway.ready()
 
     def predict(
         self, principal: Principal, tokens: Sequence[str], models: Sequence[str], request_id: str = ""

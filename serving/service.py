@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import bentoml
 
+from privacy.durable import write_beside
 from privacy.errors import BadInput, CustosError, EnvironmentFailed
 
 from .app import PREFIX, build_app, openapi_document, routes_of
@@ -70,9 +71,7 @@ def _report(error: BaseException) -> None:
     path = os.environ.get(REPORT_VARIABLE, "")
     if path:
         status = error.exit_status if isinstance(error, CustosError) else EnvironmentFailed.exit_status
-        beside = Path(path + ".part")
-        beside.write_text(json.dumps({"status": status, "what": named(error)}))
-        beside.replace(path)
+        write_beside(Path(path), json.dumps({"status": status, "what": named(error)}).encode())
 
 
 def _log_to_stderr() -> None:
@@ -110,8 +109,8 @@ class _Shell:
         return not self._failed
 
     def __is_ready__(self) -> bool:
-        """Say whether every model has a champion in service (for /readyz)."""
-        return _slot.parts is not None and _slot.parts.champions.ready()
+        """Say whether every model has a champion in service and the online features can be read (for /readyz)."""
+        return _slot.parts is not None and _slot.parts.predictor.ready()
 
     @bentoml.on_shutdown
     def release(self) -> None:

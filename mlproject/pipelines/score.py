@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 from mlproject.pipelines.build import data_time
 from mlproject.pipelines.train import SERVICES
 from privacy.classification import FEATURE_STORE
-from privacy.errors import BadInput, EnvironmentFailed
+from privacy.durable import write_beside
+from privacy.errors import BadInput
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,18 +66,12 @@ def scored_table(house: House, target: str, purpose: str, *, as_of: datetime | N
 
 
 def write_parquet(table: pa.Table, out: Path, *, mode: int = 0o644) -> None:
-    """Write beside, then rename; a full disk leaves no half a file."""
+    """Write the table to `out`, whole or not at all."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not out.absolute().parent.is_dir():
         raise BadInput("no such folder", where=str(out.parent), remedy="make it first, or name another --out")
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        beside.touch(mode=mode)
-        pq.write_table(table, beside, compression="zstd")
-        beside.replace(out)
-    except OSError as error:
-        reason = error.strerror or "the file could not be written"
-        raise EnvironmentFailed(reason, where=str(out), remedy="free some space or name another --out") from None
-    finally:
-        beside.unlink(missing_ok=True)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_beside(out, sink.getvalue().to_pybytes(), mode=mode)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import resource
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -245,6 +248,53 @@ def test_materialising_what_was_never_built_is_refused(own: Served) -> None:
     with pytest.raises(BadInput, match="no feature row is fresh at as-of"):
         own[1].materialize(principal(), AS_OF + dt.timedelta(days=400))
     assert own[1].online_size() == 8
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    """Let the system refuse to write past `size` bytes of any file, as a full disk would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_that_fills_up_leaves_what_was_online(own: Served) -> None:
+    home, gateway, descriptor = own
+    places = [home.paths.online, home.paths.registry]
+    before = [place.read_bytes() for place in places]
+    with no_file_larger_than(30_000), pytest.raises(EnvironmentFailed, match=r"cannot write online.db: .*; free space"):
+        gateway.materialize(principal(), AS_OF)
+    with no_file_larger_than(2_000), pytest.raises(EnvironmentFailed, match="cannot write registry"):
+        gateway.apply(descriptor)
+    assert [place.read_bytes() for place in places] == before
+    assert not list(home.paths.online.parent.glob(".part-*"))
+    assert gateway.ready()
+
+
+def test_damaged_files_are_told_and_written_anew(own: Served) -> None:
+    home, _, descriptor = own
+    home.paths.online.write_bytes(b"not a database" * 1000)
+    gateway = home.gateway()
+    assert not gateway.ready()
+    with pytest.raises(EnvironmentFailed, match=r"the online store can't be used .*; run `custos materialize`"):
+        gateway.online(principal(), "churn_v1", home.tokens(["c00001"], "retention"))
+    gateway.materialize(principal(), AS_OF)
+    assert gateway.ready()
+    home.paths.registry.write_bytes(home.paths.registry.read_bytes()[:-7])
+    gateway = home.gateway()
+    with pytest.raises(EnvironmentFailed, match=r"registry is damaged .*; run `custos build`"):
+        gateway.services()
+    gateway.apply(descriptor)
+    assert gateway.ready()
+
+
+def test_a_gateway_without_online_rows_is_not_ready(own: Served) -> None:
+    home, gateway, _ = own
+    home.paths.online.unlink()
+    assert not gateway.ready()
 
 
 def test_building_twice_or_elsewhere_gives_the_same_bits(own: Served, tmp_path: Path) -> None:

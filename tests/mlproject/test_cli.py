@@ -362,6 +362,17 @@ def test_an_unknown_person_is_not_erased(good_home: tuple[Path, Path], capsys: p
     assert "4242424242" not in capsys.readouterr().err
 
 
+def test_nobody_is_erased_while_a_store_is_away(
+    good_home: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, _ = good_home
+    away = (home / "protected").rename(tmp_path / "protected")
+    try:
+        fails(["subject", "erase", "nobody", "--home", str(home)], 4, "the protected tables are gone", capsys=capsys)
+    finally:
+        away.rename(home / "protected")
+
+
 def test_a_descriptor_that_is_no_yaml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "shop.yaml").write_text("name: [unclosed")
     fails(["ingest", str(tmp_path / "shop.yaml"), "--home", str(tmp_path / "home")], 2, "shop.yaml", capsys=capsys)

@@ -46,8 +46,9 @@ def wired(keys: Keys, tmp_path: Path) -> Iterator[Wired]:
     champions = ChampionFollower(registry)
     champions.poll()
     gateway, audit = HandMadeGateway(), AuditLog(tmp_path / "audit", keys.sealed)
-    predictor = Predictor(gateway, Policy.load(), audit, champions, Shop("USD", 56))
-    parts = ServingParts(predictor, Verifier(keys.sealed), champions)
+    policy = Policy.load()
+    predictor = Predictor(gateway, policy, audit, champions, Shop("USD", 56))
+    parts = ServingParts(predictor, Verifier(keys.sealed), policy, champions)
     yield Wired(gateway, registry, champions, audit, tmp_path / "audit", predictor, parts)
     champions.stop()
 

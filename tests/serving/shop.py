@@ -79,6 +79,9 @@ class HandMadeGateway:
         self.held: Event | None = None
         self.calls: list[tuple[str, int]] = []
 
+    def ready(self) -> bool:
+        return self.broken is None
+
     def online(
         self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = "features.read"
     ) -> Rows:
@@ -164,10 +167,9 @@ def build(home: Path) -> ServingParts:
     """The factory that the tests' server process uses."""
     sealed = open_sealed(home)
     champions = ChampionFollower(FileRegistry(home / "aliases.json"), interval_seconds=0.1)
-    predictor = Predictor(
-        HandMadeGateway(), Policy.load(), AuditLog(home / "audit", sealed), champions, Shop("USD", 56)
-    )
-    return ServingParts(predictor, Verifier(sealed), champions)
+    policy = Policy.load()
+    predictor = Predictor(HandMadeGateway(), policy, AuditLog(home / "audit", sealed), champions, Shop("USD", 56))
+    return ServingParts(predictor, Verifier(sealed), policy, champions)
 
 
 @dataclass(frozen=True)

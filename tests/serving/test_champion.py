@@ -48,14 +48,12 @@ def version(follower: ChampionFollower, target: str) -> str | None:
 
 def test_nothing_is_in_service_before_the_first_poll(follower: ChampionFollower) -> None:
     assert follower.current("clv") is None
-    assert not follower.ready()
 
 
 def test_a_moved_alias_is_followed_and_the_other_target_untouched(
     follower: ChampionFollower, registry: FileRegistry
 ) -> None:
     follower.poll()
-    assert follower.ready()
     churn, before = follower.current("churn"), follower.current("clv")
     registry.point(churn=1, clv=2)
     follower.poll()
@@ -77,7 +75,6 @@ def test_a_broken_version_is_refused_and_reported_while_the_old_one_serves(
     with caplog.at_level(logging.INFO, "custos.champion"):
         follower.poll()
     assert version(follower, "clv") == "1"
-    assert follower.ready()
     state = follower.states()["clv"]
     assert (state.serving, state.refused) == ("1", str(broken))
     assert "champion refused: clv" in caplog.text
@@ -106,7 +103,7 @@ def test_a_registry_that_is_away_costs_nothing_that_serves(follower: ChampionFol
     follower.poll()
     registry.path.unlink()
     follower.poll()
-    assert follower.ready()
+    assert version(follower, "churn") == "1"
     assert "away" in follower.states()["churn"].reason
     registry.point(churn=2, clv=2)
     follower.poll()
@@ -114,11 +111,11 @@ def test_a_registry_that_is_away_costs_nothing_that_serves(follower: ChampionFol
     assert follower.states()["churn"].reason == ""
 
 
-def test_a_missing_champion_leaves_the_service_unready(follower: ChampionFollower, registry: FileRegistry) -> None:
+def test_a_missing_champion_is_told(follower: ChampionFollower, registry: FileRegistry) -> None:
     registry.point(churn=1)
     follower.poll()
     assert version(follower, "churn") == "1"
-    assert not follower.ready()
+    assert version(follower, "clv") is None
     assert "no champion" in follower.states()["clv"].reason
 
 

@@ -263,6 +263,16 @@ def test_without_a_champion_there_is_no_answer(wired: Wired) -> None:
     assert [event["outcome"] for event in events(wired)] == ["error"]
 
 
+def test_ready_means_champions_and_features(wired: Wired) -> None:
+    assert wired.predictor.ready()
+    wired.gateway.broken = EnvironmentFailed("the online store is away")
+    assert not wired.predictor.ready()
+    wired.gateway.broken = None
+    champions = wired.parts.champions
+    empty = Predictor(wired.gateway, Policy.load(), wired.audit, type(champions)(wired.registry), Shop("USD", 56))
+    assert not empty.ready()
+
+
 def test_a_shop_that_calls_nobody_inactive(wired: Wired) -> None:
     predictor = Predictor(wired.gateway, Policy.load(), wired.audit, wired.champions, Shop("USD", None))
     (result,) = predictor.predict(CRM, [token(4)], ["churn"])["results"]

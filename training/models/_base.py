@@ -7,7 +7,6 @@ A saved model is a directory: `model.json` (design, features, fitted numbers) an
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
@@ -15,6 +14,7 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
+from privacy.durable import write_beside
 from privacy.errors import BadInput
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "feature_matrix",
     "read_spec",
     "write_spec",
-    "write_text",
 ]
 
 CHURN: Final = "churn"
@@ -114,21 +113,11 @@ def _refuse_infinite(matrix: np.ndarray, names: Sequence[str]) -> None:
     raise BadInput(f"feature column {names[worst]!r} has {int(counts[worst])} infinite value(s)")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside its place, force it to disk and rename it there: a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with beside.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(path)
-
-
 def write_spec(directory: Path, design: str, spec: Mapping[str, object]) -> None:
     """Store what a design needs to be rebuilt, as JSON; floats survive exactly (shortest repr)."""
     body = {"format": _FORMAT, "design": design, **spec}
-    write_text(directory / MODEL_FILE, json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    text = json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    write_beside(directory / MODEL_FILE, text.encode())
 
 
 def read_spec(directory: Path) -> dict[str, object]:

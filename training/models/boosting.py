@@ -12,8 +12,9 @@ from typing import Any, Final, TypeVar
 import lightgbm as lgb
 import numpy as np
 
+from privacy.durable import write_beside
 from privacy.errors import BadInput
-from training.models._base import CHURN, CLV, write_text
+from training.models._base import CHURN, CLV
 
 __all__ = ["BOOSTER_FILE", "FoldedBoosters", "Folds", "Hyperparameters", "Trees"]
 
@@ -120,7 +121,7 @@ class Trees:
 
     def save(self, directory: Path) -> None:
         """Write LightGBM's own text format, without the extremes of each feature: they are somebody's values."""
-        write_text(directory / BOOSTER_FILE, _without_extremes(self._booster.model_to_string()))
+        write_beside(directory / BOOSTER_FILE, _without_extremes(self._booster.model_to_string()).encode())
 
     @classmethod
     def load(cls, directory: Path) -> Trees:
