@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     quiet_environment()
+    stdout = sys.stdout
     if not debugging():
         # Frameworks warn of each other's deprecations, and a warning may quote data.
         warnings.showwarning = lambda *_, **__: None
@@ -62,12 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _failed("stopped; run the command again to go on", 130)
     except SystemExit as error:
+        if sys.stdout is not stdout:
+            return 0  # click swaps it when the reader (head, less) went away: nothing to tell
         # Nothing of ours calls it: a shop's loader did, and must not pass for success.
         return _failed(f"a part of the program asked to stop (status {error.code})", ENVIRONMENT_FAILED)
-    except BrokenPipeError:
-        # The reader (head, less) went away: nothing to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         return _failed(f"{error.strerror or 'the system refused'}{place}", ENVIRONMENT_FAILED)

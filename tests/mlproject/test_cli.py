@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,15 @@ def fails(arguments: list[str], status: int, *words: str, capsys: pytest.Capture
 
 def test_an_unknown_dataset_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fails(["run", "complete_jurney", "--home", str(tmp_path)], 2, "complete_journey", capsys=capsys)
+
+
+def test_a_reader_that_goes_away_is_no_failure() -> None:
+    command = [sys.executable, "-m", "mlproject", "run", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()  # before the first line is written: the interpreter takes longer to start
+        assert process.stderr is not None
+        assert (process.stderr.read(), process.wait()) == ("", 0)
 
 
 def test_usage_errors_are_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
