@@ -39,7 +39,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@py=$$($(FIND_PYTHON)); \
 	if [ -z "$$py" ]; then echo "Custos needs Python 3.11, 3.12 or 3.13 on the path; set PYTHON=/path/to/python" >&2; exit 4; fi; \
 	[ -x $(BIN)/python ] || $$py -m venv $(VENV) || { rm -rf $(VENV); exit 4; }; \
-	echo "Installing the locked packages into $(VENV) (about 1 GB, once)"; \
+	echo "Installing the locked packages into $(VENV) (1.3 GB, once)"; \
 	if uv=$$(command -v uv) && $$uv pip install -q --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock \
 	   && $$uv pip install -q --python $(BIN)/python --no-deps -e .; then :; \
 	else $(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock \

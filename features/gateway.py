@@ -176,14 +176,14 @@ class FeatureGateway:
             self._disclosures.disclosed(access, people, len(tokens), references)
         return OnlineAnswer(info.features, values, present, references, as_of)
 
-    def ready(self) -> bool:
-        """Say whether online features can be read, are fresh, and can be held against the suppression list."""
+    def unready(self) -> str:
+        """Say why online features can't be served (not there, too old, no suppression list); empty if they can."""
         try:
             dated = [self._fresh(service.tags["dataset"]) for service in self._online.services()]
             self._suppression.contains(pa.array([], pa.string()))
-        except CustosError:
-            return False
-        return bool(dated)
+        except CustosError as error:
+            return error.what
+        return "" if dated else "no feature service is registered"
 
     def online_size(self) -> int:
         """Count the people online."""

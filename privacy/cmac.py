@@ -158,6 +158,8 @@ def _ecb(secret: bytes, blocks: Blocks) -> Blocks:
     """Each 16-byte block through AES-256: CMAC's inner cipher, never an encryption of data by itself."""
     encryptor = Cipher(algorithms.AES256(secret), modes.ECB()).encryptor()  # noqa: S305 - CMAC is built on it
     source = np.ascontiguousarray(blocks)
+    if not len(source):
+        return np.zeros((0, _BLOCK), np.uint8)
     out = np.empty(source.nbytes + _BLOCK - 1, np.uint8)
     encryptor.update_into(source.data.cast("B"), out.data)
     return out[: source.nbytes].reshape(-1, _BLOCK)

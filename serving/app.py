@@ -116,9 +116,16 @@ def _misfit(error: RequestValidationError) -> Problem:
     """Say where a body does not fit and why, by our own field names and pydantic's error types alone."""
     found = error.errors()
     errors = [
-        {"at": ".".join(_place(part) for part in one["loc"]), "type": str(one["type"])} for one in found[:_MAX_ERRORS]
+        {"at": ".".join(_place(part) for part in one["loc"]), "type": str(one["type"]), **_expected(one)}
+        for one in found[:_MAX_ERRORS]
     ]
     return Problem("request_invalid", f"{len(found)} places do not fit the schema", errors=errors)
+
+
+def _expected(one: Mapping[str, Any]) -> dict[str, str]:
+    # Of what pydantic adds, only this comes from our schema alone.
+    expected = one.get("ctx", {}).get("expected") if one["type"] == "literal_error" else None
+    return {"expected": str(expected)} if expected else {}
 
 
 def _place(part: object) -> str:

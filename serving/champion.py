@@ -17,11 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-import numpy as np
-import pandas as pd
-
-from privacy.errors import CheckFailed
-from training.models import CustomerModel
+from training.models import CustomerModel, try_out
 
 from .errors import named
 
@@ -201,13 +197,3 @@ def file_stamp(database: Path) -> Callable[[], object]:
         return states
 
     return stamp
-
-
-def try_out(model: CustomerModel) -> None:
-    """Warm `model` on two ordinary rows; raises CheckFailed unless it answers one finite number for each."""
-    names = list(model.feature_names)
-    answer = np.asarray(model.predict(pd.DataFrame(np.ones((2, len(names))), columns=names)), dtype=np.float64)
-    if answer.shape != (2,) or not np.isfinite(answer).all():
-        raise CheckFailed("the model does not answer one finite number a row")
-    if model.horizon_days < 1:
-        raise CheckFailed("the model states no horizon")

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+import anyio
+import anyio.to_thread
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -130,13 +132,19 @@ class Edge:
             scope["state"]["principal"] = self._principal(scope, metrics=path in _READERS_ONLY)
         if method not in methods:
             raise Problem("method_not_allowed", headers={"allow": ", ".join(sorted(methods))})
-        page = self._own_page(path)
+        page = await self._readiness() if path == "/readyz" else self._own_page(path)
         if page is not None:
             await page(scope, receive, out)
             return
         if method not in _READS:
             receive = await self._whole_body(scope, receive)
         await self._within_time(scope, receive, out)
+
+    async def _readiness(self) -> Response:
+        """Answer /readyz: 200, or 503 with what is missing, in our own words alone."""
+        parts = self._slot.parts
+        why = ["starting"] if parts is None else await anyio.to_thread.run_sync(parts.predictor.unready)
+        return JSONResponse({"ready": not why, "why": why}, 503 if why else 200)
 
     def _own_page(self, path: str) -> Response | None:
         """Return what the service answers itself instead of Bento: its pages reach for other hosts."""

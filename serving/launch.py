@@ -23,6 +23,8 @@ from privacy.errors import BadInput, CheckFailed, CustosError, EnvironmentFailed
 __all__ = ["ServerProcess", "serve", "server_environment"]
 
 READY_SECONDS: Final = 120.0
+UNREADY_SECONDS: Final = 15.0
+"""How long a started service may lack something before the launch is given up, with what it lacks."""
 STOP_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.1
 _REPORT: Final = "start-report.json"
@@ -101,19 +103,24 @@ class ServerProcess:
         )
 
     def wait_ready(self, seconds: float = READY_SECONDS) -> None:
-        """Return when /readyz says yes; raises EnvironmentFailed if the process ends or time runs out.
+        """Return when /readyz says yes; raises EnvironmentFailed if the process ends, time runs out or something lacks.
 
         What kept the worker from starting is raised as its own kind: BadInput for a wrong passphrase, say.
         """
-        deadline = time.monotonic() + seconds
+        deadline, patience = time.monotonic() + seconds, None
         while time.monotonic() < deadline:
             if self.exit_status() is not None:
                 raise EnvironmentFailed(
                     "the server stopped while starting", remedy="is the port free? see custos doctor"
                 )
             self._raise_reported()
-            if self._answers("/readyz"):
+            why = self._unready()
+            if why == []:
                 return
+            if why and why != ["starting"]:
+                patience = patience or time.monotonic() + UNREADY_SECONDS
+                if time.monotonic() > patience:
+                    raise EnvironmentFailed(f"the service is not ready: {'; '.join(why)}", remedy="see custos doctor")
             time.sleep(_POLL_SECONDS)
         raise EnvironmentFailed(f"the server was not ready within {seconds:g} s", remedy="see custos doctor")
 
@@ -173,12 +180,18 @@ class ServerProcess:
         except ProcessLookupError:
             return  # nobody of the group is left, as it should be
 
-    def _answers(self, path: str) -> bool:
+    def _unready(self) -> list[str] | None:
+        """What the service says it lacks, nothing once it is ready; None while it doesn't answer."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=2) as answer:  # noqa: S310
-                return answer.status == 200
-        except (urllib.error.URLError, OSError):
-            return False
+            with urllib.request.urlopen(self.url + "/readyz", timeout=5) as answer:  # noqa: S310
+                return [] if answer.status == 200 else None
+        except urllib.error.HTTPError as error:
+            try:
+                return [str(reason) for reason in json.load(error)["why"]]
+            except (KeyError, TypeError, ValueError):
+                return None
+        except OSError:
+            return None
 
     def __enter__(self) -> ServerProcess:
         self.start()

@@ -56,7 +56,7 @@ class OnlineFeatures(Protocol):
     """The part of `features.gateway.FeatureGateway` that serving uses."""
 
     def online(self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = ...) -> OnlineRows: ...
-    def ready(self) -> bool: ...
+    def unready(self) -> str: ...
 
 
 class Champions(Protocol):
@@ -97,9 +97,12 @@ class Predictor:
         self._gateway, self._policy, self._audit = gateway, policy, audit
         self._champions, self._shop = champions, shop
 
-    def ready(self) -> bool:
-        """Say whether every model has a champion in service and the online features can be read."""
-        return all(self._champions.current(model) for model in self._shop.services) and self._gateway.ready()
+    def unready(self) -> list[str]:
+        """Say what is missing to answer: champions of every model, readable features; empty when nothing is."""
+        lost = [model for model in self._shop.services if self._champions.current(model) is None]
+        why = [f"no champion of {model} is in service" for model in lost]
+        features = self._gateway.unready()
+        return [*why, features] if features else why
 
     def predict(
         self, principal: Principal, tokens: Sequence[str], models: Sequence[str], request_id: str = ""

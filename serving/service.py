@@ -108,10 +108,6 @@ class _Shell:
         """Say whether start-up worked (for /livez and /healthz), so that an orchestrator starts another."""
         return not self._failed
 
-    def __is_ready__(self) -> bool:
-        """Say whether every model has a champion in service and the online features can be read (for /readyz)."""
-        return _slot.parts is not None and _slot.parts.predictor.ready()
-
     @bentoml.on_shutdown
     def release(self) -> None:
         """Stop following champions and close what start-up opened."""

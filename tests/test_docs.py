@@ -11,6 +11,8 @@ import pytest
 
 from features.datasets.descriptor import load_descriptor
 from mlproject.cli import cli
+from privacy.classification import Sensitivity
+from privacy.masking import MASKS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -56,7 +58,17 @@ def test_make_targets_of_the_readme_exist() -> None:
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_the_descriptor_page_loads_and_names_every_mask_and_sensitivity(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "descriptor.md").read_text("utf-8")
+    (shop,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    path = tmp_path / "shop.yaml"
+    path.write_text(shop, "utf-8")
+    assert load_descriptor(str(path)).tables["customers"].columns["born"].mask == "age_band"
+    for word in (*MASKS, *Sensitivity):
+        assert f"`{word}`" in page, word
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/descriptor.md"])
 def test_links_lead_somewhere(page: str) -> None:
     folder = (ROOT / page).parent
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)\)", (ROOT / page).read_text("utf-8"))

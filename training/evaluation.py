@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
-from privacy.errors import BadInput
+from privacy.errors import BadInput, CheckFailed
 from training.models._base import CHURN
 
 __all__ = [
@@ -33,13 +33,17 @@ def evaluate(target: str, actual: np.ndarray, predicted: np.ndarray) -> dict[str
     """Return all metrics of a target.
 
     Raises:
-        BadInput: no rows, a prediction that is not a number, only one class, or nobody spent anything.
+        BadInput: no rows, only one class, or nobody spent anything.
+        CheckFailed: a prediction is not a finite number.
     """
     if not len(actual) or len(actual) != len(predicted):
         raise BadInput(f"{len(predicted)} predictions can't be compared with {len(actual)} outcomes")
     broken = int((~np.isfinite(predicted)).sum())
     if broken:
-        raise BadInput(f"{broken} of {len(predicted)} {target} predictions are not finite numbers")
+        raise CheckFailed(
+            f"{broken} of {len(predicted)} {target} predictions are not finite numbers",
+            remedy="nothing was promoted; report this, the data is not at fault",
+        )
     if target == CHURN:
         return {
             "auc": auc(actual, predicted),

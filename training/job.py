@@ -16,7 +16,7 @@ from training.candidates import Bench, Candidate, Tested
 from training.dataset import CutoffPlan, Snapshots, Task, TrainingGateway, fetch, plan_cutoffs
 from training.evaluation import evaluate
 from training.gates import GateThresholds, Verdict, best_baseline, judge
-from training.models._base import CustomerModel
+from training.models import CustomerModel, try_out
 from training.records import JobFacts, record
 from training.registry import ChampionRef, Registry
 from training.tracking import JobRun, Tracker
@@ -267,6 +267,7 @@ def _bench(request: TrainRequest, plan: CutoffPlan, data: Snapshots) -> Bench:
 
 
 def _version(run: JobRun, registry: Registry, model: CustomerModel, tags: Mapping[str, str]) -> int:
+    try_out(model)  # what the service would refuse must not become champion
     uri = run.model(f"{model.name}-{tags['stage']}", model)
     note = f"{model.name} ({tags['stage']}), gates: {tags['gates']}."
     return registry.register(model.target, uri, run.run_id, {"design": model.name, **tags}, note)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from privacy.classification import Purpose, Role
+from privacy.classification import LawfulBasis, Purpose, Role
 
 if TYPE_CHECKING:
     from mlproject.wiring import House
@@ -22,6 +22,8 @@ def grant_access(house: House, role: str, purpose: str, user: str, life: timedel
     life = life or timedelta(days=house.settings.bearer_days)
     bearer = grant(house.keyring, name=user, role=Role(role), purpose=Purpose(purpose), ttl=life, now=house.now())
     house.note(decision, "grant", "access", detail={"role": role, "purpose": purpose, "user": user})
+    if house.policy.lawful_basis(Purpose(purpose)) is LawfulBasis.CONSENT:
+        yield f"Mind: {purpose} rests on consent, and no ledger of consents is kept yet: nobody is served for it."
     yield f"{role} for {purpose}, valid until {(house.now() + life).date()}:"
     yield bearer
 

@@ -142,10 +142,15 @@ def _features(house: House) -> Iterator[Finding]:
 
 
 def _registry(house: House) -> Iterator[Finding]:
+    from training.models import try_out
+
     for target in ("churn", "clv"):
         champion = house.registry.champion(target) if house.paths.mlflow_database.exists() else None
         if champion is None:
             yield Finding("registry", "note", f"{target} has no champion", f"run `custos train {target}`")
         else:
-            house.registry.load_champion(target)
-            yield Finding("registry", "ok", f"{target} version {champion.version} ({champion.design}) loads")
+            model, _ = house.registry.load_champion(target)
+            try_out(model)
+            yield Finding(
+                "registry", "ok", f"{target} version {champion.version} ({champion.design}) loads and answers"
+            )

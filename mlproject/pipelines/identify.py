@@ -32,7 +32,7 @@ def identify_file(house: House, purpose: str, reason: str, source: Path, out: Pa
     ids = pseudonymiser.reidentify(tokens, purpose, principal, Purpose(purpose), reason)
     if "customer_id" in table.column_names:
         table = table.drop_columns(["customer_id"])
-    write_parquet(table.append_column("customer_id", ids), out, mode=0o600)
+    write_parquet(table.append_column("customer_id", ids), out)
     known = table.num_rows - ids.null_count
     yield f"{out}: {table.num_rows:,} rows, {known:,} identified, {ids.null_count:,} without identity"
 

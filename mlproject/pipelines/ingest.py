@@ -78,3 +78,6 @@ def _lines(tables: Any) -> Iterator[str]:
             + (f" ({reasons})" if reasons else "")
             + (f", {table.tombstoned:,} of the erased refused" if table.tombstoned else "")
         )
+        if table.columns_dropped:
+            kept_out = ", ".join(table.columns_dropped)
+            yield f"  not in the protected table: {kept_out} (identifiers are in the vault, the rest has no mask)"

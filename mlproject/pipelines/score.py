@@ -65,7 +65,7 @@ def scored_table(house: House, target: str, purpose: str, *, as_of: datetime | N
     return table.sort_by("customer_token")
 
 
-def write_parquet(table: pa.Table, out: Path, *, mode: int = 0o644) -> None:
+def write_parquet(table: pa.Table, out: Path, *, mode: int = 0o600) -> None:
     """Write the table to `out`, whole or not at all."""
     import pyarrow as pa
     import pyarrow.parquet as pq

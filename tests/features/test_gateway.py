@@ -213,6 +213,12 @@ def test_erasing_a_person_everywhere(own: Served) -> None:
     assert gateway.snapshot_rows(principal(), "churn_v1", AS_OF).num_rows == 7
 
 
+def test_a_home_that_has_erased_somebody_is_ready(own: Served) -> None:
+    home, gateway, _ = own
+    home.suppression.add(home.subject("c00005").token)
+    assert gateway.unready() == ""
+
+
 def test_the_suppressed_are_nowhere(own: Served) -> None:
     home, gateway, _ = own
     subject, tokens = home.subject("c00005"), home.tokens(["c00005", "c00006"], "retention")
@@ -271,30 +277,30 @@ def test_a_disk_that_fills_up_leaves_what_was_online(own: Served) -> None:
         gateway.apply(descriptor)
     assert [place.read_bytes() for place in places] == before
     assert not list(home.paths.online.parent.glob(".part-*"))
-    assert gateway.ready()
+    assert gateway.unready() == ""
 
 
 def test_damaged_files_are_told_and_written_anew(own: Served) -> None:
     home, _, descriptor = own
     home.paths.online.write_bytes(b"not a database" * 1000)
     gateway = home.gateway()
-    assert not gateway.ready()
+    assert gateway.unready() == "the online store can't be used"
     with pytest.raises(EnvironmentFailed, match=r"the online store can't be used .*; run `custos materialize`"):
         gateway.online(principal(), "churn_v1", home.tokens(["c00001"], "retention"))
     gateway.materialize(principal(), AS_OF)
-    assert gateway.ready()
+    assert gateway.unready() == ""
     home.paths.registry.write_bytes(home.paths.registry.read_bytes()[:-7])
     gateway = home.gateway()
     with pytest.raises(EnvironmentFailed, match=r"registry is damaged .*; run `custos build`"):
         gateway.services()
     gateway.apply(descriptor)
-    assert gateway.ready()
+    assert gateway.unready() == ""
 
 
 def test_a_gateway_without_online_rows_is_not_ready(own: Served) -> None:
     home, gateway, _ = own
     home.paths.online.unlink()
-    assert not gateway.ready()
+    assert gateway.unready() == "there are no online features yet"
 
 
 def test_building_twice_or_elsewhere_gives_the_same_bits(own: Served, tmp_path: Path) -> None:

@@ -73,3 +73,14 @@ def test_empty_arrays() -> None:
     assert MAC.of_ids(pa.array([], pa.string())).shape == (0, 16)
     assert MAC.of_ids(pa.array([], pa.int64())).shape == (0, 16)
     assert not MAC.of_ids(pa.array([None, None], pa.null())).any()
+
+
+def test_nobody_has_no_macs() -> None:
+    empty = np.zeros((0, 16), np.uint8)
+    for macs in (
+        MAC.of_ids(pa.array([], pa.string())),
+        MAC.of_messages(pa.array([], pa.binary())),
+        MAC.of_handles(empty),
+        MAC.of_pairs(empty, pa.array([], pa.string())),
+    ):
+        assert macs.shape == (0, 16)

@@ -79,8 +79,8 @@ class HandMadeGateway:
         self.held: Event | None = None
         self.calls: list[tuple[str, int]] = []
 
-    def ready(self) -> bool:
-        return self.broken is None
+    def unready(self) -> str:
+        return str(self.broken or "")
 
     def online(
         self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = "features.read"

@@ -129,6 +129,21 @@ def test_metrics_count_answers_and_tell_nothing_else(client: Client, bearer: Bea
     assert ask() == [before[0] + 1, before[1] + 1]
 
 
+def test_readiness_says_what_is_missing(client: Client, wired: Wired) -> None:
+    answer = client.request("GET", "/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "why": []})
+    wired.gateway.broken = EnvironmentFailed("the online store is away")
+    answer = client.request("GET", "/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"ready": False, "why": ["the online store is away"]})
+
+
+def test_a_mistyped_model_is_told_what_there_is(client: Client, bearer: Bearer) -> None:
+    body = {"customers": [token(1)], "models": ["chrun"]}
+    answer = client.request("POST", "/v1/predict", json=body, headers={"authorization": f"Bearer {bearer()}"})
+    assert answer.json()["errors"] == [{"at": "body.models.0", "type": "literal_error", "expected": "'churn' or 'clv'"}]
+    assert "chrun" not in answer.text
+
+
 def test_metrics_are_for_admin_and_auditor(client: Client, bearer: Bearer) -> None:
     client.predict(bearer(), GOOD)
     client.request("GET", f"/{SECRET}")

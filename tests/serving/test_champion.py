@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from privacy.errors import CheckFailed
-from serving.champion import ASK_ANYWAY_SECONDS, RETRY_REFUSED_SECONDS, ChampionFollower, file_stamp, try_out
+from serving.champion import ASK_ANYWAY_SECONDS, RETRY_REFUSED_SECONDS, ChampionFollower, file_stamp
 from tests.serving.shop import FileRegistry, LinearModel, Ref
+from training.models import try_out
 
 
 class Clock:

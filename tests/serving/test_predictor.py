@@ -264,13 +264,13 @@ def test_without_a_champion_there_is_no_answer(wired: Wired) -> None:
 
 
 def test_ready_means_champions_and_features(wired: Wired) -> None:
-    assert wired.predictor.ready()
+    assert wired.predictor.unready() == []
     wired.gateway.broken = EnvironmentFailed("the online store is away")
-    assert not wired.predictor.ready()
+    assert wired.predictor.unready() == ["the online store is away"]
     wired.gateway.broken = None
     champions = wired.parts.champions
     empty = Predictor(wired.gateway, Policy.load(), wired.audit, type(champions)(wired.registry), Shop("USD", 56))
-    assert not empty.ready()
+    assert empty.unready() == ["no champion of churn is in service", "no champion of clv is in service"]
 
 
 def test_a_shop_that_calls_nobody_inactive(wired: Wired) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from privacy.errors import BadInput
-from training.models._base import CHURN, CLV, TARGETS, CustomerModel, read_spec
+from training.models._base import CHURN, CLV, TARGETS, CustomerModel, read_spec, try_out
 from training.models.baselines import PurchaseBaseline, RateClv, ScoreChurn
 from training.models.churn import ChurnTrees
 from training.models.clv import AnchoredClv
 from training.models.linear import LinearChurn
 
-__all__ = ["CHURN", "CLV", "DESIGNS", "TARGETS", "CustomerModel", "load"]
+__all__ = ["CHURN", "CLV", "DESIGNS", "TARGETS", "CustomerModel", "load", "try_out"]
 
 DESIGNS: Final[Mapping[str, Callable[[Mapping[str, Any], Path], CustomerModel]]] = {
     "churn/bgnbd": PurchaseBaseline.from_spec,

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from privacy.durable import write_beside
-from privacy.errors import BadInput
+from privacy.errors import BadInput, CheckFailed
 
 __all__ = [
     "CHURN",
@@ -25,6 +25,7 @@ __all__ = [
     "CustomerModel",
     "feature_matrix",
     "read_spec",
+    "try_out",
     "write_spec",
 ]
 
@@ -111,6 +112,16 @@ def _refuse_infinite(matrix: np.ndarray, names: Sequence[str]) -> None:
     counts = np.isinf(matrix).sum(axis=0)
     worst = int(np.argmax(counts > 0))
     raise BadInput(f"feature column {names[worst]!r} has {int(counts[worst])} infinite value(s)")
+
+
+def try_out(model: CustomerModel) -> None:
+    """Ask `model` about two ordinary customers; raises CheckFailed unless it answers one finite number for each."""
+    names = list(model.feature_names)
+    answer = np.asarray(model.predict(pd.DataFrame(np.ones((2, len(names))), columns=names)), dtype=np.float64)
+    if answer.shape != (2,) or not np.isfinite(answer).all():
+        raise CheckFailed(f"the {model.target} model {model.name} does not answer one finite number a row")
+    if model.horizon_days < 1:
+        raise CheckFailed(f"the {model.target} model {model.name} states no horizon")
 
 
 def write_spec(directory: Path, design: str, spec: Mapping[str, object]) -> None:

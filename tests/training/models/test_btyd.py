@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import integrate, stats
 from scipy.optimize import check_grad
 from scipy.special import hyp2f1
 
@@ -129,3 +130,29 @@ def test_spend_needs_positive_values() -> None:
 def test_impossible_histories_are_refused(row: tuple[float, float, float, float]) -> None:
     with pytest.raises(BadInput, match="1 of 1 purchase histories"):
         history(row)
+
+
+@pytest.mark.parametrize(
+    ("r", "alpha", "a", "b"),
+    [(1.2, 30.0, 462.5, 8103.0), (1.0, 2.0, 300.0, 4000.0), (0.5, 10.0, 8103.0, 8103.0), (0.243, 4.414, 0.793, 2.426)],
+)
+@pytest.mark.parametrize("horizon", [28.0, 112.0, 365.0])
+def test_expected_orders_are_right_where_drop_out_hardly_varies(
+    r: float, alpha: float, a: float, b: float, horizon: float
+) -> None:
+    """Against the expectation over p ~ Beta(a, b + x) integrated adaptively; young and frequent customers alike."""
+    x, age = np.array([0.0, 0.0, 1.0, 5.0, 80.0]), np.array([2.0, 400.0, 13.0, 100.0, 365.0])
+    last = np.where(x > 0, 0.9 * age, 0.0)
+    told = BgNbd(r, alpha, a, b).expected_orders(PurchaseHistory(x, last, age, np.ones(5)), horizon)
+    for i in range(5):
+        at_most = stats.beta(a, b + x[i]).ppf(1 - 1e-12)
+
+        def orders(p: float, i: int = i) -> float:
+            return (
+                stats.beta(a, b + x[i]).pdf(p) * -np.expm1(-(r + x[i]) * np.log1p(p * horizon / (alpha + age[i]))) / p
+            )
+
+        alive = integrate.quad(orders, 0, at_most, limit=500, points=[at_most / 50, at_most / 3])[0]
+        ratio = ((alpha + age[i]) / (alpha + last[i])) ** (r + x[i])
+        odds = a / (b + x[i] - 1) * ratio if x[i] else 0.0
+        assert told[i] == pytest.approx(alive / (1 + odds), rel=1e-4)
