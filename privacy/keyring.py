@@ -136,15 +136,16 @@ class Keyring(KeyHolder):
         }
         write_key_file(path, KeyFile.new(SEALED, kms, secrets.token_bytes(KEY_BYTES), payload))
 
-    def token_keys(self, domain: str) -> TokenKeys:
+    def token_keys(self, domain: str, *, disabled: bool = False) -> TokenKeys:
+        """The keys of a token domain; with `disabled` also those, which only erasure may look for."""
         self._check_domain(domain)
-        usable = {root.info.key_id: root for root in self._roots if root.usable}
-        primary = next(key_id for key_id, root in usable.items() if root.info.state is KeyState.PRIMARY)
-        by_id = {
-            key_id: derive(root.secret, (self.tenant, f"token:{domain}", "handle", str(root.info.version)))
-            for key_id, root in usable.items()
-            if root.secret is not None
-        }
+        by_id, primary = {}, ""
+        for root in self._roots:
+            if root.secret is not None and (root.usable or disabled):
+                context = (self.tenant, f"token:{domain}", "handle", str(root.info.version))
+                by_id[root.info.key_id] = derive(root.secret, context)
+            if root.info.state is KeyState.PRIMARY:
+                primary = root.info.key_id
         return TokenKeys(domain, primary, by_id)
 
     @cached_property

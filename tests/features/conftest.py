@@ -89,10 +89,10 @@ class Home:
         assert known.all()
         token = handles_to_tokens(self.keyring, handles, "features")[0].as_py()
         index = self.keyring.index.of_ids(ids)[0].tobytes()
-        return Subject(token, handles[0].tobytes(), (index,))
+        return Subject((token,), handles[0].tobytes(), (index,))
 
     def tokens(self, customers: list[str], purpose: str) -> list[str]:
-        own = pa.array([self.subject(customer).token for customer in customers])
+        own = pa.array([self.subject(customer).tokens[0] for customer in customers])
         return translate(self.keyring, own, "features", purpose).to_pylist()
 
 
