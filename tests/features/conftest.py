@@ -128,3 +128,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Fea
     gateway.materialize(principal(), AS_OF)
     yield made, gateway, descriptor
     made.vault.close()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> tuple[Home, FeatureGateway, Descriptor]:
+    """A small shop of one's own, for what changes it."""
+    home = Home.create(tmp_path / "home")
+    descriptor = load_descriptor(str(make_shop(tmp_path / "shop", customers=8)))
+    home.ingest(descriptor)
+    home.build(descriptor)
+    gateway = home.gateway()
+    gateway.apply(descriptor)
+    assert gateway.materialize(principal(), AS_OF) == 8
+    return home, gateway, descriptor

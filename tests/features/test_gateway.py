@@ -14,14 +14,13 @@ import pyarrow as pa
 import pytest
 
 from features.build import FEATURES
-from features.datasets.descriptor import Descriptor, load_descriptor
+from features.datasets.descriptor import Descriptor
 from features.gateway import FeatureGateway
 from features.transforms.registry import feature_set
 from privacy.classification import Purpose, Role
 from privacy.errors import BadInput, EnvironmentFailed, Refused
 from privacy.token_text import encode, parse_token
 from privacy.tokens import valid_tokens
-from tests.shops import make_shop
 
 from .conftest import AS_OF, CUTOFFS, Home, principal
 from .tables import entities, last_event
@@ -179,19 +178,6 @@ def test_many_threads_read_at_once(served: Served) -> None:
         answers = list(pool.map(lambda at: gateway.online(principal(), "churn_v1", [tokens[at % 8]]), range(24)))
     for at, answer in enumerate(answers):
         np.testing.assert_array_equal(answer.values[0], expected[at % 8])
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Served:
-    """A small shop of one's own, for what changes it."""
-    home = Home.create(tmp_path / "home")
-    descriptor = load_descriptor(str(make_shop(tmp_path / "shop", customers=8)))
-    home.ingest(descriptor)
-    home.build(descriptor)
-    gateway = home.gateway()
-    gateway.apply(descriptor)
-    assert gateway.materialize(principal(), AS_OF) == 8
-    return home, gateway, descriptor
 
 
 def test_erasing_a_person_everywhere(own: Served) -> None:
