@@ -126,9 +126,9 @@ def bucket_of_file(name: str) -> int:
     return int(name.partition("-")[0])
 
 
-def select(file: Path, token: str) -> pa.Table:
-    """Read one person's rows of a file."""
-    return pq.read_table(file, filters=[(TOKEN, "=", token)], partitioning=None)
+def select(file: Path, tokens: Sequence[str]) -> pa.Table:
+    """Read one person's rows of a file, under whichever of their `tokens` it was written."""
+    return pq.read_table(file, filters=[(TOKEN, "in", list(tokens))], partitioning=None)
 
 
 def order_rows(table: pa.Table) -> pa.Table:

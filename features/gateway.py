@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.audit import AuditLog
-from privacy.classification import FEATURE_STORE, Purpose
+from privacy.classification import Purpose
 from privacy.errors import BadInput, CheckFailed, CustosError, EnvironmentFailed, Refused
 from privacy.keyring import Keyring, SealedKeyring
 from privacy.policy import Policy, Principal
 from privacy.rights import SubjectStore
 from privacy.suppression import SuppressionList
-from privacy.tokens import handles_to_tokens, tokens_to_handles
 
 from . import engine
 from .build import EVENTS, FEATURES, cutoff_table
@@ -28,6 +26,8 @@ from .definitions import ENTITY, Definitions, define
 from .disclosures import Access, Disclosures
 from .gateway_types import GatewayPaths, GatewaySettings, OnlineAnswer, ServiceInfo
 from .online_store import OnlineRows, write_online
+from .own_tokens import OwnTokens
+from .storage import TableStore
 from .transforms.outcomes import outcomes
 from .transforms.registry import feature_set
 
@@ -51,7 +51,7 @@ class FeatureGateway:
         suppression: SuppressionList,
     ) -> None:
         self._settings, self._paths = settings, settings.paths
-        self._keyring, self._suppression = keyring, suppression
+        self._own = OwnTokens(keyring, suppression)
         self._disclosures = Disclosures(policy, audit)
         self._online = OnlineRows(self._paths.online, self._paths.registry)
         self._clock: tuple[str | None, dt.datetime] | None = None
@@ -74,7 +74,7 @@ class FeatureGateway:
         """
         info, access = self._authorise(principal, service, entities.num_rows)
         self._require_built(info, entities["event_timestamp"])
-        rows = self._historical(info, self._unsuppressed(entities.select([ENTITY, "event_timestamp"])))
+        rows = self._historical(info, self._own.unsuppressed(entities.select([ENTITY, "event_timestamp"])))
         return self._disclosed(access, info, rows)
 
     def training_rows(
@@ -106,7 +106,7 @@ class FeatureGateway:
              ("orders_in_horizon", pa.int64())]
         )  # fmt: skip
         ordered = rows.cast(schema).sort_by([("event_timestamp", "ascending"), (ENTITY, "ascending")])
-        return self._disclosed(access, info, self._unsuppressed(ordered))
+        return self._disclosed(access, info, self._own.unsuppressed(ordered))
 
     def snapshot_rows(self, principal: Principal, service: str, as_of: dt.datetime) -> pa.Table:
         """Return the features of everybody who had bought before `as_of`, as known then.
@@ -120,7 +120,7 @@ class FeatureGateway:
         tokens = pc.unique(store.read(EVENTS, [ENTITY], before)[ENTITY]).sort()
         moments = pa.array([as_of] * len(tokens), UTC)
         asked = pa.table({ENTITY: tokens, "event_timestamp": moments})
-        return self._disclosed(access, info, self._historical(info, self._unsuppressed(asked)))
+        return self._disclosed(access, info, self._historical(info, self._own.unsuppressed(asked)))
 
     def materialize(self, principal: Principal, as_of: dt.datetime) -> int:
         """Put everybody's latest row at `as_of` online, without the suppressed; return how many people.
@@ -136,12 +136,14 @@ class FeatureGateway:
         oldest = as_of - dt.timedelta(days=self._settings.ttl_days)
         dated = pc.field("event_timestamp")
         fresh = (dated <= pa.scalar(as_of, UTC)) & (dated >= pa.scalar(oldest, UTC))
-        rows = self._unsuppressed(store.read(FEATURES, where=fresh)).to_pandas()
+        rows = self._own.unsuppressed(store.read(FEATURES, where=fresh)).to_pandas()
         latest = rows.sort_values([ENTITY, "event_timestamp"]).drop_duplicates(ENTITY, keep="last")
         if latest.empty:
             raise BadInput("no feature row is fresh at as-of", remedy="run `custos build` with this --as-of")
         self._disclosures.disclosed(access, latest[ENTITY], len(latest), latest[REFERENCE])
-        write_online(self._paths.online, self._definitions(dataset), latest, lambda: self._suppressed(latest[ENTITY]))
+        write_online(
+            self._paths.online, self._definitions(dataset), latest, lambda: self._own.suppressed(latest[ENTITY])
+        )
         self._online.forget()
         return len(latest)
 
@@ -156,7 +158,7 @@ class FeatureGateway:
         """
         info, access = self._authorise(principal, service, len(tokens), action)
         as_of = self._fresh(info.dataset)
-        stored, known = self._own_tokens(principal, tokens)
+        stored, known = self._own.of(tokens, str(principal.purpose), self._online.key_id())
         columns = self._online.read(self._online.service(service), stored) if stored else []
         present = np.zeros(len(tokens), np.bool_)
         values = np.full((len(tokens), len(info.features)), np.nan)
@@ -180,10 +182,16 @@ class FeatureGateway:
         """Say why online features can't be served (not there, too old, no suppression list); empty if they can."""
         try:
             dated = [self._fresh(service.tags["dataset"]) for service in self._online.services()]
-            self._suppression.contains(pa.array([], pa.string()))
+            self._own.list_is_readable()
         except CustosError as error:
             return error.what
         return "" if dated else "no feature service is registered"
+
+    def stored_keys(self) -> dict[str, str]:
+        """Return, by store, the id of the key that its tokens were made by; empty stores are left out."""
+        found = {store.name: store.key_id() for store in self._table_stores()}
+        found[self._online.name] = self._online.key_id()
+        return {name: key_id for name, key_id in found.items() if key_id is not None}
 
     def online_size(self) -> int:
         """Count the people online."""
@@ -191,14 +199,17 @@ class FeatureGateway:
 
     def subject_stores(self) -> list[SubjectStore]:
         """List every store of this room that holds rows of a person, in the order to erase them."""
-        stores: list[SubjectStore] = []
+        return [*self._table_stores(), self._online]
+
+    def _table_stores(self) -> list[TableStore]:
+        stores: list[TableStore] = []
         for root, open_store in (
             (self._paths.protected, self._paths.protected_store),
             (self._paths.features, self._paths.feature_store),
         ):
             names = sorted(item.name for item in root.iterdir() if item.is_dir()) if root.exists() else []
             stores += [open_store(name) for name in names]
-        return [*stores, self._online]
+        return stores
 
     def _info(self, name: str) -> ServiceInfo:
         service = self._online.service(name)
@@ -248,28 +259,6 @@ class FeatureGateway:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             again = f"run `custos build --as-of {day}`" if name_day else "run `custos build` again"
             raise BadInput(f"no features were built at {day}{more}", remedy=again)
-
-    def _own_tokens(self, principal: Principal, tokens: Sequence[str]) -> tuple[list[str], npt.NDArray[np.bool_]]:
-        """Translate the valid tokens to the store's domain; say which positions they came from.
-
-        A token under a key that this home doesn't hold is as unknown as a mistyped one.
-        """
-        handles, known = tokens_to_handles(self._keyring, pa.array(list(tokens), pa.string()), str(principal.purpose))
-        if not known.any():
-            return [], known
-        own = handles_to_tokens(self._keyring, handles[known], FEATURE_STORE)
-        free = ~self._suppression.contains(own)
-        known[np.flatnonzero(known)[~free]] = False
-        return own.filter(pa.array(free)).to_pylist(), known
-
-    def _suppressed(self, tokens: pd.Series) -> list[str]:
-        array = pa.array(tokens, pa.string())
-        return array.filter(pa.array(self._suppression.contains(array))).to_pylist()
-
-    def _unsuppressed(self, rows: pa.Table) -> pa.Table:
-        if rows.num_rows == 0:
-            return rows
-        return rows.filter(pa.array(~self._suppression.contains(rows[ENTITY].combine_chunks())))
 
     def _historical(self, info: ServiceInfo, entities: pa.Table) -> pa.Table:
         columns: dict[str, Any] = {name: pa.array([], pa.float64()) for name in info.features}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
-import os
 import secrets
 import shutil
 import sqlite3
@@ -29,13 +28,16 @@ from google.protobuf.message import DecodeError
 from privacy.durable import locked
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.rights import Subject
+from privacy.tokens import parse_token
 
 from .definitions import ENTITY, PERSON, PROJECT, Definitions, repo_config
+from .online_file import connection_to, delete_keys, moment_of, stamp_of, tables_in
 from .private_files import close_to_others, make_private
 
 __all__ = ["OnlineRows", "entity_key", "write_online"]
 
 PART: Final = ".part-"
+TOKEN_LENGTH: Final = len("fs_") + 2 + 34
 
 
 def entity_key(token: str) -> bytes:
@@ -58,7 +60,7 @@ def write_online(path: Path, definitions: Definitions, rows: pd.DataFrame, late:
             store.write_to_online_store(view.name, rows[[ENTITY, "event_timestamp", "created_timestamp", *names]])
         del store
         close_to_others(part / path.name)
-        _delete(part / path.name, late())
+        delete_keys(part / path.name, [entity_key(token) for token in late()])
         (part / path.name).replace(path)
 
 
@@ -96,6 +98,15 @@ class _Opened:
     services: dict[str, FeatureService]
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What an online file holds: people, the data time of the newest row, and the key that made its tokens."""
+
+    people: int = 0
+    as_of: dt.datetime | None = None
+    key_id: str | None = None
+
+
 class OnlineRows:
     """One online file; a SubjectStore, and the tables a service reads."""
 
@@ -103,7 +114,7 @@ class OnlineRows:
         self._path, self._registry = path, registry
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
-        self._dated: tuple[int, dt.datetime | None] | None = None  # inode of the file, data time of its newest row
+        self._held: tuple[int, _Held] | None = None  # inode of the file, what it holds
 
     @property
     def name(self) -> str:
@@ -144,14 +155,15 @@ class OnlineRows:
 
     def as_of(self) -> dt.datetime | None:
         """Return the data time of the newest row, or None before the first materialisation."""
-        inode = _stamp(self._path)[0]
-        if self._dated is None or self._dated[0] != inode:
-            self._dated = (inode, self._size()[1])
-        return self._dated[1]
+        return self._known().as_of
+
+    def key_id(self) -> str | None:
+        """Return the id of the key that made the tokens online, or None while nobody is."""
+        return self._known().key_id
 
     def size(self) -> int:
         """Count the people online."""
-        return self._size()[0]
+        return self._read_held().people
 
     def forget(self) -> None:
         """Open the registry again at the next use."""
@@ -187,11 +199,11 @@ class OnlineRows:
 
     def erase(self, subject: Subject) -> int:
         """Delete the person's rows and overwrite their bytes; return how many views had one."""
-        if not subject.token or not self._path.exists():
+        if not subject.tokens or not self._path.exists():
             return 0
         with locked(self._path.with_name(f".{self._path.name}.lock")):
             found = self.count(subject)
-            _delete(self._path, [subject.token])
+            delete_keys(self._path, [entity_key(token) for token in subject.tokens])
         return found
 
     def verify(self, subject: Subject) -> int:
@@ -199,7 +211,7 @@ class OnlineRows:
         return self.count(subject)
 
     def _open(self) -> _Opened:
-        stamp = (_stamp(self._path)[0], *_stamp(self._registry))
+        stamp = (stamp_of(self._path)[0], *stamp_of(self._registry))
         opened = self._opened
         if opened is not None and opened.stamp == stamp:
             return opened
@@ -216,73 +228,44 @@ class OnlineRows:
                 self._opened = _Opened(stamp, store, services)
             return self._opened
 
-    def _size(self) -> tuple[int, dt.datetime | None]:
+    def _known(self) -> _Held:
+        inode = stamp_of(self._path)[0]
+        if self._held is None or self._held[0] != inode:
+            self._held = (inode, self._read_held())
+        return self._held[1]
+
+    def _read_held(self) -> _Held:
         if not self._path.exists():
-            return 0, None
-        with _connection(self._path) as connection:
-            if f"{PROJECT}_{PERSON}" not in _tables(connection):
-                return 0, None
-            people, newest = connection.execute(f'SELECT count(*), max(event_ts) FROM "{PROJECT}_{PERSON}"').fetchone()
-        return people, None if newest is None else _moment(newest)
+            return _Held()
+        with connection_to(self._path) as connection:
+            table = f"{PROJECT}_{PERSON}"
+            if table not in tables_in(connection):
+                return _Held()
+            people, newest, some = connection.execute(
+                f'SELECT count(*), max(event_ts), min(entity_key) FROM "{table}"'
+            ).fetchone()
+        if not people:
+            return _Held()
+        token = some[-TOKEN_LENGTH:].decode("ascii")  # Feast's key ends with the token as text
+        return _Held(people, moment_of(newest), parse_token(token).key_id)
 
     def _rows(self, subject: Subject) -> list[dict[str, object]]:
-        if not subject.token or not self._path.exists():
+        if not subject.tokens or not self._path.exists():
             return []
         rows = []
-        with _connection(self._path) as connection:
-            for table in _tables(connection):
+        with connection_to(self._path) as connection:
+            keys = [entity_key(token) for token in subject.tokens]
+            marks = ", ".join("?" * len(keys))
+            for table in tables_in(connection):
                 found = connection.execute(
-                    f'SELECT feature_name, value, event_ts FROM "{table}" WHERE entity_key = ?',
-                    (entity_key(subject.token),),
+                    f'SELECT feature_name, value, event_ts FROM "{table}" WHERE entity_key IN ({marks})', keys
                 ).fetchall()
                 if found:
                     values = {name: _python(Value.FromString(blob)) for name, blob, _ in found}
-                    rows.append({"view": table, "as_of": _moment(found[0][2]).isoformat(), **values})
+                    rows.append({"view": table, "as_of": moment_of(found[0][2]).isoformat(), **values})
         return rows
 
 
 def _python(value: Value) -> object:
     kind = value.WhichOneof("val")
     return None if kind is None else getattr(value, kind)
-
-
-def _moment(stored: int | str) -> dt.datetime:
-    # Feast writes a naive UTC time as if it were the machine's own; reading it the same way undoes that.
-    return dt.datetime.fromtimestamp(int(stored)).replace(tzinfo=dt.UTC)  # noqa: DTZ006
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return (0, 0)
-    return (status.st_ino, status.st_mtime_ns)
-
-
-@contextmanager
-def _connection(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(path, timeout=30)
-    try:
-        connection.execute("PRAGMA secure_delete = ON")
-        with connection:
-            yield connection
-    except sqlite3.Error:
-        remedy = "run `custos materialize`, which writes it anew"
-        raise EnvironmentFailed("the online store can't be used", where=str(path), remedy=remedy) from None
-    finally:
-        connection.close()
-
-
-def _tables(connection: sqlite3.Connection) -> list[str]:
-    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    return sorted(row[0] for row in rows if row[0].startswith(f"{PROJECT}_"))
-
-
-def _delete(path: Path, tokens: Sequence[str]) -> None:
-    if tokens:
-        with _connection(path) as connection:
-            for table in _tables(connection):
-                keys = [(entity_key(token),) for token in tokens]
-                connection.executemany(f'DELETE FROM "{table}" WHERE entity_key = ?', keys)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

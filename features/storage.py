@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -22,28 +22,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from privacy.durable import locked, write_beside
+from privacy.durable import locked
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.rights import Subject
+from privacy.tokens import parse_token
 
-from .buckets import (
-    BUCKET_ROWS,
-    MOST_BUCKETS,
-    TOKEN,
-    Fingerprint,
-    bucket_count,
-    bucket_of,
-    bucket_of_file,
-    fingerprint_files,
-    select,
-    write_buckets,
-    write_parquet,
-)
+from .buckets import TOKEN, bucket_of, bucket_of_file, select
 from .private_files import make_private
+from .snapshot_writer import MANIFEST, SnapshotWriter
 
 __all__ = ["SnapshotWriter", "TableStore"]
 
-MANIFEST: Final = "manifest.json"
 PART: Final = ".part-"
 
 
@@ -97,6 +86,18 @@ class TableStore:
         parts = [pq.read_table(file, columns=columns, filters=where, partitioning=None) for file in self.files(table)]
         return pa.concat_tables(parts)
 
+    def key_id(self) -> str | None:
+        """Return the id of the key that made the tokens of the published snapshot; None before the first."""
+        if self.snapshot() is None:
+            return None
+        directory = self.directory()
+        for name, entry in _manifest(directory)["tables"].items():
+            if entry["keyed"] and entry["rows"]:
+                file = pq.ParquetFile(directory / name / entry["files"][0])
+                first = next(file.iter_batches(batch_size=1, columns=[TOKEN]))
+                return parse_token(first[TOKEN][0].as_py()).key_id
+        return None
+
     @contextmanager
     def writer(self) -> Iterator[SnapshotWriter]:
         """Open the one writer; what it wrote is dropped unless it commits before the end."""
@@ -105,7 +106,7 @@ class TableStore:
             self._sweep(keep_previous=True)
             part = self._root / "snapshots" / f"{PART}{secrets.token_hex(6)}"
             make_private(part)
-            writer = SnapshotWriter(self, part)
+            writer = SnapshotWriter(self, part, self._publish)
             try:
                 yield writer
             finally:
@@ -113,13 +114,13 @@ class TableStore:
 
     def count(self, subject: Subject) -> int:
         """Count the person's rows in the published snapshot."""
-        return sum(table.num_rows for _, table in self._rows_of(subject.token))
+        return sum(table.num_rows for _, table in self._rows_of(subject.tokens))
 
     def export(self, subject: Subject) -> list[dict[str, object]]:
         """List the person's rows, each with its table's name and without tokens."""
         return [
             {"table": name, **{key: _plain(value) for key, value in row.items() if not key.endswith("_token")}}
-            for name, table in self._rows_of(subject.token)
+            for name, table in self._rows_of(subject.tokens)
             for row in table.to_pylist()
         ]
 
@@ -129,7 +130,7 @@ class TableStore:
         Each table's digest then tells the rows that are left; the writer's note `digest`, which told the
         data as they came, becomes null.
         """
-        if not subject.token or not self._root.exists():
+        if not subject.tokens or not self._root.exists():
             return 0
         if self.snapshot() is None:
             with locked(self._root / ".lock"):
@@ -138,7 +139,7 @@ class TableStore:
         with self.writer() as writer:
             directory, gone = self.directory(), 0
             for name, entry in _manifest(directory)["tables"].items():
-                gone += writer.copy_without(name, entry, subject.token)
+                gone += writer.copy_without(name, entry, subject.tokens)
             if gone:
                 notes = {name: note for name, note in _manifest(directory).items() if name != "tables"}
                 writer.commit({**notes, "digest": None})
@@ -147,17 +148,17 @@ class TableStore:
 
     def verify(self, subject: Subject) -> int:
         """Count what remains of the person on disk, in any snapshot, published or not."""
-        files = (self._root / "snapshots").rglob("*.parquet") if subject.token and self._root.exists() else ()
-        return sum(select(file, subject.token).num_rows for file in files if TOKEN in pq.read_schema(file).names)
+        files = (self._root / "snapshots").rglob("*.parquet") if subject.tokens and self._root.exists() else ()
+        return sum(select(file, subject.tokens).num_rows for file in files if TOKEN in pq.read_schema(file).names)
 
-    def _rows_of(self, token: str) -> Iterator[tuple[str, pa.Table]]:
-        if not token or self.snapshot() is None:
+    def _rows_of(self, tokens: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+        if not tokens or self.snapshot() is None:
             return
         directory = self.directory()
         for name, entry in _manifest(directory)["tables"].items():
             for file in entry["files"]:
-                if entry["keyed"] and bucket_of_file(file) == bucket_of(token, entry["buckets"]):
-                    yield name, select(directory / name / file, token)
+                if entry["keyed"] and bucket_of_file(file) in {bucket_of(token, entry["buckets"]) for token in tokens}:
+                    yield name, select(directory / name / file, tokens)
 
     def _publish(self, part: Path) -> str:
         snapshots = self._root / "snapshots"
@@ -190,90 +191,6 @@ class TableStore:
         for item in snapshots.iterdir():
             if item.name not in kept:
                 shutil.rmtree(item, ignore_errors=True)
-
-
-class SnapshotWriter:
-    """Collects the tables of one snapshot; nothing is visible before `commit`."""
-
-    def __init__(self, store: TableStore, part: Path) -> None:
-        self._store, self._part = store, part
-        self._tables: dict[str, dict[str, Any]] = {}
-
-    def add(self, table: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema | None = None) -> int:
-        """Write `batches` as `table`, sorted by token in runs of bounded size; return the rows.
-
-        `schema` is needed only where there may be no batch at all.
-        """
-        directory = self._part / table
-        make_private(directory)
-        fingerprint, files, held, rows, buckets = Fingerprint(), list[str](), list[pa.RecordBatch](), 0, 0
-        for batch in batches:
-            held.append(batch)
-            rows += batch.num_rows
-            schema = schema or batch.schema
-            if rows >= BUCKET_ROWS:
-                buckets = buckets or MOST_BUCKETS // 4
-                run = pa.Table.from_batches(held)
-                files += write_buckets(directory, run, buckets)
-                if TOKEN not in schema.names:
-                    fingerprint.add(run)
-                held, rows = [], 0
-        if schema is None:
-            raise BadInput(f"table '{table}' has no rows")
-        keyed, several = TOKEN in schema.names, bool(files)
-        buckets = buckets or bucket_count(rows)
-        if held or not files:
-            run = pa.Table.from_batches(held, schema)
-            files += write_buckets(directory, run, buckets)
-            fingerprint.add(run)
-        if keyed and several:  # one person's rows may be in several runs, as the source had them
-            fingerprint = fingerprint_files(directory, files)
-        self._note(table, fingerprint, files, buckets, keyed)
-        return fingerprint.rows
-
-    def copy_without(self, table: str, entry: Mapping[str, Any], token: str) -> int:
-        """Carry `table` over from the published snapshot without one person's rows; return how many."""
-        source, target = self._store.directory() / table, self._part / table
-        make_private(target)
-        fingerprint, files, mine = Fingerprint(entry["rows"], entry["total"]), list[str](), list[pa.Table]()
-        for name in entry["files"]:
-            hit = entry["keyed"] and bucket_of_file(name) == bucket_of(token, entry["buckets"])
-            found = select(source / name, token) if hit else None
-            if found is None or not found.num_rows:
-                os.link(source / name, target / name)
-                files.append(name)
-                continue
-            mine.append(found)
-            rest = pq.read_table(source / name, partitioning=None)
-            fresh = f"{bucket_of_file(name):03d}-{secrets.token_hex(8)}.parquet"
-            write_parquet(target / fresh, rest.filter(pc.not_equal(rest[TOKEN], token)))
-            files.append(fresh)
-        if mine:
-            fingerprint.remove(pa.concat_tables(mine))
-        self._note(table, fingerprint, files, entry["buckets"], entry["keyed"])
-        return entry["rows"] - fingerprint.rows
-
-    def commit(self, notes: Mapping[str, Any]) -> str:
-        """Publish the snapshot with `notes` (JSON values) in its manifest; return its name."""
-        write_beside(
-            self._part / MANIFEST,
-            json.dumps({**notes, "tables": self._tables}, indent=1, sort_keys=True).encode(),
-        )
-        return self._store._publish(self._part)
-
-    def digest_of(self, table: str) -> str:
-        """Return the digest of a table already written."""
-        return self._tables[table]["digest"]
-
-    def _note(self, table: str, fingerprint: Fingerprint, files: list[str], buckets: int, keyed: bool) -> None:
-        self._tables[table] = {
-            "rows": fingerprint.rows,
-            "total": fingerprint.total,
-            "digest": fingerprint.text(),
-            "files": sorted(files),
-            "buckets": buckets,
-            "keyed": keyed,
-        }
 
 
 def _manifest(directory: Path) -> dict[str, Any]:

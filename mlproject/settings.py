@@ -6,15 +6,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from privacy.classification import LawfulBasis, Purpose, Role
 from privacy.errors import BadInput
 
 __all__ = [
+    "Guard",
     "HomePaths",
     "Settings",
     "debugging",
+    "environment",
     "find_home",
     "load_settings",
     "loud_telemetry",
@@ -23,6 +25,7 @@ __all__ = [
 ]
 
 HOME_NAME: Final = ".custos"
+KMS_KINDS: Final = ("passphrase", "key_file", "environment")
 
 # Usage reports are off before any framework is imported. Both compare with the word itself: "1" does not switch
 # them off (mlflow.telemetry.utils, bentoml._internal.utils.analytics).
@@ -149,6 +152,19 @@ class HomePaths:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """What the key files are opened with; `root` and `service` name a file or a variable, empty for the usual one.
+
+    `kind` is `passphrase` (a file whose first line is stretched by Argon2id), `key_file` (256 random bits in a file,
+    such as a mounted secret) or `environment` (a passphrase in a variable).
+    """
+
+    kind: Literal["passphrase", "key_file", "environment"] = "passphrase"
+    root: str = ""
+    service: str = ""
+
+
+@dataclass(frozen=True)
 class Settings:
     """How this home behaves; every field has a default, `settings.yaml` overrides it.
 
@@ -160,6 +176,7 @@ class Settings:
     bearer_days: float = 30.0
     fresh_days: int = 35
     lawful_bases: Mapping[str, LawfulBasis] = field(default_factory=dict)
+    kms: Guard = field(default_factory=Guard)
 
 
 def find_home(given: Path | None, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Path:
@@ -196,7 +213,7 @@ def load_settings(path: Path) -> Settings:
 
 
 def _checked(raw: Mapping[str, Any], path: Path) -> Settings:
-    known = {"operator", "role", "bearer_days", "fresh_days", "lawful_bases"}
+    known = {"operator", "role", "bearer_days", "fresh_days", "lawful_bases", "kms"}
     unknown = sorted(str(key) for key in raw.keys() - known)
     if unknown:
         remedy = f"known keys: {', '.join(sorted(known))}"
@@ -209,6 +226,7 @@ def _checked(raw: Mapping[str, Any], path: Path) -> Settings:
             bearer_days=float(raw.get("bearer_days", 30)),
             fresh_days=int(raw.get("fresh_days", 35)),
             lawful_bases=bases,
+            kms=_guard(raw.get("kms") or {}, path),
         )
     except (AttributeError, TypeError, ValueError):
         remedy = f"role: one of {', '.join(Role)}; lawful_bases: a purpose to one of {', '.join(LawfulBasis)}"
@@ -219,6 +237,20 @@ def _checked(raw: Mapping[str, Any], path: Path) -> Settings:
         what = "bearer_days must be within 0 to 366, fresh_days above 0"
         raise BadInput(what, where=str(path), remedy="mend the file")
     return settings
+
+
+def _guard(raw: Any, path: Path) -> Guard:
+    if not isinstance(raw, dict) or not raw.keys() <= {"kind", "root", "service"} or raw.get("kind") not in KMS_KINDS:
+        remedy = f"write kms: {{kind: one of {', '.join(KMS_KINDS)}, root: ..., service: ...}}"
+        if raw:
+            raise BadInput("the setting kms means nothing", where=str(path), remedy=remedy)
+        return Guard()
+    return Guard(raw["kind"], str(raw.get("root", "")), str(raw.get("service", "")))
+
+
+def environment() -> Mapping[str, str]:
+    """Return the environment, for a passphrase that is kept there."""
+    return os.environ
 
 
 def quiet_environment() -> dict[str, str]:

@@ -7,9 +7,17 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from mlproject.settings import HomePaths, Settings, find_home, load_settings, project_run, quiet_environment
+from mlproject.settings import (
+    HomePaths,
+    Settings,
+    environment,
+    find_home,
+    load_settings,
+    project_run,
+    quiet_environment,
+)
 from mlproject.state import HomeState, load_state
 from privacy.classification import LawfulBasis, Purpose
 from privacy.durable import locked
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from features.quarantine import Quarantine
     from privacy.audit import AuditLog
     from privacy.keyring import Keyring, SealedKeyring
+    from privacy.kms import Kms
     from privacy.rights import Rights
     from privacy.suppression import SuppressionList
     from privacy.vault import Vault
@@ -87,12 +96,26 @@ class House:
         """Where the descriptor of the ingested dataset is kept."""
         return self.paths.descriptors / f"{dataset}.yaml"
 
+    def kms(self, which: Literal["root", "service"], *, create: bool = False) -> Kms:
+        """Return what opens the root keyring or the service's, as the settings say; `create` makes a missing file."""
+        from privacy.kms import FileKms, LocalKms
+
+        guard, paths = self.settings.kms, self.paths
+        place = guard.root if which == "root" else guard.service
+        if guard.kind == "environment":
+            usual = "CUSTOS_PASSPHRASE" if which == "root" else "CUSTOS_SERVICE_PASSPHRASE"
+            return LocalKms.from_environment(place or usual, environment())
+        if guard.kind == "key_file":
+            file = Path(place).expanduser() if place else paths.root / "keys" / f"{which}.key"
+            return FileKms.from_file(file, create=create)
+        own = paths.passphrase if which == "root" else paths.service_passphrase
+        return LocalKms.from_file(Path(place).expanduser() if place else own, create=create)
+
     @cached_property
     def keyring(self) -> Keyring:
         """The root keyring; made with its passphrase file and the service's sub-keyring on the first run."""
         from privacy.audit import AuditLog
         from privacy.keyring import Keyring
-        from privacy.kms import LocalKms
         from privacy.suppression import SuppressionList
 
         paths = self.paths
@@ -103,10 +126,10 @@ class House:
             if first and any(path.exists() for path in (paths.state, paths.vault, paths.audit, paths.protected)):
                 remedy = "restore it from its backup; without it nobody in the vault can be found"
                 raise EnvironmentFailed("the keyring is gone", where=str(paths.keyring), remedy=remedy)
-            kms = LocalKms.from_file(paths.passphrase, create=first)
+            kms = self.kms("root", create=first)
             keyring = Keyring.create(paths.keyring, kms) if first else Keyring.open(paths.keyring, kms)
             if not paths.service_keyring.exists():
-                service = LocalKms.from_file(paths.service_passphrase, create=True)
+                service = self.kms("service", create=True)
                 if not paths.state.exists():
                     AuditLog.begin(paths.audit, keyring)
                     SuppressionList.begin(paths.suppression, keyring)
@@ -117,12 +140,16 @@ class House:
     def sealed(self) -> SealedKeyring:
         """The sub-keyring: token keys of the served purposes, audit signing, suppression; no root key."""
         from privacy.keyring import SealedKeyring
-        from privacy.kms import LocalKms
 
         if not self.paths.service_keyring.exists():
             remedy = "begin with `custos run DATASET`"
             raise BadInput("this home has no keys yet", where=str(self.paths.root), remedy=remedy)
-        return SealedKeyring.open(self.paths.service_keyring, LocalKms.from_file(self.paths.service_passphrase))
+        return SealedKeyring.open(self.paths.service_keyring, self.kms("service"))
+
+    def forget_sealed(self) -> None:
+        """Open the sub-keyring, and what was built on it, again at the next use: it was sealed anew."""
+        for name in ("sealed", "audit", "suppression", "gateway", "rights"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def vault(self) -> Vault:

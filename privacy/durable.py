@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -14,10 +15,11 @@ from privacy.errors import EnvironmentFailed
 __all__ = ["locked", "read_bytes", "write_beside"]
 
 
-def write_beside(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def write_beside(path: Path, data: bytes, *, mode: int = 0o600, read_back: bool = False) -> None:
     """Put `data` at `path` so that a reader sees the old bytes or the new ones, never a part.
 
-    The directory is made when missing. Raises EnvironmentFailed when the disk refuses; the old file stays.
+    The directory is made when missing; with `read_back` the new file is read again before it takes the old one's
+    place. Raises EnvironmentFailed when the disk refuses; the old file stays.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
@@ -27,6 +29,8 @@ def write_beside(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if read_back and temporary.read_bytes() != data:
+            raise OSError(errno.EIO, "what was written does not read back")
         temporary.replace(path)
         _sync_directory(path.parent)
     except OSError as error:

@@ -45,7 +45,7 @@ class KeyFile:
 
 
 def write_key_file(path: Path, file: KeyFile) -> None:
-    """Seal, read back in memory, then put in place: the old file stays until the new one is known good."""
+    """Seal, open again, then put in place: the old file stays until the new one has been read back from disk."""
     context = _context(file.kind, file.keyset_id)
     plain = json.dumps(file.payload, sort_keys=True).encode()
     box = Sealer(file.data_key)
@@ -62,7 +62,7 @@ def write_key_file(path: Path, file: KeyFile) -> None:
     data = json.dumps(envelope, indent=1).encode() + b"\n"
     if box.open(_decoded(_parsed(data, path), "payload", path), context) != plain:
         raise CheckFailed("the new keyring does not read back; the old one was kept", where=str(path))
-    write_beside(path, data, mode=0o600)
+    write_beside(path, data, read_back=True)
 
 
 def read_key_file(path: Path, kms: Kms, kind: str) -> KeyFile:
@@ -78,6 +78,12 @@ def read_key_file(path: Path, kms: Kms, kind: str) -> KeyFile:
     if envelope["kind"] != kind:
         raise BadInput(f"this is a {envelope['kind']} keyring, not a {kind} one", where=str(path))
     keyset_id = str(envelope["keyset_id"])
+    if envelope["kms"] != kms.key_id:
+        raise BadInput(
+            f"this keyring opens with a {envelope['kms']}, not with a {kms.key_id}",
+            where=str(path),
+            remedy="set `kms` in the settings as it was when the keyring was made",
+        )
     context = _context(kind, keyset_id)
     wrapped = _decoded(envelope, "wrapped_key", path)
     try:

@@ -1,25 +1,17 @@
-"""Versioned keys behind handles: the root keyring, and sealed ones that hold derived keys only.
+"""The root keyring: versioned keys behind handles, from which every other key is derived.
 
 Every key is HKDF-SHA256 (RFC 5869) of a root, with length-prefixed tenant, purpose, attribute and version,
-so two contexts can never spell the same input. Token keys follow the root's versions; keys of stored
-indexes and seals follow the keyring's `anchor` version, which rotation leaves alone.
+so two contexts can never spell the same input. Token keys follow the root keys' versions; keys of stored
+indexes and seals come from the identity root, which rotation leaves alone.
 """
 
 from __future__ import annotations
 
 import secrets
-import struct
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
-
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from typing import Any
 
 from privacy.ciphers import Sealer, Signer
 from privacy.classification import DOMAIN_CODES, FEATURE_STORE
@@ -27,126 +19,38 @@ from privacy.cmac import Mac
 from privacy.durable import locked
 from privacy.errors import BadInput
 from privacy.keyfile import ROOT, SEALED, KeyFile, read_key_file, reopened, write_key_file
+from privacy.keyset import (
+    KeyInfo,
+    KeyState,
+    TokenKeys,
+    derive,
+    handle_of,
+    new_payload,
+    roots_of,
+    rotated,
+    with_state,
+)
 from privacy.kms import Kms
-from privacy.secret_key_access import KEY_BYTES, Opaque, SecretKey, release, seal_in_handle
+from privacy.sealed_keyring import KeyHolder, SealedKeyring
+from privacy.secret_key_access import KEY_BYTES, SecretKey, release
 
-__all__ = ["KeyState", "Keyring", "SealedKeyring", "TokenKeys", "derive"]
-
-_ID_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz234567"
-
-
-class KeyState(StrEnum):
-    """Primary makes and reads, enabled reads, disabled and destroyed do nothing (as in Tink)."""
-
-    PRIMARY = "primary"
-    ENABLED = "enabled"
-    DISABLED = "disabled"
-    DESTROYED = "destroyed"
+__all__ = ["Keyring", "SealedKeyring"]
 
 
-@dataclass(frozen=True, repr=False)
-class TokenKeys:
-    """The keys of one domain: `primary` is the id of the one that makes new tokens."""
-
-    domain: str
-    primary: str
-    by_id: Mapping[str, SecretKey]
-
-
-@dataclass(frozen=True, repr=False)
-class _Root:
-    version: int
-    key_id: str
-    state: KeyState
-    secret: SecretKey
-
-    @property
-    def usable(self) -> bool:
-        return self.state in (KeyState.PRIMARY, KeyState.ENABLED)
-
-
-class _KeyHolder(Opaque, ABC):
-    """What root and sealed keyrings share."""
-
-    keyset_id: str
-    tenant: str
-    domains: frozenset[str]
-
-    @property
-    @abstractmethod
-    def audit_signer(self) -> Signer:
-        """Signs the audit log."""
-
-    @property
-    @abstractmethod
-    def suppression(self) -> Mac:
-        """MACs the suppression list."""
-
-    @abstractmethod
-    def token_keys(self, domain: str) -> TokenKeys:
-        """The keys of a token domain; BadInput for a domain that doesn't exist or isn't held here."""
-
-    @property
-    def audit_public_key(self) -> bytes:
-        """32 raw bytes: whoever has them can verify the audit log."""
-        return self.audit_signer.public_key
-
-    def _check_domain(self, domain: str) -> None:
-        if domain not in DOMAIN_CODES:
-            raise BadInput("unknown token domain", remedy=f"use one of {', '.join(sorted(DOMAIN_CODES))}")
-        if domain not in self.domains:
-            raise BadInput(f"this keyring holds no key of domain {domain}", remedy="seal a keyring with that purpose")
-
-
-class SealedKeyring(_KeyHolder):
-    """Derived keys of chosen domains: never the root, nor the index, tombstone, vault or quarantine keys."""
-
-    def __init__(self, payload: Mapping[str, Any]) -> None:
-        self.keyset_id = payload["keyset_id"]
-        self.tenant = payload["tenant"]
-        self.bearer_public_key = bytes.fromhex(payload["bearer_public_key"])
-        """32 raw bytes that verify bearer tokens."""
-        self._tokens = {
-            domain: TokenKeys(domain, keys["primary"], {key_id: _handle(text) for key_id, text in keys["keys"].items()})
-            for domain, keys in payload["tokens"].items()
-        }
-        self.domains = frozenset(self._tokens)
-        self._audit = Signer(_handle(payload["audit"]))
-        self._suppression = Mac(_handle(payload["suppression"]))
-
-    @classmethod
-    def open(cls, path: Path, kms: Kms) -> SealedKeyring:
-        """The sealed keyring at `path`; BadInput when missing, changed, or the passphrase is wrong."""
-        return cls(read_key_file(path, kms, SEALED).payload)
-
-    @property
-    def audit_signer(self) -> Signer:
-        return self._audit
-
-    @property
-    def suppression(self) -> Mac:
-        return self._suppression
-
-    def token_keys(self, domain: str) -> TokenKeys:
-        self._check_domain(domain)
-        return self._tokens[domain]
-
-
-class Keyring(_KeyHolder):
+class Keyring(KeyHolder):
     """The root keyring; only ingest, identify, keys and rights open it."""
 
     def __init__(self, path: Path, file: KeyFile) -> None:
-        self._path, self._file = path, file
-        payload = file.payload
+        self._path = path
+        self.domains = frozenset(DOMAIN_CODES)
+        self._take(file)
+
+    def _take(self, file: KeyFile) -> None:
+        self._file, payload = file, file.payload
         self.keyset_id = str(payload["keyset_id"])
         self.tenant = str(payload["tenant"])
-        self.domains = frozenset(DOMAIN_CODES)
-        self._roots = tuple(
-            _Root(root["version"], root["id"], KeyState(root["state"]), _handle(root["secret"]))
-            for root in payload["roots"]
-            if root["state"] != KeyState.DESTROYED
-        )
-        self._anchor = next(root for root in self._roots if root.version == payload["anchor"])
+        self._roots = roots_of(payload)
+        self._identity = handle_of(payload["identity"])
 
     @classmethod
     def create(cls, path: Path, kms: Kms, *, tenant: str = "default") -> Keyring:
@@ -154,22 +58,7 @@ class Keyring(_KeyHolder):
         with locked(_lock_of(path)):
             if path.exists():
                 raise BadInput("a keyring exists already", where=str(path), remedy="open it instead")
-            created = datetime.now(UTC).isoformat(timespec="seconds")
-            root = {
-                "version": 1,
-                "id": "".join(secrets.choice(_ID_ALPHABET) for _ in range(2)),
-                "state": KeyState.PRIMARY.value,
-                "secret": secrets.token_bytes(KEY_BYTES).hex(),
-                "created_at": created,
-            }
-            payload = {
-                "keyset_id": f"ks_{secrets.token_hex(8)}",
-                "tenant": tenant,
-                "created_at": created,
-                "anchor": 1,
-                "erasure_counter": 0,
-                "roots": [root],
-            }
+            payload = new_payload(tenant)
             write_key_file(path, KeyFile.new(ROOT, kms, secrets.token_bytes(KEY_BYTES), payload))
         return cls.open(path, kms)
 
@@ -185,16 +74,49 @@ class Keyring(_KeyHolder):
 
     def count_erasure(self, at_least: int = 0) -> None:
         """Raise the stored counter by one, or only to `at_least` when given; other processes are heeded."""
+
+        def counted(payload: Mapping[str, Any]) -> dict[str, Any]:
+            before = int(payload["erasure_counter"])
+            return {**payload, "erasure_counter": max(before, at_least) if at_least else before + 1}
+
+        self._change(counted)
+
+    @property
+    def keys(self) -> tuple[KeyInfo, ...]:
+        """Every key of the keyset, destroyed ones included, by version."""
+        return tuple(root.info for root in self._roots)
+
+    def rotate(self) -> KeyInfo:
+        """Add a key and make it primary: new tokens are made by it, the others go on being read."""
+        self._change(rotated)
+        return next(info for info in self.keys if info.state is KeyState.PRIMARY)
+
+    def set_state(self, key_id: str, state: KeyState) -> None:
+        """Disable, enable again or destroy a key; what a destroyed key made can never be read again.
+
+        BadInput for an unknown key, for the primary, and for destroying a key that isn't disabled.
+        """
+        self._change(lambda payload: with_state(payload, key_id, state))
+
+    def rewrap(self, kms: Kms) -> None:
+        """Put the keyring under another passphrase or key; the keys themselves stay as they are."""
         with locked(_lock_of(self._path)):
             current = reopened(self._path, self._file.data_key, ROOT)
-            before = int(current.payload["erasure_counter"])
-            after = max(before, at_least) if at_least else before + 1
-            payload = {**current.payload, "erasure_counter": after}
-            self._file = KeyFile(
-                ROOT, current.keyset_id, current.kms_id, current.wrapped_key, current.data_key, payload
-            )
-            if after != before:
-                write_key_file(self._path, self._file)
+            fresh = KeyFile.new(ROOT, kms, secrets.token_bytes(KEY_BYTES), current.payload)
+            write_key_file(self._path, fresh)
+            self._take(fresh)
+
+    def _change(self, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+        """Apply a change to the file as it is now, whoever wrote it last; the old file stays until it is whole."""
+        with locked(_lock_of(self._path)):
+            current = reopened(self._path, self._file.data_key, ROOT)
+            payload = change(current.payload)
+            if payload != current.payload:
+                current = KeyFile(
+                    ROOT, current.keyset_id, current.kms_id, current.wrapped_key, current.data_key, payload
+                )
+                write_key_file(self._path, current)
+            self._take(current)
 
     def seal(self, path: Path, kms: Kms, domains: Iterable[str]) -> None:
         """Write a sealed keyring for `domains` and the feature store, replacing an older one at `path`."""
@@ -214,13 +136,17 @@ class Keyring(_KeyHolder):
         }
         write_key_file(path, KeyFile.new(SEALED, kms, secrets.token_bytes(KEY_BYTES), payload))
 
-    def token_keys(self, domain: str) -> TokenKeys:
+    def token_keys(self, domain: str, *, disabled: bool = False) -> TokenKeys:
+        """The keys of a token domain; with `disabled` also those, which only erasure may look for."""
         self._check_domain(domain)
-        purpose = f"token:{domain}"
-        usable = [root for root in self._roots if root.usable]
-        primary = next(root for root in usable if root.state is KeyState.PRIMARY)
-        by_id = {r.key_id: derive(r.secret, (self.tenant, purpose, "handle", str(r.version))) for r in usable}
-        return TokenKeys(domain, primary.key_id, by_id)
+        by_id, primary = {}, ""
+        for root in self._roots:
+            if root.secret is not None and (root.usable or disabled):
+                context = (self.tenant, f"token:{domain}", "handle", str(root.info.version))
+                by_id[root.info.key_id] = derive(root.secret, context)
+            if root.info.state is KeyState.PRIMARY:
+                primary = root.info.key_id
+        return TokenKeys(domain, primary, by_id)
 
     @cached_property
     def index(self) -> Mac:
@@ -270,18 +196,7 @@ class Keyring(_KeyHolder):
         return Mac(self._derived("suppression", "mac"))
 
     def _derived(self, purpose: str, attribute: str) -> SecretKey:
-        version = str(self._anchor.version)
-        return derive(self._anchor.secret, (self.tenant, purpose, attribute, version))
-
-
-def derive(root: SecretKey, context: tuple[str, str, str, str]) -> SecretKey:
-    """HKDF-SHA256 of `root` for (tenant, purpose, attribute, version), each length-prefixed (RFC 5869)."""
-    info = b"".join(struct.pack(">I", len(part.encode())) + part.encode() for part in context)
-    return seal_in_handle(HKDF(SHA256(), KEY_BYTES, salt=b"custos/keys/v1", info=info).derive(release(root)))
-
-
-def _handle(text: str) -> SecretKey:
-    return seal_in_handle(bytes.fromhex(text))
+        return derive(self._identity, (self.tenant, purpose, attribute, "1"))
 
 
 def _lock_of(path: Path) -> Path:

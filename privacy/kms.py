@@ -1,10 +1,11 @@
-"""Who guards the keyring: the `Kms` protocol, and a passphrase on this machine as the default."""
+"""Who guards the keyring: the `Kms` protocol, with a passphrase (the default) or a key file as key-encryption key."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -13,12 +14,14 @@ from argon2.exceptions import HashingError
 from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from privacy.durable import read_bytes, write_beside
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.secret_key_access import KEY_BYTES, Opaque
 
-__all__ = ["RFC_9106_LOW_MEMORY", "Argon2Parameters", "Kms", "LocalKms"]
+__all__ = ["RFC_9106_LOW_MEMORY", "Argon2Parameters", "FileKms", "Kms", "LocalKms"]
 
 
 class Kms(Protocol):
@@ -52,6 +55,7 @@ _LIMITS: Final = Argon2Parameters(passes=64, memory_kib=4 * 1024 * 1024, lanes=6
 
 _HEADER: Final = struct.Struct(">4sHIH16s12s")
 _MAGIC: Final = b"CLK1"
+_MAGIC_FILE: Final = b"CFK1"
 _MIN_PASSPHRASE: Final = 8
 
 
@@ -67,11 +71,21 @@ class LocalKms(Opaque):
         secret = passphrase.encode() if isinstance(passphrase, str) else bytes(passphrase)
         if len(secret) < _MIN_PASSPHRASE:
             raise BadInput("the passphrase is too short", remedy=f"use at least {_MIN_PASSPHRASE} bytes")
-        self.key_id = "local-passphrase"
+        self.key_id = "passphrase"
         self._passphrase = secret
         self._parameters = parameters
         self._salt = secrets.token_bytes(16)
         self._keks: dict[tuple[bytes, Argon2Parameters], AESGCMSIV] = {}
+
+    @classmethod
+    def from_environment(
+        cls, variable: str, environment: Mapping[str, str], parameters: Argon2Parameters = RFC_9106_LOW_MEMORY
+    ) -> LocalKms:
+        """The passphrase in an environment variable; BadInput when it isn't set, empty or too short."""
+        given = environment.get(variable, "").strip()
+        if not given:
+            raise BadInput(f"the environment variable {variable} is not set", remedy="set it to the passphrase")
+        return cls(passphrase=given, parameters=parameters)
 
     @classmethod
     def from_file(
@@ -81,22 +95,12 @@ class LocalKms(Opaque):
 
         Raises BadInput when the file is missing, empty, or readable by group or others.
         """
-        data = read_bytes(path, "the passphrase")
-        if data is None and create:
-            write_beside(path, secrets.token_urlsafe(KEY_BYTES).encode() + b"\n", mode=0o600)
-            data = read_bytes(path, "the passphrase")
-        if data is None:
-            raise BadInput("the passphrase file is missing", where=str(path), remedy="restore it from its backup")
-        if os.name == "posix" and path.stat().st_mode & 0o077:
-            raise BadInput("the passphrase file is readable by others", where=str(path), remedy="chmod 600 the file")
-        lines = data.splitlines()
-        if not lines or len(lines[0].strip()) < _MIN_PASSPHRASE:
+        line = _secret_line(path, "passphrase", create=create)
+        if len(line) < _MIN_PASSPHRASE:
             raise BadInput(
-                "the passphrase file is empty or too short",
-                where=str(path),
-                remedy="restore it from its backup",
+                "the passphrase file is empty or too short", where=str(path), remedy="restore it from its backup"
             )
-        return cls(passphrase=lines[0].strip(), parameters=parameters)
+        return cls(passphrase=line, parameters=parameters)
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
         """`key` sealed under this passphrase, bound to `context`."""
@@ -135,6 +139,65 @@ class LocalKms(Opaque):
                 ) from None
             kek = self._keks[salt, cost] = AESGCMSIV(raw)
         return kek
+
+
+class FileKms(Opaque):
+    """A random 256-bit key in a file of its own, such as on a mounted secret: AES-256-GCM-SIV, nothing stretched."""
+
+    __slots__ = ("_cipher", "key_id")
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise BadInput("the key has another length than 32 bytes", remedy="restore the key file from its backup")
+        self.key_id = "key file"
+        self._cipher = AESGCMSIV(HKDF(SHA256(), KEY_BYTES, salt=_MAGIC_FILE, info=b"custos/kek/v1").derive(key))
+
+    @classmethod
+    def from_file(cls, path: Path, *, create: bool = False) -> FileKms:
+        """The key in the first line of `path`, 64 hex digits; with `create`, a missing file is made (0600).
+
+        Raises BadInput when the file is missing, damaged, or readable by group or others.
+        """
+        line = _secret_line(path, "key", create=create)
+        try:
+            key = bytes.fromhex(line.decode("ascii"))
+        except ValueError:
+            raise BadInput("the key file does not hold hex digits", where=str(path), remedy="restore it") from None
+        if len(key) != KEY_BYTES:
+            raise BadInput("the key file does not hold 64 hex digits", where=str(path), remedy="restore it")
+        return cls(key)
+
+    def wrap(self, key: bytes, context: bytes) -> bytes:
+        """`key` sealed under the file's key, bound to `context`."""
+        nonce = secrets.token_bytes(12)
+        return _MAGIC_FILE + nonce + self._cipher.encrypt(nonce, key, context)
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
+        """What `wrap` sealed; BadInput when key, context or bytes differ."""
+        magic, nonce, sealed = wrapped[:4], wrapped[4:16], wrapped[16:]
+        if magic != _MAGIC_FILE or len(sealed) < 16:
+            raise BadInput("the wrapped key is damaged", remedy="restore the key file from its backup")
+        try:
+            return self._cipher.decrypt(nonce, sealed, context)
+        except InvalidTag:
+            raise BadInput(
+                "another key file, or the keyring was changed",
+                remedy="give the key file it was made with, or restore the keyring from its backup",
+            ) from None
+
+
+def _secret_line(path: Path, what: str, *, create: bool) -> bytes:
+    """The first line of a file that only its owner may read; made from 256 random bits with `create`."""
+    data = read_bytes(path, f"the {what} file")
+    if data is None and create:
+        fresh = secrets.token_hex(KEY_BYTES) if what == "key" else secrets.token_urlsafe(KEY_BYTES)
+        write_beside(path, fresh.encode() + b"\n", read_back=True)
+        data = read_bytes(path, f"the {what} file")
+    if data is None:
+        raise BadInput(f"the {what} file is missing", where=str(path), remedy="restore it from its backup")
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        raise BadInput(f"the {what} file is readable by others", where=str(path), remedy="chmod 600 the file")
+    return (data.splitlines() or [b""])[0].strip()
 
 
 def _plausible(cost: Argon2Parameters) -> bool:

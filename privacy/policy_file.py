@@ -23,9 +23,11 @@ __all__ = ["GAP", "NO_LEDGER", "Rule", "load_rules"]
 
 _PIPELINE: Final = ("ingest", "build", "materialize", "train", "promote", "score")
 _PEOPLE: Final = ("predict", "features.read", "identify", "erase", "grant", "audit.read", "report.read")
-_SYSTEM: Final = ("metrics.read",)
+_SYSTEM: Final = ("keys.manage", "keys.read", "metrics.read")
 _ACTIONS: Final = frozenset(_PIPELINE + _PEOPLE + _SYSTEM)
-_RESOURCE_KINDS: Final = frozenset({"access", "audit", "dataset", "metrics", "model", "report", "service", "vault"})
+_RESOURCE_KINDS: Final = frozenset(
+    {"access", "audit", "dataset", "keyring", "metrics", "model", "report", "service", "vault"}
+)
 GAP: Final = "gap"
 """What decided where no rule was written."""
 NO_LEDGER: Final = "no-consent-ledger"

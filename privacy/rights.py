@@ -26,7 +26,7 @@ from privacy.keyring import Keyring
 from privacy.policy import Principal
 from privacy.receipts import Receipt, StoreResult, read_receipt, write_receipt
 from privacy.suppression import SuppressionList
-from privacy.tokens import handles_to_tokens
+from privacy.tokens import stored_tokens
 from privacy.vault import Vault
 
 __all__ = ["Receipt", "Rights", "StoreResult", "Subject", "SubjectStore"]
@@ -34,9 +34,12 @@ __all__ = ["Receipt", "Rights", "StoreResult", "Subject", "SubjectStore"]
 
 @dataclass(frozen=True, repr=False)
 class Subject:
-    """The person an erasure is about: feature store token, handle, identity indexes. Its repr hides all."""
+    """The person an erasure is about; its repr hides all.
 
-    token: str
+    `tokens` are the feature store's, one a key that a store may have been written under, the primary's first.
+    """
+
+    tokens: tuple[str, ...]
     handle: bytes
     indexes: tuple[bytes, ...]
 
@@ -104,7 +107,7 @@ class Rights:
             handles, known = self._vault.find(who)
             if known[0]:
                 handle = handles[0].tobytes()
-                subject = Subject(self._token(handle), handle, self._vault.indexes_of(handle))
+                subject = Subject(self._tokens(handle), handle, self._vault.indexes_of(handle))
             else:
                 subject = self._stranger(who)
             before = {store.name: store.count(subject) for store in self._stores}
@@ -120,7 +123,7 @@ class Rights:
     def _stranger(self, who: pa.Array) -> Subject:
         """Somebody the vault doesn't know: stores can only find rows under the index, by a token nobody has."""
         handle = secrets.token_bytes(16)
-        return Subject(self._token(handle), handle, (self._keyring.index.of_ids(who)[0].tobytes(),))
+        return Subject(self._tokens(handle), handle, (self._keyring.index.of_ids(who)[0].tobytes(),))
 
     def _begin(
         self, subject: Subject, before: Mapping[str, int], unfinished: str | None, *, known: bool
@@ -168,9 +171,9 @@ class Rights:
             self._journal_path(name).unlink(missing_ok=True)
             return read_receipt(path, self._keyring.audit_public_key)
         handle = bytes.fromhex(journal["handle"])
-        subject = Subject(self._token(handle), handle, tuple(bytes.fromhex(index) for index in journal["indexes"]))
+        subject = Subject(self._tokens(handle), handle, tuple(bytes.fromhex(index) for index in journal["indexes"]))
         if known:
-            self._suppression.add(subject.token)
+            self._suppression.add(subject.tokens[0])
         results = self._emptied(subject, journal["before"])
         self._vault.sever(handle, name)
         gone = self._vault.record(handle) is None
@@ -212,8 +215,8 @@ class Rights:
             )
         return results
 
-    def _token(self, handle: bytes) -> str:
-        return str(handles_to_tokens(self._keyring, _one(handle), FEATURE_STORE)[0].as_py())
+    def _tokens(self, handle: bytes) -> tuple[str, ...]:
+        return stored_tokens(self._keyring, handle, FEATURE_STORE)
 
     def _journal(self, receipt: str) -> dict[str, Any] | None:
         sealed = read_bytes(self._journal_path(receipt), "the erasure journal")

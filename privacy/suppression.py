@@ -19,7 +19,7 @@ from privacy.classification import FEATURE_STORE
 from privacy.durable import locked, read_bytes, write_beside
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.keyring import Keyring, SealedKeyring
-from privacy.tokens import tokens_to_handles
+from privacy.tokens import tokens_to_handles, valid_tokens
 from privacy.vault_index import SortedIndex
 
 __all__ = ["SuppressionList"]
@@ -73,13 +73,19 @@ class SuppressionList:
     def contains(self, tokens: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
         """(n,) bool: who is suppressed, by feature store token; False for nulls and what isn't a token.
 
-        Raises EnvironmentFailed when the file isn't sealed by this home's key, has fewer people than this
+        Raises EnvironmentFailed for tokens under a key that isn't enabled here, since nobody can tell whose they
+        are, and when the file isn't sealed by this home's key, has fewer people than this
         process has read from it, is gone after it was read, or is missing under `must_exist`.
         """
         self._reload()
         if not len(self._index):
             return np.zeros(len(tokens), np.bool_)
         handles, known = tokens_to_handles(self._keyring, tokens, FEATURE_STORE)
+        if not known.all() and (unreadable := int((valid_tokens(tokens, FEATURE_STORE) & ~known).sum())):
+            raise EnvironmentFailed(
+                f"{unreadable} of {len(tokens)} stored tokens are under a key that isn't enabled",
+                remedy="enable it again (custos keys list), or run `custos run` on the source",
+            )
         _, listed = self._index.find(self._keyring.suppression.of_handles(handles))
         return listed & known
 

@@ -32,6 +32,7 @@ __all__ = [
     "Token",
     "handles_to_tokens",
     "parse_token",
+    "stored_tokens",
     "tokens_to_handles",
     "translate",
     "valid_tokens",
@@ -43,11 +44,31 @@ _OWN_PURPOSE: Final = "tokens-of-the-callers-purpose"
 
 
 def handles_to_tokens(
-    keyring: Keyring | SealedKeyring, handles: Blocks, domain: str, valid: npt.NDArray[np.bool_] | None = None
+    keyring: Keyring | SealedKeyring,
+    handles: Blocks,
+    domain: str,
+    valid: npt.NDArray[np.bool_] | None = None,
+    *,
+    key_id: str | None = None,
 ) -> pa.Array:
-    """(n, 16) uint8 handles -> n tokens of `domain` under its primary key, null where `valid` is False."""
+    """(n, 16) uint8 handles -> n tokens of `domain`, null where `valid` is False.
+
+    They are made by the domain's primary key, or by the one of `key_id`, which a store that was written under it
+    is asked with; BadInput when that key isn't enabled here.
+    """
     keys = keyring.token_keys(domain)
-    return encode(_permute(keys.by_id[keys.primary], handles), domain, keys.primary, valid)
+    chosen = key_id or keys.primary
+    if chosen not in keys.by_id:
+        raise BadInput(f"key {chosen} of domain {domain} is not enabled", remedy="see custos keys list")
+    return encode(_permute(keys.by_id[chosen], handles), domain, chosen, valid)
+
+
+def stored_tokens(keyring: Keyring, handle: bytes, domain: str) -> tuple[str, ...]:
+    """One person's token under every key that still has its bytes, disabled ones too: what erasure looks for."""
+    block = np.frombuffer(handle, np.uint8).reshape(1, 16)
+    keys = keyring.token_keys(domain, disabled=True)
+    order = sorted(keys.by_id, key=lambda key_id: (key_id != keys.primary, key_id))
+    return tuple(str(encode(_permute(keys.by_id[key_id], block), domain, key_id)[0].as_py()) for key_id in order)
 
 
 def tokens_to_handles(

@@ -98,7 +98,7 @@ def _keys(house: House) -> Iterator[Finding]:
         f"keyset {house.sealed.keyset_id} opens; the service holds {', '.join(sorted(house.sealed.domains))}",
     )
     for path in (house.paths.passphrase, house.paths.service_passphrase):
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield Finding("keys", "bad", f"{path.name} is readable by others", f"chmod 600 {path}")
 
 

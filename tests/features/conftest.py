@@ -89,10 +89,10 @@ class Home:
         assert known.all()
         token = handles_to_tokens(self.keyring, handles, "features")[0].as_py()
         index = self.keyring.index.of_ids(ids)[0].tobytes()
-        return Subject(token, handles[0].tobytes(), (index,))
+        return Subject((token,), handles[0].tobytes(), (index,))
 
     def tokens(self, customers: list[str], purpose: str) -> list[str]:
-        own = pa.array([self.subject(customer).token for customer in customers])
+        own = pa.array([self.subject(customer).tokens[0] for customer in customers])
         return translate(self.keyring, own, "features", purpose).to_pylist()
 
 
@@ -128,3 +128,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Fea
     gateway.materialize(principal(), AS_OF)
     yield made, gateway, descriptor
     made.vault.close()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> tuple[Home, FeatureGateway, Descriptor]:
+    """A small shop of one's own, for what changes it."""
+    home = Home.create(tmp_path / "home")
+    descriptor = load_descriptor(str(make_shop(tmp_path / "shop", customers=8)))
+    home.ingest(descriptor)
+    home.build(descriptor)
+    gateway = home.gateway()
+    gateway.apply(descriptor)
+    assert gateway.materialize(principal(), AS_OF) == 8
+    return home, gateway, descriptor

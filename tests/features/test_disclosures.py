@@ -45,7 +45,7 @@ def test_reads_are_audited_with_who_was_in_the_answer(served: Served) -> None:
     assert is_commitment_to(last_event(home.root / "audit"), snapshot["customer_token"].to_pylist())
 
     subject = home.subject("c00001")
-    gateway.historical(who, "churn_v1", entities([subject.token] * 2, [CUTOFFS[5], CUTOFFS[6]]))
+    gateway.historical(who, "churn_v1", entities([subject.tokens[0]] * 2, [CUTOFFS[5], CUTOFFS[6]]))
     [reference] = home.vault.audit_references(np.frombuffer(subject.handle, np.uint8).reshape(1, 16))
     event = last_event(home.root / "audit")
     assert (event["count"], event["reference"], event["detail"]["rows"]) == (1, reference, 2)

@@ -14,14 +14,13 @@ import pyarrow as pa
 import pytest
 
 from features.build import FEATURES
-from features.datasets.descriptor import Descriptor, load_descriptor
+from features.datasets.descriptor import Descriptor
 from features.gateway import FeatureGateway
 from features.transforms.registry import feature_set
 from privacy.classification import Purpose, Role
 from privacy.errors import BadInput, EnvironmentFailed, Refused
 from privacy.token_text import encode, parse_token
 from privacy.tokens import valid_tokens
-from tests.shops import make_shop
 
 from .conftest import AS_OF, CUTOFFS, Home, principal
 from .tables import entities, last_event
@@ -69,7 +68,7 @@ def test_historical_gives_nothing_of_whom_it_does_not_know(served: Served) -> No
 
 def test_moments_that_were_never_built_are_refused_not_approximated(served: Served) -> None:
     home, gateway, _ = served
-    who, token = principal(), home.subject("c00001").token
+    who, token = principal(), home.subject("c00001").tokens[0]
     before, later = CUTOFFS[3] - dt.timedelta(microseconds=1), AS_OF + dt.timedelta(days=7)
     events = home.audit.verify().events
     with pytest.raises(BadInput, match=r"at 2023-09-18T23:59:59.999999\+00:00 and 1 more; run `custos build` again"):
@@ -107,7 +106,7 @@ def test_online_answers_what_offline_holds(served: Served) -> None:
     tokens = home.tokens(customers, "retention")
     answer = gateway.online(principal(), "churn_v1", tokens)
     offline = gateway.snapshot_rows(principal(), "churn_v1", AS_OF).to_pandas().set_index("customer_token")
-    wanted = offline.loc[[home.subject(customer).token for customer in customers], list(NAMES)]
+    wanted = offline.loc[[home.subject(customer).tokens[0] for customer in customers], list(NAMES)]
     np.testing.assert_array_equal(answer.values, wanted.to_numpy())
     assert answer.columns == NAMES
     assert answer.present.all()
@@ -181,19 +180,6 @@ def test_many_threads_read_at_once(served: Served) -> None:
         np.testing.assert_array_equal(answer.values[0], expected[at % 8])
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Served:
-    """A small shop of one's own, for what changes it."""
-    home = Home.create(tmp_path / "home")
-    descriptor = load_descriptor(str(make_shop(tmp_path / "shop", customers=8)))
-    home.ingest(descriptor)
-    home.build(descriptor)
-    gateway = home.gateway()
-    gateway.apply(descriptor)
-    assert gateway.materialize(principal(), AS_OF) == 8
-    return home, gateway, descriptor
-
-
 def test_erasing_a_person_everywhere(own: Served) -> None:
     home, gateway, _ = own
     subject, tokens = home.subject("c00002"), home.tokens(["c00002", "c00003"], "retention")
@@ -208,25 +194,25 @@ def test_erasing_a_person_everywhere(own: Served) -> None:
     assert gateway.online(principal(), "churn_v1", tokens).present.tolist() == [False, True]
     for path in home.root.rglob("*"):
         if path.is_file() and "vault" not in path.parts:
-            assert subject.token.encode() not in path.read_bytes(), path.name
+            assert subject.tokens[0].encode() not in path.read_bytes(), path.name
     assert gateway.materialize(principal(), AS_OF) == 7
     assert gateway.snapshot_rows(principal(), "churn_v1", AS_OF).num_rows == 7
 
 
 def test_a_home_that_has_erased_somebody_is_ready(own: Served) -> None:
     home, gateway, _ = own
-    home.suppression.add(home.subject("c00005").token)
+    home.suppression.add(home.subject("c00005").tokens[0])
     assert gateway.unready() == ""
 
 
 def test_the_suppressed_are_nowhere(own: Served) -> None:
     home, gateway, _ = own
     subject, tokens = home.subject("c00005"), home.tokens(["c00005", "c00006"], "retention")
-    home.suppression.add(subject.token)
+    home.suppression.add(subject.tokens[0])
     assert gateway.online(principal(), "churn_v1", tokens).present.tolist() == [False, True]
     assert gateway.online(principal(), "churn_v1", tokens).references[0] is None
     rows = gateway.training_rows(principal(), "churn_v1", CUTOFFS, 28, None)
-    assert subject.token not in rows["customer_token"].to_pylist()
+    assert subject.tokens[0] not in rows["customer_token"].to_pylist()
     assert gateway.snapshot_rows(principal(), "churn_v1", AS_OF).num_rows == 7
     assert gateway.materialize(principal(), AS_OF) == 7
     assert gateway.subject_stores()[-1].verify(subject) == 0

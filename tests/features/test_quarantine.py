@@ -32,7 +32,7 @@ def spoil_lines_of(
 
 def nobody(home: Home, customer: str) -> Subject:
     """Someone whom only the source id can find."""
-    return Subject("", b"", (home.keyring.index.of_ids(pa.array([customer]))[0].tobytes(),))
+    return Subject((), b"", (home.keyring.index.of_ids(pa.array([customer]))[0].tobytes(),))
 
 
 def accounted(report: TableReport) -> bool:

@@ -37,7 +37,7 @@ class RowFile:
         write_beside(self._path, json.dumps({**self.rows(), token: rows}).encode())
 
     def count(self, subject: Subject) -> int:
-        return self.rows().get(subject.token, 0)
+        return self.rows().get(subject.tokens[0], 0)
 
     def export(self, subject: Subject) -> list[dict[str, object]]:
         return [{"rows": self.count(subject)}]
@@ -45,7 +45,9 @@ class RowFile:
     def erase(self, subject: Subject) -> int:
         before = self.count(subject)
         if not self._stubborn:
-            write_beside(self._path, json.dumps({t: n for t, n in self.rows().items() if t != subject.token}).encode())
+            write_beside(
+                self._path, json.dumps({t: n for t, n in self.rows().items() if t != subject.tokens[0]}).encode()
+            )
         return before
 
     def verify(self, subject: Subject) -> int:

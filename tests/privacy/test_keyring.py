@@ -7,13 +7,16 @@ import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from privacy.ciphers import verify_signature
-from privacy.errors import BadInput, CheckFailed
-from privacy.keyring import Keyring, SealedKeyring, derive
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
+from privacy.keyring import Keyring, SealedKeyring
+from privacy.keyset import KeyState, derive
 from privacy.secret_key_access import release, seal_in_handle
+from privacy.tokens import handles_to_tokens, tokens_to_handles
 
 from .conftest import Home
 
@@ -169,3 +172,116 @@ def test_sealed_data_is_bound_to_key_and_context(keyring: Keyring) -> None:
             keyring.quarantine.open(data, context)
     with pytest.raises(CheckFailed):
         keyring.key_store.open(box, b"orders")
+
+
+def tokens(keyring: Keyring | SealedKeyring, count: int = 3) -> pa.Array:
+    blocks = np.arange(count * 16, dtype=np.uint8).reshape(count, 16)
+    return handles_to_tokens(keyring, blocks, "retention")
+
+
+def readable(keyring: Keyring | SealedKeyring, some: pa.Array) -> list[bool]:
+    return tokens_to_handles(keyring, some, "retention")[1].tolist()
+
+
+def test_rotation_makes_tokens_by_a_new_key_and_goes_on_reading_the_old(home: Home, keyring: Keyring) -> None:
+    old = tokens(keyring)
+    fresh = keyring.rotate()
+    new = tokens(keyring)
+    assert [info.state for info in keyring.keys] == [KeyState.ENABLED, KeyState.PRIMARY]
+    assert fresh.version == 2
+    assert not set(old.to_pylist()) & set(new.to_pylist())
+    for reader in (keyring, home.open_keyring()):
+        assert (tokens_to_handles(reader, old, "retention")[0] == tokens_to_handles(reader, new, "retention")[0]).all()
+
+
+def test_rotation_leaves_indexes_seals_and_signatures_alone(home: Home, keyring: Keyring) -> None:
+    ids, sealed_row = pa.array(["7"]), keyring.quarantine.seal(b"row", b"c")
+    before = (keyring.index.of_ids(ids), keyring.tombstone.of_ids(ids), keyring.attribute("order_id").of_ids(ids))
+    keyring.rotate()
+    again = home.open_keyring()
+    after = (again.index.of_ids(ids), again.tombstone.of_ids(ids), again.attribute("order_id").of_ids(ids))
+    assert all((mine == its).all() for mine, its in zip(before, after, strict=True))
+    assert again.quarantine.open(sealed_row, b"c") == b"row"
+    assert again.audit_public_key == keyring.audit_public_key
+
+
+def test_a_disabled_key_reads_nothing_until_it_is_enabled_again(home: Home, keyring: Keyring) -> None:
+    old = tokens(keyring)
+    first = keyring.keys[0].key_id
+    keyring.rotate()
+    keyring.set_state(first, KeyState.DISABLED)
+    assert readable(keyring, old) == readable(sealed(home, keyring, "retention"), old) == [False] * 3
+    assert set(keyring.token_keys("retention", disabled=True).by_id) == {info.key_id for info in keyring.keys}
+    keyring.set_state(first, KeyState.ENABLED)
+    assert readable(home.open_keyring(), old) == [True] * 3
+
+
+def test_a_destroyed_key_is_gone_for_good(home: Home, keyring: Keyring) -> None:
+    old = tokens(keyring)
+    first = keyring.keys[0].key_id
+    keyring.rotate()
+    keyring.set_state(first, KeyState.DISABLED)
+    keyring.set_state(first, KeyState.DESTROYED)
+    again = home.open_keyring()
+    assert readable(again, old) == [False] * 3
+    assert first not in again.token_keys("retention", disabled=True).by_id
+    assert [info.state for info in again.keys] == [KeyState.DESTROYED, KeyState.PRIMARY]
+    with pytest.raises(BadInput, match=f"key {first} is destroyed and can't become enabled"):
+        again.set_state(first, KeyState.ENABLED)
+    with pytest.raises(BadInput, match=f"key {first} of domain retention is not enabled"):
+        handles_to_tokens(again, np.zeros((1, 16), np.uint8), "retention", key_id=first)
+
+
+@pytest.mark.parametrize("state", [KeyState.DISABLED, KeyState.DESTROYED, KeyState.ENABLED])
+def test_the_primary_stays_until_another_is(keyring: Keyring, state: KeyState) -> None:
+    with pytest.raises(BadInput, match="rotate first"):
+        keyring.set_state(keyring.keys[0].key_id, state)
+
+
+def test_only_a_disabled_key_is_destroyed_and_an_unknown_one_is_named_as_such(keyring: Keyring) -> None:
+    first = keyring.keys[0].key_id
+    keyring.rotate()
+    with pytest.raises(BadInput, match="disable it first"):
+        keyring.set_state(first, KeyState.DESTROYED)
+    with pytest.raises(BadInput, match="there is no key of this id"):
+        keyring.set_state("zz" if first != "zz" else "yy", KeyState.DISABLED)
+
+
+def test_two_holders_rotating_lose_nothing_of_each_other(home: Home) -> None:
+    first, second = home.open_keyring(), home.open_keyring()
+    first.rotate()
+    first.count_erasure()
+    second.rotate()
+    again = home.open_keyring()
+    assert [info.version for info in again.keys] == [1, 2, 3]
+    assert [info.state for info in again.keys].count(KeyState.PRIMARY) == 1
+    assert again.erasure_counter == 1
+
+
+def test_every_key_has_an_id_of_its_own(keyring: Keyring) -> None:
+    for _ in range(40):
+        keyring.rotate()
+    assert len({info.key_id for info in keyring.keys}) == 41
+
+
+def test_rewrapping_changes_what_opens_it_and_nothing_else(home: Home, keyring: Keyring) -> None:
+    some = tokens(keyring)
+    keyring.rewrap(home.kms("another passphrase"))
+    with pytest.raises(BadInput, match="wrong passphrase"):
+        home.open_keyring()
+    again = Keyring.open(home.key_file, home.kms("another passphrase"))
+    assert tokens(again).equals(some)
+    keyring.rotate()  # the holder goes on with the file it wrote
+    assert len(Keyring.open(home.key_file, home.kms("another passphrase")).keys) == 2
+
+
+def test_a_file_that_does_not_read_back_leaves_the_old_one(
+    home: Home, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, really = home.key_file.read_bytes(), Path.read_bytes
+    with monkeypatch.context() as lying:  # a disk that lies: what is read is not what was written
+        lying.setattr(Path, "read_bytes", lambda path: really(path)[:-1] if path.suffix == ".tmp" else really(path))
+        with pytest.raises(EnvironmentFailed, match="does not read back"):
+            keyring.rotate()
+    assert home.key_file.read_bytes() == before
+    assert sorted(path.name for path in home.key_file.parent.iterdir()) == [".keyring.json.lock", "keyring.json"]

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from privacy.errors import BadInput
-from privacy.kms import RFC_9106_LOW_MEMORY, LocalKms
+from privacy.keyring import Keyring
+from privacy.kms import RFC_9106_LOW_MEMORY, FileKms, Kms, LocalKms
 
 from .conftest import CHEAP
 
@@ -84,6 +85,63 @@ def test_short_passphrases_are_refused() -> None:
 def test_it_keeps_its_secret_to_itself() -> None:
     kms = local("correct horse")
     assert "correct" not in repr(kms)
+    for leak in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError):
+            leak(kms)
+
+
+def test_a_key_file_wraps_and_unwraps_bound_to_its_context(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "root.key"
+    made = FileKms.from_file(path, create=True)
+    assert path.stat().st_mode & 0o777 == 0o600
+    wrapped = made.wrap(b"k" * 32, b"ring 1")
+    assert FileKms.from_file(path).unwrap(wrapped, b"ring 1") == b"k" * 32
+    for data, context in (
+        (wrapped, b"ring 2"),
+        (wrapped[:-1] + b"\0", b"ring 1"),
+        (b"", b"ring 1"),
+        (wrapped[:20], b""),
+    ):
+        with pytest.raises(BadInput):
+            made.unwrap(data, context)
+    with pytest.raises(BadInput, match="another key file"):
+        FileKms(bytes(32)).unwrap(wrapped, b"ring 1")
+
+
+def test_unusable_key_files_are_bad_input(tmp_path: Path) -> None:
+    path = tmp_path / "root.key"
+    with pytest.raises(BadInput, match="missing"):
+        FileKms.from_file(path)
+    for text, told in (("xyz", "hex digits"), ("00" * 31, "64 hex digits"), ("", "64 hex digits"), ("é", "hex digits")):
+        path.write_text(text)
+        path.chmod(0o600)
+        with pytest.raises(BadInput, match=told):
+            FileKms.from_file(path)
+    path.chmod(0o640)
+    with pytest.raises(BadInput, match="readable by others"):
+        FileKms.from_file(path)
+
+
+def test_a_passphrase_may_come_from_the_environment() -> None:
+    given = LocalKms.from_environment("PASS", {"PASS": "correct horse\n"}, CHEAP)
+    assert given.unwrap(local().wrap(b"k" * 32, b""), b"") == b"k" * 32
+    with pytest.raises(BadInput, match="PASS is not set"):
+        LocalKms.from_environment("PASS", {}, CHEAP)
+
+
+def test_a_keyring_says_what_kind_of_guard_it_was_made_with(tmp_path: Path) -> None:
+    guards: list[Kms] = [local(), FileKms.from_file(tmp_path / "root.key", create=True)]
+    for mine, other in (guards, guards[::-1]):
+        path = tmp_path / f"{mine.key_id}.json"
+        Keyring.create(path, mine)
+        assert Keyring.open(path, mine).keyset_id
+        with pytest.raises(BadInput, match=f"opens with a {mine.key_id}, not with a {other.key_id}"):
+            Keyring.open(path, other)
+
+
+def test_a_key_file_keeps_its_key_to_itself() -> None:
+    kms = FileKms(bytes(range(32)))
+    assert repr(kms) == "<FileKms: secret>"
     for leak in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError):
             leak(kms)

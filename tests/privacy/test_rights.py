@@ -159,4 +159,4 @@ def test_a_changed_receipt_is_noticed(home: Home) -> None:
 
 
 def test_subjects_hide_in_reprs() -> None:
-    assert repr(Subject("fs_secret", b"secret", (b"secret",))) == "<Subject>"
+    assert repr(Subject(("fs_secret",), b"secret", (b"secret",))) == "<Subject>"

@@ -21,6 +21,7 @@ def test_only_these_modules_may_release_key_bytes() -> None:
         "privacy/ciphers.py",
         "privacy/cmac.py",
         "privacy/keyring.py",
+        "privacy/keyset.py",
         "privacy/tokens.py",
         "privacy/vault_records.py",
     }

@@ -1,0 +1,62 @@
+"""From a caller's tokens to the feature store's own, without whoever must not be served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from privacy.classification import FEATURE_STORE
+from privacy.errors import EnvironmentFailed
+from privacy.keyring import Keyring, SealedKeyring
+from privacy.suppression import SuppressionList
+from privacy.tokens import handles_to_tokens, tokens_to_handles
+
+__all__ = ["OwnTokens"]
+
+TOKEN: Final = "customer_token"  # noqa: S105  a column name
+
+
+class OwnTokens:
+    """Translates and holds back; `key_id` is that of the key which the store asked was written under."""
+
+    def __init__(self, keyring: SealedKeyring | Keyring, suppression: SuppressionList) -> None:
+        self._keyring, self._suppression = keyring, suppression
+
+    def of(self, tokens: Sequence[str], purpose: str, key_id: str | None) -> tuple[list[str], npt.NDArray[np.bool_]]:
+        """Translate the valid tokens of `purpose`; say which positions the answer came from.
+
+        A token under a key that isn't enabled here is as unknown as a mistyped one. Raises EnvironmentFailed when
+        the store itself is under such a key: after a rotation its key isn't the primary, and must stay enabled.
+        """
+        if key_id is not None and key_id not in self._keyring.token_keys(FEATURE_STORE).by_id:
+            raise EnvironmentFailed(
+                f"the online features are under key {key_id}, which isn't enabled",
+                remedy="enable it again (custos keys list), or run `custos run` on the source",
+            )
+        handles, known = tokens_to_handles(self._keyring, pa.array(list(tokens), pa.string()), purpose)
+        if not known.any():
+            return [], known
+        own = handles_to_tokens(self._keyring, handles[known], FEATURE_STORE, key_id=key_id)
+        free = ~self._suppression.contains(own)
+        known[np.flatnonzero(known)[~free]] = False
+        return own.filter(pa.array(free)).to_pylist(), known
+
+    def suppressed(self, tokens: pd.Series) -> list[str]:
+        """Return those of the store's tokens that must not be served."""
+        array = pa.array(tokens, pa.string())
+        return array.filter(pa.array(self._suppression.contains(array))).to_pylist()
+
+    def unsuppressed(self, rows: pa.Table) -> pa.Table:
+        """Return the rows of everybody else."""
+        if rows.num_rows == 0:
+            return rows
+        return rows.filter(pa.array(~self._suppression.contains(rows[TOKEN].combine_chunks())))
+
+    def list_is_readable(self) -> None:
+        """Raise EnvironmentFailed unless the suppression list can be asked."""
+        self._suppression.contains(pa.array([], pa.string()))

@@ -1,0 +1,123 @@
+"""The one writer of a table store: tables into a folder beside, bucket by bucket, visible only once committed."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from privacy.durable import write_beside
+from privacy.errors import BadInput
+
+from .buckets import (
+    BUCKET_ROWS,
+    MOST_BUCKETS,
+    TOKEN,
+    Fingerprint,
+    bucket_count,
+    bucket_of,
+    bucket_of_file,
+    fingerprint_files,
+    select,
+    write_buckets,
+    write_parquet,
+)
+from .private_files import make_private
+
+if TYPE_CHECKING:
+    from .storage import TableStore
+
+__all__ = ["MANIFEST", "SnapshotWriter"]
+
+MANIFEST: Final = "manifest.json"
+
+
+class SnapshotWriter:
+    """Collects the tables of one snapshot; nothing is visible before `commit`."""
+
+    def __init__(self, store: TableStore, part: Path, publish: Callable[[Path], str]) -> None:
+        self._store, self._part, self._publish = store, part, publish
+        self._tables: dict[str, dict[str, Any]] = {}
+
+    def add(self, table: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema | None = None) -> int:
+        """Write `batches` as `table`, sorted by token in runs of bounded size; return the rows.
+
+        `schema` is needed only where there may be no batch at all.
+        """
+        directory = self._part / table
+        make_private(directory)
+        fingerprint, files, held, rows, buckets = Fingerprint(), list[str](), list[pa.RecordBatch](), 0, 0
+        for batch in batches:
+            held.append(batch)
+            rows += batch.num_rows
+            schema = schema or batch.schema
+            if rows >= BUCKET_ROWS:
+                buckets = buckets or MOST_BUCKETS // 4
+                run = pa.Table.from_batches(held)
+                files += write_buckets(directory, run, buckets)
+                if TOKEN not in schema.names:
+                    fingerprint.add(run)
+                held, rows = [], 0
+        if schema is None:
+            raise BadInput(f"table '{table}' has no rows")
+        keyed, several = TOKEN in schema.names, bool(files)
+        buckets = buckets or bucket_count(rows)
+        if held or not files:
+            run = pa.Table.from_batches(held, schema)
+            files += write_buckets(directory, run, buckets)
+            fingerprint.add(run)
+        if keyed and several:  # one person's rows may be in several runs, as the source had them
+            fingerprint = fingerprint_files(directory, files)
+        self._note(table, fingerprint, files, buckets, keyed)
+        return fingerprint.rows
+
+    def copy_without(self, table: str, entry: Mapping[str, Any], tokens: Sequence[str]) -> int:
+        """Carry `table` over from the published snapshot without one person's rows; return how many."""
+        source, target = self._store.directory() / table, self._part / table
+        make_private(target)
+        fingerprint, files, mine = Fingerprint(entry["rows"], entry["total"]), list[str](), list[pa.Table]()
+        buckets = {bucket_of(token, entry["buckets"]) for token in tokens} if entry["keyed"] else set()
+        for name in entry["files"]:
+            found = select(source / name, tokens) if bucket_of_file(name) in buckets else None
+            if found is None or not found.num_rows:
+                os.link(source / name, target / name)
+                files.append(name)
+                continue
+            mine.append(found)
+            rest = pq.read_table(source / name, partitioning=None)
+            fresh = f"{bucket_of_file(name):03d}-{secrets.token_hex(8)}.parquet"
+            write_parquet(target / fresh, rest.filter(pc.invert(pc.is_in(rest[TOKEN], pa.array(tokens, pa.string())))))
+            files.append(fresh)
+        if mine:
+            fingerprint.remove(pa.concat_tables(mine))
+        self._note(table, fingerprint, files, entry["buckets"], entry["keyed"])
+        return entry["rows"] - fingerprint.rows
+
+    def commit(self, notes: Mapping[str, Any]) -> str:
+        """Publish the snapshot with `notes` (JSON values) in its manifest; return its name."""
+        write_beside(
+            self._part / MANIFEST,
+            json.dumps({**notes, "tables": self._tables}, indent=1, sort_keys=True).encode(),
+        )
+        return self._publish(self._part)
+
+    def digest_of(self, table: str) -> str:
+        """Return the digest of a table already written."""
+        return self._tables[table]["digest"]
+
+    def _note(self, table: str, fingerprint: Fingerprint, files: list[str], buckets: int, keyed: bool) -> None:
+        self._tables[table] = {
+            "rows": fingerprint.rows,
+            "total": fingerprint.total,
+            "digest": fingerprint.text(),
+            "files": sorted(files),
+            "buckets": buckets,
+            "keyed": keyed,
+        }
