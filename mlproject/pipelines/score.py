@@ -42,7 +42,7 @@ def scored_table(house: House, target: str, purpose: str, *, as_of: datetime | N
 
     moment = data_time(house.state, as_of)
     decision = house.permit("score", f"model:{target}", purpose)
-    rows = house.gateway.snapshot_rows(house.operator(purpose), SERVICES[target][0], moment)
+    rows = house.gateway.snapshot_rows(house.operator(purpose), SERVICES[target][0], moment, action="score")
     if not rows.num_rows:
         raise BadInput(f"nobody is known as of {moment.date()}", remedy="give a later --as-of")
     model, version = house.registry.load_champion(target)
