@@ -14,11 +14,12 @@ import yaml
 from privacy.classification import Purpose, Role
 from privacy.policy_rules import ACTIONS, FILTERED, KINDS, MASKED, MASKS, NAMED, Effect, Finding, RowFilter, Rule
 
-__all__ = ["Entry", "did_you_mean", "one_of", "read_rule"]
+__all__ = ["Entry", "did_you_mean", "one_of", "read_rule", "shown"]
 
 _KEYS: Final = (
     "name", "why", "to", "except", "purposes", "actions", "resources", "forbid", "column_mask", "row_filter"
 )  # fmt: skip
+_LONGEST: Final = 60
 _COMPARISONS: Final = ("equals", "in", "at_least", "at_most")
 _NAME: Final = re.compile(r"\w[\w .-]{0,79}")  # names are written to the log, several with commas between them
 _RESOURCE: Final = re.compile(r"([a-z]+)(?::(\*|[^\s*:,]+))?")
@@ -55,7 +56,7 @@ class Entry:
         known = [str(key) for key in keys]
         for key in self.fields:
             if key not in known:
-                self.fault(key, f"{self.label}: unknown key {key}", did_you_mean(key, known))
+                self.fault(key, f"{self.label}: unknown key {shown(key)}", did_you_mean(key, known))
 
     def entry(self, key: object) -> Entry:
         """The mapping under `key`."""
@@ -95,7 +96,7 @@ class Entry:
         known = [str(word) for word in allowed]
         if isinstance(value, str) and value in known:
             return str(value)
-        self.fault(key, f"{self.label}: {noun} {value} is unknown", did_you_mean(value, known))
+        self.fault(key, f"{self.label}: {noun} {shown(value)} is unknown", did_you_mean(value, known))
         return None
 
 
@@ -103,8 +104,8 @@ def read_rule(entry: Entry) -> Rule | None:
     """The rule an entry states; None when something is wrong with it, which the entry notes."""
     name = entry.fields.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        shown = "has no name" if not name else "has a name of other signs than letters, digits, space, . _ and -"
-        entry.fault("name", f"{entry.label} {shown}", "name it; decisions and the audit log tell the name")
+        fault = "has no name" if not name else "has a name of other signs than letters, digits, space, . _ and -"
+        entry.fault("name", f"{entry.label} {fault}", "name it; decisions and the audit log tell the name")
         return None
     entry.label = f"policy {name}"
     entry.only(_KEYS)
@@ -160,10 +161,10 @@ def _resources(entry: Entry) -> tuple[str, ...]:
     for pattern in entry.items("resources"):
         shape = _RESOURCE.fullmatch(pattern) if isinstance(pattern, str) else None
         if shape is None:
-            what = f"{entry.label}: resource {pattern} is neither kind, kind:name nor kind:*"
+            what = f"{entry.label}: resource {shown(pattern)} is neither kind, kind:name nor kind:*"
             entry.fault("resources", what, f"the kind is {one_of(KINDS)}")
         elif shape[1] not in KINDS:
-            entry.fault("resources", f"{entry.label}: unknown resource {pattern}", did_you_mean(shape[1], KINDS))
+            entry.fault("resources", f"{entry.label}: unknown resource {shown(pattern)}", did_you_mean(shape[1], KINDS))
         elif shape[1] not in NAMED and shape[2] not in (None, "*"):
             entry.fault("resources", f"{entry.label}: there is one {shape[1]} only", f"write {shape[1]}")
         else:
@@ -241,6 +242,18 @@ def _finite(value: object) -> bool:
     return abs(value) < 2**1023  # neither infinite nor NaN
 
 
+def shown(value: object) -> str:
+    """A value of the file as one short line of a message.
+
+    >>> shown("admn"), shown([1, 2])
+    ('admn', '(no word)')
+    """
+    if not isinstance(value, str | int | float):
+        return "(no word)"  # a list may hold itself many times over
+    line = " ".join(str(value).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """The remedy for an unknown word.
 
@@ -248,7 +261,7 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     'did you mean retention?'
     """
     words = [str(each) for each in known]
-    near = difflib.get_close_matches(str(word).lower(), words, 1, 0.7)
+    near = difflib.get_close_matches(shown(word).lower(), words, 1, 0.7)
     return f"did you mean {near[0]}?" if near else f"use {one_of(words)}"
 
 

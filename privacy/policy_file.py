@@ -16,7 +16,7 @@ from typing import Final
 from privacy.classification import LawfulBasis, Purpose
 from privacy.durable import read_bytes
 from privacy.errors import BadInput
-from privacy.policy_entry import Entry, one_of, read_rule
+from privacy.policy_entry import Entry, one_of, read_rule, shown
 from privacy.policy_rules import GAP, NO_LEDGER, Finding, Rule, model_of
 from privacy.strict_yaml import UnreadableYaml, read_document
 
@@ -43,7 +43,8 @@ class PolicyText:
         first, more = self.findings[0], len(self.findings) - 1
         where = f"{self.where}, line {first.line}" if first.line else self.where
         what = first.what + (f", and {more} more" if more else "")
-        raise BadInput(what, where=where, remedy=first.remedy or "correct the file")
+        every = "; `custos policy check` lists them" if more else ""
+        raise BadInput(what, where=where, remedy=(first.remedy or "correct the file") + every)
 
 
 def read_policy(path: Path) -> PolicyText:
@@ -112,7 +113,7 @@ def _bases(top: Entry) -> Mapping[Purpose, LawfulBasis]:
     for purpose in Purpose:
         if purpose not in stated.fields:
             if not stated.broken:
-                stated.fault("", f"purpose {purpose} has no lawful basis", one_of(LawfulBasis))
+                stated.fault("", f"purpose {purpose} has no lawful basis", f"give it one: {one_of(LawfulBasis)}")
             continue
         entry = stated.entry(purpose)
         entry.only(("lawful_basis",))
@@ -129,11 +130,13 @@ def _tags(top: Entry) -> Mapping[str, Mapping[str, str]]:
     for name in listed.fields:
         model, dot, field = str(name).partition(".")
         if not (model and dot and field):
-            listed.fault(str(name), f"tags: {name} is no field", "write it as model.field, such as churn.probability")
+            listed.fault(
+                str(name), f"tags: {shown(name)} is no field", "write it as model.field, such as churn.probability"
+            )
             continue
         entry = listed.entry(name)
         own = {str(tag): str(level) for tag, level in entry.fields.items() if isinstance(level, str | int)}
         if not own or len(own) < len(entry.fields):
-            entry.fault("", f"tags of {name} must map words to words", "such as {prediction: exact}")
+            entry.fault("", f"tags of {shown(name)} must map words to words", "such as {prediction: exact}")
         tags[str(name)] = MappingProxyType(own)
     return MappingProxyType(tags)

@@ -13,7 +13,7 @@ from privacy.policy import Policy, Principal
 from privacy.policy_check import resources_of
 from privacy.policy_rules import ACTIONS, GAP, MASKED
 
-__all__ = ["Cell", "gap_lines", "matrix_lines", "matrix_of"]
+__all__ = ["Cell", "gap_lines", "gaps_of", "matrix_lines", "matrix_of"]
 
 _PURPOSES: Final[tuple[Purpose | None, ...]] = (*Purpose, None)
 _LEFT: Final = 46
@@ -82,6 +82,16 @@ def gap_lines(cells: Sequence[Cell]) -> Iterator[str]:
         for columns, who in _same(list(own), _gaps):
             for roles, purposes in who:
                 yield f"  {action:<14}{', '.join(columns)}: {roles} {purposes}"
+
+
+def gaps_of(cells: Sequence[Cell]) -> list[dict[str, object]]:
+    """The same for a program: action, column, role and the purposes (None: without one) that meet a gap."""
+    found = []
+    for (action, column, role), own in groupby(cells, key=lambda cell: (cell.action, cell.column, cell.role)):
+        missed = [cell.purpose for cell in own if cell.outcome == GAP]
+        if missed:
+            found.append({"action": action, "column": column, "role": role, "purposes": missed})
+    return found
 
 
 def _gaps(block: Sequence[Cell]) -> tuple[tuple[str, str], ...]:

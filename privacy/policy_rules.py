@@ -141,7 +141,7 @@ class Rule:
     line: int = 0
     why: str = ""
     mask: str = ""
-    match: Mapping[str, str] = field(default_factory=dict)
+    match: Mapping[str, str] = field(default_factory=dict, hash=False)
     row_filter: RowFilter | None = None
 
     def covers(self, case: Case) -> bool:
