@@ -110,7 +110,7 @@ def _without_effect(
         else:
             against = sorted({name for case in cases[rule.name] for name in _decided(policy, case).rules})
             what = f"policy {rule.name} permits nothing: each of its cases is denied by {', '.join(against)}"
-        yield Finding("warning", rule.line, what, "remove one of them")
+        yield Finding("warning", rule.line, what, "remove it, or narrow what denies it")
 
 
 def _twice(rules: Iterable[Rule], cases: Mapping[str, frozenset[Case]]) -> Iterator[Finding]:

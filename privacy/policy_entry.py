@@ -26,30 +26,25 @@ _RESOURCE: Final = re.compile(r"([a-z]+)(?::(\*|[^\s*:,]+))?")
 
 
 class Entry:
-    """A mapping of the file, what to call it, and where to note its faults; `broken` once it has one."""
+    """A mapping of the file, what to call it, and where to note its faults; `broken` once it has one.
 
-    def __init__(
-        self, fields: Mapping[Any, Any], lines: Mapping[str, yaml.Node], line: int, label: str, notes: list[Finding]
-    ) -> None:
-        self.fields, self.line, self.label, self.broken = fields, line, label, False
-        self._nodes, self._notes = lines, notes
+    `fields` is empty, and a fault noted, where the file has something else than a mapping.
+    """
 
-    @classmethod
-    def of(cls, value: object, node: yaml.Node | None, label: str, notes: list[Finding]) -> Entry:
-        """The entry that `value` is; an empty one, noted as a fault, if it is no mapping."""
-        line = node.start_mark.line + 1 if node else 0
-        if isinstance(value, dict):
-            pairs = node.value if isinstance(node, yaml.MappingNode) else []
-            return cls(value, {str(key.value): held for key, held in pairs}, line, label, notes)
-        entry = cls({}, {}, line, label, notes)
-        entry.fault("", f"{label} must be a mapping", "write it as `key: value` lines")
-        return entry
+    def __init__(self, value: object, node: yaml.Node | None, label: str, notes: list[Finding], line: int = 0) -> None:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        self.fields: Mapping[Any, Any] = value if isinstance(value, dict) else {}
+        self.label, self.broken, self.line = label, False, line or _line(node)
+        self._nodes = {str(key.value): held for key, held in pairs}
+        self._lines = {str(key.value): _line(key) for key, _ in pairs}
+        self._notes = notes
+        if not isinstance(value, dict):
+            self.fault("", f"{label} must be a mapping", "write it as `key: value` lines")
 
     def fault(self, key: object, what: str, remedy: str = "") -> None:
         """Note an error at the line of `key`, or of the entry."""
-        node = self._nodes.get(str(key))
         self.broken = True
-        self._notes.append(Finding("error", node.start_mark.line + 1 if node else self.line, what, remedy))
+        self._notes.append(Finding("error", self._lines.get(str(key), self.line), what, remedy))
 
     def only(self, keys: Iterable[str]) -> None:
         """Note every key that isn't among `keys`."""
@@ -61,7 +56,8 @@ class Entry:
     def entry(self, key: object) -> Entry:
         """The mapping under `key`."""
         label = f"{self.label}: {key}" if self.label != "the policy" else str(key)
-        made = Entry.of(self.fields.get(key), self._nodes.get(str(key)), label, self._notes)
+        node, line = self._nodes.get(str(key)), self._lines.get(str(key), self.line)
+        made = Entry(self.fields.get(key), node, label, self._notes, line)
         self.broken |= made.broken
         return made
 
@@ -71,7 +67,7 @@ class Entry:
         nodes = node.value if isinstance(node, yaml.SequenceNode) else []
         items = self.items(key)
         return [
-            Entry.of(item, nodes[at] if at < len(nodes) else None, f"policy {at + 1}", self._notes)
+            Entry(item, nodes[at] if at < len(nodes) else None, f"policy {at + 1}", self._notes)
             for at, item in enumerate(items)
         ]
 
@@ -100,8 +96,14 @@ class Entry:
         return None
 
 
+def _line(node: yaml.Node | None) -> int:
+    return node.start_mark.line + 1 if node else 0
+
+
 def read_rule(entry: Entry) -> Rule | None:
     """The rule an entry states; None when something is wrong with it, which the entry notes."""
+    if entry.broken:
+        return None
     name = entry.fields.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         fault = "has no name" if not name else "has a name of other signs than letters, digits, space, . _ and -"

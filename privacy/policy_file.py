@@ -67,7 +67,7 @@ def parse_policy(data: bytes, where: str) -> PolicyText:
     except UnreadableYaml as error:
         findings.append(Finding("error", error.line, f"the policy {error.why}"))
         return PolicyText(where, version, (), {}, {}, tuple(findings))
-    top = Entry.of(document, node, "the policy", findings)
+    top = Entry(document, node, "the policy", findings)
     if top.broken:
         return PolicyText(where, version, (), {}, {}, tuple(findings))
     top.only(_TOP)
@@ -130,9 +130,8 @@ def _tags(top: Entry) -> Mapping[str, Mapping[str, str]]:
     for name in listed.fields:
         model, dot, field = str(name).partition(".")
         if not (model and dot and field):
-            listed.fault(
-                str(name), f"tags: {shown(name)} is no field", "write it as model.field, such as churn.probability"
-            )
+            remedy = "write it as model.field, such as churn.probability"
+            listed.fault(name, f"tags: {shown(name)} is no field", remedy)
             continue
         entry = listed.entry(name)
         own = {str(tag): str(level) for tag, level in entry.fields.items() if isinstance(level, str | int)}
