@@ -62,10 +62,10 @@ class Entry:
         return made
 
     def entries(self, key: str) -> list[Entry]:
-        """The mappings listed under `key`."""
+        """The mappings listed under `key`, maybe none."""
         node = self._nodes.get(key)
         nodes = node.value if isinstance(node, yaml.SequenceNode) else []
-        items = self.items(key)
+        items = [] if self.fields.get(key) == [] else self.items(key)
         return [
             Entry(item, nodes[at] if at < len(nodes) else None, f"policy {at + 1}", self._notes)
             for at, item in enumerate(items)
@@ -218,7 +218,7 @@ def _row_filter(entry: Entry, rule: str) -> RowFilter | None:
     if not isinstance(column, str) or not column:
         stated.fault("column", f"{entry.label}: row_filter names no column", "such as column: lifetime_orders")
     given = [key for key in _COMPARISONS if key in stated.fields]
-    if not given or (len(given) > 1 and given != ["at_least", "at_most"]):
+    if not stated.broken and (not given or (len(given) > 1 and given != ["at_least", "at_most"])):
         what = f"{entry.label}: row_filter needs one comparison, or at_least with at_most"
         stated.fault("", what, one_of(_COMPARISONS))
     listed = stated.items("in") if "in" in given else [stated.fields[key] for key in given]

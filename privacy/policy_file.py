@@ -101,8 +101,8 @@ def _check_masked(entry: Entry, rule: Rule, tags: Mapping[str, Mapping[str, str]
         return
     masked = {model_of(tagged) for tagged, own in tags.items() if rule.masks_tags(own)}
     for pattern in rule.resources:
-        if not any(pattern in ("model", "model:*", model) for model in masked):
-            what = f"column_mask matches the tags of no field of {pattern}"
+        if pattern.partition(":")[0] == "model" and not any(pattern in ("model", "model:*", model) for model in masked):
+            what = f"{entry.label}: column_mask matches the tags of no field of {pattern}"
             entry.fault("column_mask", what, "correct `match`, or tag the field under `tags`")
 
 
