@@ -5,11 +5,17 @@ An event is written before the answer leaves: nothing is handed over that the lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from privacy.audit import AuditLog, commitment
+from privacy.errors import Refused
 from privacy.policy import Policy, Principal
+from privacy.policy_rules import RowFilter
 
 __all__ = ["Access", "Disclosures"]
 
@@ -23,6 +29,14 @@ class Access:
     resource: str
     outcome: str
     rule: str
+    filters: tuple[RowFilter, ...] = ()
+
+    def passing(self, column: Callable[[str], npt.NDArray[np.float64]], rows: int) -> npt.NDArray[np.bool_]:
+        """(rows,) bool: which rows pass every filter; `column` gives a column's values by name, NaN for null."""
+        passed = np.ones(rows, np.bool_)
+        for row_filter in self.filters:
+            passed &= row_filter.passes(column(row_filter.column))
+        return passed
 
 
 class Disclosures:
@@ -31,13 +45,23 @@ class Disclosures:
     def __init__(self, policy: Policy, audit: AuditLog) -> None:
         self._policy, self._audit = policy, audit
 
-    def require(self, principal: Principal, action: str, resource: str, asked: int = 0) -> Access:
-        """Return what the policy allows; a refusal is noted with the number `asked`, then raised as Refused."""
+    def require(
+        self, principal: Principal, action: str, resource: str, asked: int = 0, columns: Sequence[str] = ()
+    ) -> Access:
+        """Return what the policy allows; a refusal is noted with the number `asked`, then raised as Refused.
+
+        A row filter by a column that isn't among `columns` can't be held to: everything is refused.
+        """
         decision = self._policy.decide(principal, action, resource)
-        access = Access(principal, action, resource, decision.outcome, decision.rule)
+        access = Access(principal, action, resource, decision.outcome, decision.rule, decision.filters)
         if not decision.allowed:
             self.refused(access, asked)
         self._policy.require(principal, action, resource)
+        for row_filter in decision.filters:
+            if row_filter.column not in columns:
+                self.refused(Access(principal, action, resource, "deny", row_filter.rule), asked)
+                what = f"{resource} has no column {row_filter.column}, by which rule {row_filter.rule} filters rows"
+                raise Refused(what, remedy="correct row_filter in policy.yaml; `custos policy check` finds it")
         return access
 
     def refused(self, access: Access, asked: int) -> None:
@@ -51,8 +75,10 @@ class Disclosures:
             count=asked,
         )
 
-    def disclosed(self, access: Access, tokens: Iterable[str], rows: int, references: Iterable[str | None]) -> None:
-        """Note who is in an answer of `rows` rows: `count` people.
+    def disclosed(
+        self, access: Access, tokens: Iterable[str], rows: int, references: Iterable[str | None], filtered: int = 0
+    ) -> None:
+        """Note who is in an answer of `rows` rows: `count` people; and how many rows were `filtered` out of it.
 
         One person is named by the only reference among `references`; several, or one without a
         reference, by a commitment to their distinct tokens, as the caller gave or got them.
@@ -60,6 +86,9 @@ class Disclosures:
         people = set(tokens)
         named = {text for text in references if text} if len(people) == 1 else set()
         single = named.pop() if len(named) == 1 else None
+        detail: dict[str, Any] = {"rows": rows}
+        if access.filters:
+            detail |= {"filtered": filtered, "filters": [row_filter.rule for row_filter in access.filters]}
         self._audit.append(
             action=access.action,
             principal=access.principal,
@@ -69,5 +98,5 @@ class Disclosures:
             count=len(people),
             reference=single,
             commitment=commitment(people) if people and single is None else None,
-            detail={"rows": rows},
+            detail=detail,
         )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.audit import AuditLog
 from privacy.classification import Purpose
-from privacy.errors import BadInput, CheckFailed, CustosError, EnvironmentFailed, Refused
+from privacy.errors import BadInput, CustosError, EnvironmentFailed, Refused
 from privacy.keyring import Keyring, SealedKeyring
 from privacy.policy import Policy, Principal
 from privacy.rights import SubjectStore
@@ -27,6 +26,7 @@ from .disclosures import Access, Disclosures
 from .gateway_types import GatewayPaths, GatewaySettings, OnlineAnswer, ServiceInfo
 from .online_store import OnlineRows, write_online
 from .own_tokens import OwnTokens
+from .point_in_time import as_known, require_built
 from .storage import TableStore
 from .transforms.outcomes import outcomes
 from .transforms.registry import feature_set
@@ -34,13 +34,15 @@ from .transforms.registry import feature_set
 __all__ = ["FeatureGateway", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "ServiceInfo"]
 
 PREDICT: Final = "predict"
-ROW: Final = "custos_row"
 REFERENCE: Final = "audit_reference"
 UTC: Final = pa.timestamp("us", "UTC")
 
 
 class FeatureGateway:
-    """The one way to features, offline and online."""
+    """The one way to features, offline and online.
+
+    Where the policy filters rows, what doesn't pass is left out offline, and online it is as absent as the unknown.
+    """
 
     def __init__(
         self,
@@ -106,14 +108,19 @@ class FeatureGateway:
              ("orders_in_horizon", pa.int64())]
         )  # fmt: skip
         ordered = rows.cast(schema).sort_by([("event_timestamp", "ascending"), (ENTITY, "ascending")])
-        return self._disclosed(access, info, self._own.unsuppressed(ordered))
+        population = self._own.unsuppressed(ordered)
+        known = self._historical(info, population.select([ENTITY, "event_timestamp"])) if access.filters else population
+        return self._disclosed(access, info, population, known)
 
-    def snapshot_rows(self, principal: Principal, service: str, as_of: dt.datetime) -> pa.Table:
+    def snapshot_rows(
+        self, principal: Principal, service: str, as_of: dt.datetime, *, action: str = "features.read"
+    ) -> pa.Table:
         """Return the features of everybody who had bought before `as_of`, as known then.
 
-        Raises BadInput when no features were built at `as_of`.
+        `action` is what the policy is asked for: `features.read`, or `score` where the caller turns the features
+        into scores. Raises BadInput when no features were built at `as_of`.
         """
-        info, access = self._authorise(principal, service)
+        info, access = self._authorise(principal, service, action=action)
         self._require_built(info, pa.chunked_array([pa.array([as_of], UTC)]), name_day=True)
         store = self._paths.feature_store(info.dataset)
         before = pc.field("purchase") & (pc.field("at") < pa.scalar(as_of, UTC))
@@ -173,9 +180,14 @@ class FeatureGateway:
                     references[place] = None if value is None else str(value)
             else:
                 values[places, index[name]] = [np.nan if value is None else value for value in found]
+        passed = access.passing(lambda name: values[:, index[name]], len(tokens))
+        filtered = int((present & ~passed).sum())
+        present &= passed
+        values[~passed] = np.nan
+        references = [reference if there else None for reference, there in zip(references, passed, strict=True)]
         if action != PREDICT:
             people = [token for token, there in zip(tokens, present, strict=True) if there]
-            self._disclosures.disclosed(access, people, len(tokens), references)
+            self._disclosures.disclosed(access, people, len(tokens), references, filtered)
         return OnlineAnswer(info.features, values, present, references, as_of)
 
     def unready(self) -> str:
@@ -237,44 +249,25 @@ class FeatureGateway:
                 f"service {service} does not serve the purpose {principal.purpose or 'none'}",
                 remedy=f"it serves: {', '.join(info.purposes)}",
             )
-        return info, self._disclosures.require(principal, action, resource, asked)
+        return info, self._disclosures.require(principal, action, resource, asked, info.features)
 
-    def _disclosed(self, access: Access, info: ServiceInfo, rows: pa.Table) -> pa.Table:
+    def _disclosed(self, access: Access, info: ServiceInfo, asked: pa.Table, known: pa.Table | None = None) -> pa.Table:
+        """Return the rows that pass the filters by what is `known` of them, having noted who they are."""
+        features = asked if known is None else known
+        rows = asked.filter(pa.array(access.passing(lambda name: features[name].to_numpy(), asked.num_rows)))
         people, references = pc.unique(rows[ENTITY]).to_pylist(), []
         if len(people) == 1:
             store = self._paths.feature_store(info.dataset)
             references = store.read(FEATURES, [REFERENCE], pc.field(ENTITY) == people[0])[REFERENCE].to_pylist()
-        self._disclosures.disclosed(access, people, rows.num_rows, references)
+        self._disclosures.disclosed(access, people, rows.num_rows, references, asked.num_rows - rows.num_rows)
         return rows
 
     def _require_built(self, info: ServiceInfo, moments: pa.ChunkedArray, *, name_day: bool = False) -> None:
-        """Refuse moments without features of their own: Feast would answer with older ones, and not say so."""
-        asked = set(pc.unique(moments.cast(UTC)).to_pylist())
         noted = self._paths.feature_store(info.dataset).manifest()["cutoffs"]
-        missing = sorted(asked - {None} - {dt.datetime.fromisoformat(text) for text in noted})
-        if None in asked:
-            raise BadInput(f"{moments.null_count} rows have no event_timestamp")
-        if missing:
-            day = missing[0].isoformat().removesuffix("T00:00:00+00:00")
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            again = f"run `custos build --as-of {day}`" if name_day else "run `custos build` again"
-            raise BadInput(f"no features were built at {day}{more}", remedy=again)
+        require_built(moments.cast(UTC), noted, name_day=name_day)
 
     def _historical(self, info: ServiceInfo, entities: pa.Table) -> pa.Table:
-        columns: dict[str, Any] = {name: pa.array([], pa.float64()) for name in info.features}
-        if entities.num_rows == 0:  # Feast can't join nothing
-            return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
-        frame = entities.to_pandas()
-        frame[ROW] = np.arange(len(frame))
-        job = self._online.feast().get_historical_features(frame, self._online.service(info.name))
-        found: pd.DataFrame = job.to_df()
-        ordered = found.sort_values(ROW)
-        if len(ordered) != len(frame) or not np.array_equal(ordered[ROW].to_numpy(), frame[ROW].to_numpy()):
-            raise CheckFailed(f"{len(frame)} rows asked of {info.name}, {len(found)} came back")
-        columns = {
-            name: pa.array(ordered[name].to_numpy(np.float64), pa.float64(), from_pandas=True) for name in info.features
-        }
-        return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
+        return as_known(self._online.feast(), self._online.service(info.name), info, entities)
 
     def _fresh(self, dataset: str) -> dt.datetime:
         """Return the data time of the online rows; refuse them when they lag too far behind the data."""

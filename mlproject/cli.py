@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from mlproject.commands import answers, control, jobs, keys
+from mlproject.commands import answers, control, jobs, keys, policy
 from mlproject.settings import debugging, quiet_environment
 from privacy.errors import CustosError, EnvironmentFailed
 
@@ -34,7 +34,7 @@ def cli() -> None:
     """
 
 
-for _command in (*jobs.COMMANDS, *answers.COMMANDS, *control.COMMANDS, *keys.COMMANDS):
+for _command in (*jobs.COMMANDS, *answers.COMMANDS, *control.COMMANDS, *keys.COMMANDS, *policy.COMMANDS):
     cli.add_command(_command)
 
 

@@ -1,23 +1,28 @@
-"""Who may do what, for which purpose: default deny, forbid wins, and every decision names its rule."""
+"""Who may do what, for which purpose: default deny, forbid wins, and every decision names its rules."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
 from privacy.classification import LawfulBasis, Purpose, Role
 from privacy.errors import BadInput, Refused
-from privacy.policy_file import GAP, NO_LEDGER, Rule, load_rules
+from privacy.policy_file import PolicyText, read_policy
+from privacy.policy_rules import ACTIONS, EFFECTS, GAP, MASKS, NO_LEDGER, READS_PEOPLE, RowFilter, Rule, model_of
 
-__all__ = ["Decision", "Outcome", "Policy", "Principal"]
+__all__ = ["Decision", "Outcome", "Policy", "Principal", "built_in_policy"]
 
 Outcome = Literal["allow", "mask", "deny", "gap"]
-_READS_PEOPLE: Final = frozenset({"features.read", "materialize", "predict", "score", "train"})
-"""Actions that read or score people for their principal's purpose."""
+_Rules = tuple[tuple[Rule, ...], ...]
+"""The forbids, permits, masks and filters of a role, purpose and action, in the order of EFFECTS."""
+_NO_RULES: Final[_Rules] = ((),) * 4
+_NO_MASKS: Final[Mapping[str, str]] = MappingProxyType({})
+_NOBODY: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -29,21 +34,29 @@ class Principal:
     purpose: Purpose | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome, the rule that decided (`gap` when none was written), and masks by field.
+    """The outcome and what decided.
+
+    `rules` are all that determined allow or deny, as in Cedar: every permit of what is allowed, every forbid of
+    what is denied, none of a gap; sorted by name. `rule` is the one to tell first: the first mask, where fields
+    are masked, else the first of `rules`, else `gap`.
 
     With outcome `mask`, each field of `masks` must be left out and shown through the named mask instead:
-    `{"churn.probability": "band"}` means that the band is shown and the probability isn't.
+    `{"churn.probability": "band"}` means that the band is shown and the probability isn't. `masked_by` says which
+    rules did it. Only rows that pass every one of `filters` may be answered about, whatever the outcome.
     """
 
     outcome: Outcome
     rule: str
-    masks: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    rules: tuple[str, ...] = ()
+    masks: Mapping[str, str] = field(default_factory=lambda: _NO_MASKS)
+    masked_by: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NOBODY)
+    filters: tuple[RowFilter, ...] = ()
 
     @property
     def allowed(self) -> bool:
-        """Whether to go on, with or without masks."""
+        """Whether to go on, with masks and filters or without."""
         return self.outcome in ("allow", "mask")
 
 
@@ -56,40 +69,37 @@ class Policy:
     >>> policy = Policy.load()
     >>> policy.decide(Principal("ann", Role.ANALYST, Purpose.RETENTION), "predict", "model:churn").masks
     mappingproxy({'churn.probability': 'band'})
-    >>> policy.decide(Principal("ann", Role.ANALYST, Purpose.MARKETING), "predict", "model:churn").rule
-    'churn-serves-retention-only'
+    >>> policy.decide(Principal("ann", Role.ANALYST, Purpose.MARKETING), "predict", "model:churn").rules
+    ('churn-serves-retention-only', 'no-consent-ledger')
     """
 
-    def __init__(
-        self,
-        version: str,
-        rules: tuple[Rule, ...],
-        bases: Mapping[Purpose, LawfulBasis],
-        tags: Mapping[str, Mapping[str, str]],
-    ) -> None:
-        self.version, self.rules = version, rules
-        self._bases, self._tags = bases, tags
-        self._decided: dict[tuple[Role, Purpose | None, str, str], Decision] = {}
+    def __init__(self, text: PolicyText, bases: Mapping[str, LawfulBasis] | None = None) -> None:
+        effective = {**text.bases, **_checked_bases(bases or {})}
+        self.version, self.where, self.rules, self.tags = text.version, text.where, text.rules, text.tags
+        if effective != text.bases:
+            changed = "|".join(f"{purpose}={effective[purpose]}" for purpose in sorted(effective))
+            self.version = hashlib.sha256(f"{text.version}|{changed}".encode()).hexdigest()[:16]
+        self._bases = effective
+        self._index = _compiled(text.rules)
+        self._fields: dict[str, list[str]] = {}
+        for tagged in text.tags:
+            self._fields.setdefault(model_of(tagged), []).append(tagged)
+        self._decided: dict[tuple[str, str | None, str, str], Decision] = {}
 
     @classmethod
     def load(cls, path: Path | None = None, bases: Mapping[str, LawfulBasis] | None = None) -> Policy:
         """The policy at `path`, else the built-in one; `bases` (purpose -> basis) go before those it names.
 
-        Raises BadInput naming the rule that can't be read, or an unknown purpose or basis.
+        Raises BadInput naming what is wrong with it and the line, or an unknown purpose or basis.
         """
-        version, rules, stated, tags = load_rules(path or Path(__file__).with_name("policy.yaml"))
-        effective = {**stated, **_checked_bases(bases or {})}
-        if effective != stated:
-            changed = "|".join(f"{purpose}={effective[purpose]}" for purpose in sorted(effective))
-            version = hashlib.sha256(f"{version}|{changed}".encode()).hexdigest()[:16]
-        return cls(version, rules, MappingProxyType(effective), tags)
+        return cls(read_policy(path or built_in_policy()).usable(), bases)
 
     def decide(self, principal: Principal, action: str, resource: str) -> Decision:
-        """What the rules say; a forbid beats every permit, and masks of all matching rules add up."""
+        """What the rules say, whatever their order; a forbid beats every permit, and masks and filters add up."""
         case = (principal.role, principal.purpose, action, resource)
         decision = self._decided.get(case)
         if decision is None:
-            decision = self._evaluate(principal, action, resource)
+            decision = self.evaluate(principal, action, resource)
             if len(self._decided) < _REMEMBERED:  # resources come from callers: don't grow without end
                 self._decided[case] = decision
         return decision
@@ -100,7 +110,7 @@ class Policy:
         if not decision.allowed:
             purpose = principal.purpose or "no purpose"
             because = "no rule was written for this" if decision.outcome == GAP else f"rule {decision.rule}"
-            remedy = "ask with another role or purpose, or change policy.yaml"
+            remedy = "ask with another role or purpose, or change policy.yaml; `custos policy explain` tells more"
             if decision.rule == NO_LEDGER:
                 remedy = f"{purpose} rests on consent, and no ledger of consents is kept yet; use another lawful basis"
             raise Refused(f"role {principal.role} may not {action} {resource} for {purpose} ({because})", remedy=remedy)
@@ -110,32 +120,62 @@ class Policy:
         """Why data may be processed for `purpose`, as it is in effect."""
         return self._bases[purpose]
 
-    def _evaluate(self, principal: Principal, action: str, resource: str) -> Decision:
-        fitting = [rule for rule in self.rules if rule.covers(principal.role, principal.purpose, action, resource)]
-        for rule in fitting:
-            if rule.forbid:
-                return Decision("deny", rule.name)
-        purpose = principal.purpose
-        if action in _READS_PEOPLE and purpose and self._bases[purpose] is LawfulBasis.CONSENT:
-            return Decision("deny", NO_LEDGER)
-        permit = next((rule for rule in fitting if rule.mask is None), None)
-        if permit is None:
-            return Decision("gap", GAP)
-        masks: dict[str, str] = {}
-        deciding = permit.name
-        for rule in fitting:
-            if rule.mask is not None:
-                fields = [name for name in self._fields_of(resource) if rule.masks_tags(self._tags[name])]
-                masks |= dict.fromkeys(fields, rule.mask)
-                deciding = rule.name if fields else deciding
-        return Decision("mask" if masks else "allow", deciding, MappingProxyType(masks))
+    def awaits_consent(self, purpose: Purpose | None, action: str) -> bool:
+        """Whether the action reads people for a purpose that rests on consents, of which no ledger is kept."""
+        return action in READS_PEOPLE and purpose is not None and self._bases.get(purpose) is LawfulBasis.CONSENT
 
-    def _fields_of(self, resource: str) -> list[str]:
-        """The tagged fields of a model (or of a service, named model_version); all for anything else."""
-        kind, _, name = resource.partition(":")
-        stem = name.rpartition("_v")[0] or name
-        own = [tagged for tagged in self._tags if tagged.partition(".")[0] == stem]
-        return own if kind in ("model", "service") and own else list(self._tags)
+    def fields_of(self, resource: str) -> list[str]:
+        """The tagged fields of a model."""
+        return self._fields.get(resource, [])
+
+    def evaluate(self, principal: Principal, action: str, resource: str) -> Decision:
+        """Decide anew, without what `decide` remembers."""
+        forbids, permits, masks, filters = self._index.get((principal.role, principal.purpose, action), _NO_RULES)
+        against = [rule.name for rule in forbids if rule.fits(resource)]
+        if self.awaits_consent(principal.purpose, action):
+            against.append(NO_LEDGER)
+        if against:
+            return Decision("deny", against[0], tuple(sorted(against)))
+        permitted = tuple([rule.name for rule in permits if rule.fits(resource)])
+        if not permitted:
+            return Decision(GAP, GAP)
+        rows = tuple([rule.row_filter for rule in filters if rule.row_filter and rule.fits(resource)])
+        masked = self._masks([rule for rule in masks if rule.fits(resource)], resource)
+        if not masked:
+            return Decision("allow", permitted[0], permitted, filters=rows)
+        first = min(name for _, names in masked.values() for name in names)
+        fns = MappingProxyType({tagged: mask for tagged, (mask, _) in masked.items()})
+        names = MappingProxyType({tagged: names for tagged, (_, names) in masked.items()})
+        return Decision("mask", first, permitted, fns, names, rows)
+
+    def _masks(self, rules: list[Rule], resource: str) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Field -> its mask, the strictest that any rule asks for, and who asked for that."""
+        masked = {}
+        for tagged in self.fields_of(resource) if rules else ():
+            own = [rule for rule in rules if rule.masks_tags(self.tags[tagged])]
+            if own:
+                mask = max((rule.mask for rule in own), key=MASKS.index)
+                masked[tagged] = mask, tuple(rule.name for rule in own if rule.mask == mask)
+        return masked
+
+
+def built_in_policy() -> Path:
+    """Where the policy is that holds in a home without one of its own."""
+    return Path(__file__).with_name("policy.yaml")
+
+
+def _compiled(rules: tuple[Rule, ...]) -> dict[tuple[str, str | None, str], _Rules]:
+    """Role, purpose and action -> the rules written for them, by name: so no decision depends on the file's order."""
+    ordered = sorted(rules, key=lambda rule: rule.name)
+    index: dict[tuple[str, str | None, str], _Rules] = {}
+    for role, purpose, action in product(Role, (None, *Purpose), ACTIONS):
+        own = [
+            rule
+            for rule in ordered
+            if role in rule.roles and action in rule.actions and (rule.purposes is None or purpose in rule.purposes)
+        ]
+        index[role, purpose, action] = tuple(tuple(rule for rule in own if rule.effect == effect) for effect in EFFECTS)
+    return index
 
 
 def _checked_bases(bases: Mapping[str, LawfulBasis]) -> dict[Purpose, LawfulBasis]:

@@ -22,7 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from privacy.policy import built_in_policy
 from privacy.tokens import valid_tokens
+from serving.bands import CHURN_BANDS
 from tests.canaries import CANARIES, write_shop
 from tests.home import Home
 from tests.leaks import Scanner
@@ -164,6 +166,40 @@ def test_a_score_for_a_purpose_the_features_do_not_serve_is_refused(thread: Thre
     thread.custos("score", "churn", "--purpose", "marketing", "--out", str(out), expect=3)
     thread.custos("score", "churn", "--purpose", "value", "--out", str(out), expect=3)
     assert not out.exists()
+
+
+OWN_RULES = """
+  - name: analysts-score
+    to: [analyst]
+    purposes: [retention]
+    actions: [score]
+    resources: ["service:churn_v1", "model:churn"]
+  - name: regulars-only
+    to: [analyst]
+    actions: [score]
+    resources: ["service:*"]
+    row_filter: {column: lifetime_orders, at_least: 3}
+"""
+
+
+def test_the_homes_own_policy_masks_and_filters_a_file_of_scores(thread: Thread) -> None:
+    exact = scores(thread, "churn", "retention")
+    own, settings = thread.path / "policy.yaml", thread.path / "settings.yaml"
+    own.write_text(built_in_policy().read_text("utf-8") + OWN_RULES)
+    settings.write_text("role: analyst\n")
+    try:
+        banded = scores(thread, "churn", "retention")
+    finally:
+        settings.unlink()
+        own.unlink()
+    assert 0 < len(banded) < len(exact)
+    assert set(next(iter(banded.values()))) == {"customer_token", "status", "churn_band", "as_of", "model_version"}
+    for token, row in banded.items():
+        probability = exact[token]["churn_probability"]
+        assert row["churn_band"] == (None if probability is None else CHURN_BANDS.of(probability))
+    tokens = [next(iter(banded)), next(token for token in exact if token not in banded)]
+    shown = json.loads(thread.custos("features", "get", "churn_v1", "--purpose", "retention", *tokens, "--json"))
+    assert shown[0]["features"]["lifetime_orders"] >= 3 > shown[1]["features"]["lifetime_orders"]
 
 
 def test_the_api_answers_as_the_scores_do(thread: Thread, service: Service) -> None:

@@ -12,12 +12,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
-from features.datasets.strict_yaml import TWICE, OneOfEachKey
 from privacy.classification import Sensitivity
 from privacy.errors import BadInput
+from privacy.strict_yaml import UnreadableYaml, read_document
 
 if TYPE_CHECKING:
     from privacy.treatment import TablePlan
@@ -226,13 +225,12 @@ def load_descriptor(name_or_path: str) -> Descriptor:
         if path.suffix not in {".yaml", ".yml"} or not path.is_file():
             raise BadInput(f"no dataset '{name_or_path}'", remedy=f"give a YAML file or one of: {', '.join(builtins)}")
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=OneOfEachKey)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path.name}, line {mark.line + 1}" if mark else path.name
-        twice = getattr(error, "problem", None) == TWICE
-        what = "the descriptor has a key twice" if twice else "the descriptor can't be read as YAML"
-        raise BadInput(what, where=where, remedy="mend the file") from None
+        loaded, _ = read_document(path.read_bytes())
+    except UnreadableYaml as error:
+        where = f"{path.name}, line {error.line}" if error.line else path.name
+        raise BadInput(f"the descriptor {error.why}", where=where, remedy="mend the file") from None
+    except OSError:
+        raise BadInput("the descriptor can't be read", where=path.name, remedy="mend its permissions") from None
     return parse_descriptor(loaded, path.parent, path.name)
 
 

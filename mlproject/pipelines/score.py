@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -14,13 +15,16 @@ from privacy.durable import write_beside
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
     from mlproject.wiring import House
+    from privacy.policy import Decision
 
 __all__ = ["score_everyone", "scored_table", "write_parquet"]
 
 COLUMNS = {"churn": "churn_probability", "clv": "clv"}
+FIELDS = {"churn": "churn.probability", "clv": "clv.value"}
 
 
 def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of: datetime | None) -> Iterator[str]:
@@ -33,7 +37,10 @@ def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of:
 
 
 def scored_table(house: House, target: str, purpose: str, *, as_of: datetime | None) -> pa.Table:
-    """Return customer_token, status, churn_probability or clv, as_of, model_version, sorted by token; audited."""
+    """Return customer_token, status, churn_probability or clv, as_of, model_version, sorted by token; audited.
+
+    Where the policy masks the exact number, its column isn't there: `churn_band` or `clv_band` is, unless masked too.
+    """
     import pyarrow as pa
 
     from privacy.audit import commitment
@@ -42,7 +49,7 @@ def scored_table(house: House, target: str, purpose: str, *, as_of: datetime | N
 
     moment = data_time(house.state, as_of)
     decision = house.permit("score", f"model:{target}", purpose)
-    rows = house.gateway.snapshot_rows(house.operator(purpose), SERVICES[target][0], moment)
+    rows = house.gateway.snapshot_rows(house.operator(purpose), SERVICES[target][0], moment, action="score")
     if not rows.num_rows:
         raise BadInput(f"nobody is known as of {moment.date()}", remedy="give a later --as-of")
     model, version = house.registry.load_champion(target)
@@ -54,7 +61,7 @@ def scored_table(house: House, target: str, purpose: str, *, as_of: datetime | N
         {
             "customer_token": tokens,
             "status": pa.array(scored.status, pa.string()),
-            COLUMNS[target]: pa.array(scored.value, pa.float64(), from_pandas=True),
+            **_told(target, decision, scored.value),
             "as_of": pa.array([moment] * count, pa.timestamp("us", tz="UTC")),
             "model_version": pa.array([str(version)] * count, pa.string()),
         }
@@ -63,6 +70,21 @@ def scored_table(house: House, target: str, purpose: str, *, as_of: datetime | N
     house.note(decision, "score", f"model:{target}", purpose, count=count, commitment=proof)
     # Another purpose's tokens sort in another order, so the rows say nothing about the feature store's.
     return table.sort_by("customer_token")
+
+
+def _told(target: str, decision: Decision, values: np.ndarray) -> dict[str, pa.Array]:
+    """Return the columns that tell the score as the policy allows; null where a person has none."""
+    import pyarrow as pa
+
+    from serving.bands import CHURN_BANDS, CLV_BANDS
+
+    if FIELDS[target] not in decision.masks:
+        return {COLUMNS[target]: pa.array(values, pa.float64(), from_pandas=True)}
+    if decision.masks[FIELDS[target]] != "band" or f"{target}.band" in decision.masks:
+        return {}
+    bands = CHURN_BANDS if target == "churn" else CLV_BANDS
+    told = [None if math.isnan(value) else bands.of(value) for value in values.tolist()]
+    return {f"{target}_band": pa.array(told, pa.string())}
 
 
 def write_parquet(table: pa.Table, out: Path, *, mode: int = 0o600) -> None:

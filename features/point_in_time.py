@@ -1,0 +1,59 @@
+"""Features as they were known at a moment: Feast's point-in-time join, held to one row a question, in order."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from privacy.errors import BadInput, CheckFailed
+
+from .definitions import ENTITY
+from .gateway_types import ServiceInfo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["as_known", "require_built"]
+
+_ROW: Final = "custos_row"
+
+
+def as_known(feast: Any, service: Any, info: ServiceInfo, entities: pa.Table) -> pa.Table:
+    """Return `entities` (customer_token, event_timestamp) with the features of `info`, float64, null where unknown.
+
+    `feast` is the store and `service` its feature service. Raises CheckFailed unless every row comes back once.
+    """
+    columns: dict[str, Any] = {name: pa.array([], pa.float64()) for name in info.features}
+    if entities.num_rows == 0:  # Feast can't join nothing
+        return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
+    frame = entities.to_pandas()
+    frame[_ROW] = np.arange(len(frame))
+    found: pd.DataFrame = feast.get_historical_features(frame, service).to_df()
+    ordered = found.sort_values(_ROW)
+    if len(ordered) != len(frame) or not np.array_equal(ordered[_ROW].to_numpy(), frame[_ROW].to_numpy()):
+        raise CheckFailed(f"{len(frame)} rows asked of {info.name}, {len(found)} came back")
+    columns = {
+        name: pa.array(ordered[name].to_numpy(np.float64), pa.float64(), from_pandas=True) for name in info.features
+    }
+    return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
+
+
+def require_built(moments: pa.ChunkedArray, cutoffs: Sequence[str], *, name_day: bool = False) -> None:
+    """Refuse moments without features of their own: Feast would answer with older ones, and not say so.
+
+    `cutoffs` are those that were built, in ISO 8601; `name_day` says that the remedy is to build for the missing day.
+    """
+    asked = set(pc.unique(moments).to_pylist())
+    missing = sorted(asked - {None} - {dt.datetime.fromisoformat(text) for text in cutoffs})
+    if None in asked:
+        raise BadInput(f"{moments.null_count} rows have no event_timestamp")
+    if missing:
+        day = missing[0].isoformat().removesuffix("T00:00:00+00:00")
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        again = f"run `custos build --as-of {day}`" if name_day else "run `custos build` again"
+        raise BadInput(f"no features were built at {day}{more}", remedy=again)
