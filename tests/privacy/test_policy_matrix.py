@@ -14,11 +14,11 @@ POLICY = Policy.load()
 PURPOSES = (*Purpose, None)
 RESOURCES = (
     "dataset:x", "service:churn_v1", "service:clv_v1", "service:x", "model:churn", "model:clv", "model:x",
-    "vault", "access", "audit", "report", "metrics",
+    "vault", "access", "audit", "report", "metrics", "keyring",
 )  # fmt: skip
 READ_PEOPLE = ("materialize", "train", "score", "predict", "features.read")
 ACTIONS = (*READ_PEOPLE, "ingest", "build", "promote", "identify", "erase", "grant", "audit.read", "report.read",
-           "metrics.read")  # fmt: skip
+           "metrics.read", "keys.manage", "keys.read")  # fmt: skip
 
 # A allow, M allow with the exact number masked, D deny, . gap.
 # Seven letters: retention, value, marketing, service, research, compliance, no purpose.
@@ -97,6 +97,10 @@ report.read: report
     AAAAAAA admin data_scientist analyst marketer privacy_officer auditor
 metrics.read: metrics
     AAAAAAA auditor admin
+keys.manage: keyring
+    AAAAAAA admin
+keys.read: keyring
+    AAAAAAA auditor privacy_officer admin
 """
 
 
@@ -142,7 +146,7 @@ def test_the_printed_matrix_holds_the_same() -> None:
         assert cell.outcome == ({"M": "mask:band" if banded else "allow"} | letters)[letter], cell
     per_action = {"ingest": 1, "build": 1, "materialize": 1, "train": 6, "promote": 3, "score": 8, "predict": 8,
                   "features.read": 3, "identify": 1, "erase": 1, "grant": 1, "audit.read": 1, "report.read": 1,
-                  "metrics.read": 1}  # fmt: skip
+                  "metrics.read": 1, "keys.manage": 1, "keys.read": 1}  # fmt: skip
     assert len(cells) == 49 * sum(per_action.values())
     assert {(cell.action, cell.column) for cell in cells} >= {("predict", "clv.band"), ("score", "service:*")}
 
