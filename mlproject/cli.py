@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from mlproject.commands import answers, control, jobs
+from mlproject.commands import answers, audit, control, jobs
 from mlproject.settings import debugging, quiet_environment
 from privacy.errors import CustosError, EnvironmentFailed
 
@@ -34,7 +34,7 @@ def cli() -> None:
     """
 
 
-for _command in (*jobs.COMMANDS, *answers.COMMANDS, *control.COMMANDS):
+for _command in (*jobs.COMMANDS, *answers.COMMANDS, *control.COMMANDS, *audit.COMMANDS):
     cli.add_command(_command)
 
 

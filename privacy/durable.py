@@ -61,9 +61,12 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         raise EnvironmentFailed(f"cannot lock: {reason}", where=str(path)) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing isn't enough where a fork has copied the descriptor
     finally:
-        os.close(descriptor)  # closing releases the lock, also when the process dies
+        os.close(descriptor)  # releases it too, also when the process dies
 
 
 def _sync_directory(directory: Path) -> None:

@@ -122,7 +122,7 @@ class Checkpoint:
 
         CheckFailed when it is unreadable, of another log, or not signed by that key.
         """
-        named = note.partition(b"\n")[0].decode("utf-8", "replace")
+        named = _split(note)[0].partition("\n")[0]
         if not _is_key_name(named):
             raise _unreadable()
         if origin is not None and named != origin:

@@ -142,7 +142,7 @@ def path(m: int, data: list[bytes]) -> list[bytes]:
     if len(data) == 1:
         return []
     k = largest_power_below(len(data))
-    return path(m, data[:k]) + [mth(data[k:])] if m < k else path(m - k, data[k:]) + [mth(data[:k])]
+    return [*path(m, data[:k]), mth(data[k:])] if m < k else [*path(m - k, data[k:]), mth(data[:k])]
 
 
 def subproof(m: int, data: list[bytes], whole: bool) -> list[bytes]:
@@ -150,8 +150,8 @@ def subproof(m: int, data: list[bytes], whole: bool) -> list[bytes]:
         return [] if whole else [mth(data)]
     k = largest_power_below(len(data))
     if m <= k:
-        return subproof(m, data[:k], whole) + [mth(data[k:])]
-    return subproof(m - k, data[k:], False) + [mth(data[:k])]
+        return [*subproof(m, data[:k], whole), mth(data[k:])]
+    return [*subproof(m - k, data[k:], False), mth(data[:k])]
 
 
 def largest_power_below(n: int) -> int:
