@@ -200,7 +200,7 @@ def test_log_and_checkpoint_rolled_back_together_are_noticed_by_who_saw_more(
         lambda: trail.again().verify([kept]),
         lambda: verify_audit(trail.directory, keyring.audit_public_key, kept=[kept]),
     ):
-        with pytest.raises(CheckFailed, match="rolled back: .* counts 4 events, this one 2"):
+        with pytest.raises(CheckFailed, match=r"rolled back: .* counts 4 events, this one 2"):
             attempt()
 
 
