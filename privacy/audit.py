@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Final, Unpack
 
 from privacy.audit_events import Entry, Event, commitment, encoded, new_event_id, parsed_line
 from privacy.audit_files import START, LogFiles, Place, Stamp
@@ -31,6 +31,9 @@ from privacy.merkle import EMPTY_ROOT, CompactRange, leaf_hash
 from privacy.signed_note import Checkpoint, NoteKey
 
 __all__ = ["AuditLog", "AuditSummary", "Event", "commitment", "new_event_id", "verify_audit"]
+
+_STATE_EVERY: Final = 512
+"""Events between two kept states: a new process reads about as many lines at most, in a few milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class AuditLog:
         self._signer: Signer = keyring.audit_signer
         self._key = NoteKey(f"custos/{keyring.keyset_id}", self._signer.public_key)
         self._seen: _Seen | None = None
+        self._state_at = -_STATE_EVERY  # the size that the kept state is of, as far as it is known to be good
         self._group: GroupCommit[Entry] = GroupCommit(self._commit)
 
     @classmethod
@@ -82,7 +86,8 @@ class AuditLog:
         log = cls(directory, keyring)
         with locked(log._files.lock):
             log._end()
-            log._sign_empty()
+            if log._seen is None:
+                log._publish(Ends(START, START))
         return cls(directory, keyring, must_exist=True)
 
     @property
@@ -101,7 +106,7 @@ class AuditLog:
         or was damaged behind the place that was checked last; damage before it is for `verify` to find.
         EnvironmentFailed, and nothing acknowledged, when the disk refuses. BadInput for what is no JSON.
         """
-        entries = [encoded(event) for event in events]
+        entries = encoded(events)
         if entries:
             self._group.submit(entries)
         return [entry.id for entry in entries]
@@ -166,7 +171,8 @@ class AuditLog:
             lines = self._new_lines(entries, end)
             if not lines:
                 return
-            self._sign_empty()  # before the first line: lines without a checkpoint are always a loss
+            if self._seen is None:
+                self._publish(Ends(START, START))  # before the first line: lines without a checkpoint are always a loss
             leaves = [leaf_hash(line) for line in lines]
             tree = CompactRange(end.size, end.edge)
             for leaf in leaves[:-1]:
@@ -176,7 +182,10 @@ class AuditLog:
             tree.append(leaves[-1])
             self._files.write_lines(end.offset, lines)
             self._publish(Ends(before_last, Place(tree.size, end.offset + length, tree.edge)))
-            self._files.write_derived(before_last, end.size, leaves)
+            self._files.write_leaves(end.size, leaves)
+            if before_last.size - self._state_at >= _STATE_EVERY:
+                self._files.write_state(before_last)
+                self._state_at = before_last.size
 
     def _new_lines(self, entries: Iterable[Entry], end: Place) -> list[bytes]:
         """The lines to write: an event with an id of its own only when the log doesn't hold it."""
@@ -201,7 +210,9 @@ class AuditLog:
         ends = None
         # Not longer but touched: something else than an append was here, so look at every line.
         if seen is None:
-            ends = extended(self._files, self._files.read_state(), checkpoint)
+            state = self._files.read_state()
+            ends = extended(self._files, state, checkpoint)
+            self._state_at = state.size if ends is not None else -_STATE_EVERY
         elif note != seen.note or stamp[0] > seen.ends.end.offset:
             ends = extended(self._files, seen.ends.before_last, checkpoint, seen.checkpoint)
         if ends is None:
@@ -209,13 +220,9 @@ class AuditLog:
         self._seen = _Seen(stamp, note, checkpoint, ends)
         return ends.end
 
-    def _sign_empty(self) -> None:
-        if not self._files.checkpoint.exists():
-            self._publish(Ends(START, START))
-
     def _publish(self, ends: Ends) -> None:
         checkpoint = Checkpoint(self._key.name, ends.end.size, ends.end.root())
-        note = checkpoint.signed(self._signer)
+        note = checkpoint.signed(self._key, self._signer)
         self._files.publish(note)
         self._seen = _Seen(self._files.stamp(), note, checkpoint, ends)
 

@@ -6,14 +6,17 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, NotRequired, TypedDict
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple, NotRequired, TypedDict
 
 from privacy.errors import BadInput, CheckFailed
 from privacy.policy import Principal
 
 __all__ = ["Entry", "Event", "commitment", "encoded", "new_event_id", "parsed_line"]
+
+_ID_PREFIX: Final = "evt_"
+_ID_BYTES: Final = 8
 
 
 class Event(TypedDict):
@@ -34,8 +37,7 @@ class Event(TypedDict):
     detail: NotRequired[Mapping[str, object] | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """An event as it will stand in the log: its id, its line without the newline, whether it is stored once."""
 
     id: str
@@ -45,7 +47,7 @@ class Entry:
 
 def new_event_id() -> str:
     """A random id for an event that must be stored once."""
-    return f"evt_{secrets.token_hex(8)}"
+    return f"{_ID_PREFIX}{secrets.token_hex(_ID_BYTES)}"
 
 
 def commitment(values: Iterable[str]) -> str:
@@ -69,29 +71,47 @@ def commitment(values: Iterable[str]) -> str:
     return f"{salt.hex()}:{digest.hexdigest()}"
 
 
-def encoded(event: Event) -> Entry:
-    """The event with its id and the moment; BadInput when it can't be written as JSON."""
-    principal = event["principal"]
-    name = event.get("id") or new_event_id()
-    body: dict[str, object] = {
-        "id": name,
-        "at": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "action": event["action"],
-        "principal": {"name": principal.name, "role": principal.role, "purpose": principal.purpose},
-        "resource": event["resource"],
-        "outcome": event["outcome"],
-        "rule": event.get("rule", ""),
-        "count": event.get("count", 0),
-    }
-    for optional in ("reference", "commitment", "detail"):
-        value = event.get(optional)
-        if value is not None:
-            body[optional] = dict(value) if isinstance(value, Mapping) else value
+def encoded(events: Iterable[Event]) -> list[Entry]:
+    """The events with their ids, all of this moment; BadInput when one can't be written as JSON."""
+    wanted = list(events)
+    at, fresh = datetime.now(UTC).isoformat(timespec="microseconds"), secrets.token_hex(_ID_BYTES * len(wanted))
+    digits = 2 * _ID_BYTES
+    return [
+        _entry(event, at, event.get("id") or f"{_ID_PREFIX}{fresh[number * digits : (number + 1) * digits]}")
+        for number, event in enumerate(wanted)
+    ]
+
+
+def _entry(event: Event, at: str, name: str) -> Entry:
+    """One event's line: canonical JSON, put together from parts that are canonical, the keys in their order."""
+    count = event.get("count", 0)
     try:
-        line = _CANONICAL.encode(body).encode()
+        head, middle, tail = _shared_parts(
+            event["action"], event["outcome"], event["principal"], event["resource"], event.get("rule", "")
+        )
+        line = (
+            f'{head}{at}"{_optional(event, "commitment")},"count":{count if type(count) is int else _json(count)}'
+            f'{_optional(event, "detail")},"id":{_json(name)}{middle}{_optional(event, "reference")}{tail}'
+        ).encode()
     except (TypeError, ValueError):  # the cause may quote the value
         raise BadInput("an audit event can't be written as JSON", where=f"action {event['action']}") from None
     return Entry(name, line, "id" in event)
+
+
+@lru_cache(maxsize=1024)
+def _shared_parts(action: str, outcome: str, principal: Principal, resource: str, rule: str) -> tuple[str, str, str]:
+    """What many events have in common, which is worth remembering: the line's beginning, middle and end."""
+    who = {"name": principal.name, "role": principal.role, "purpose": principal.purpose}
+    return (
+        f'{{"action":{_json(action)},"at":"',
+        f',"outcome":{_json(outcome)},"principal":{_json(who)}',
+        f',"resource":{_json(resource)},"rule":{_json(rule)}}}',
+    )
+
+
+def _optional(event: Event, key: Literal["commitment", "detail", "reference"]) -> str:
+    value = event.get(key)
+    return "" if value is None else f',"{key}":{_json(value)}'
 
 
 def parsed_line(line: bytes, number: int) -> dict[str, Any]:
@@ -105,7 +125,11 @@ def parsed_line(line: bytes, number: int) -> dict[str, Any]:
     return body
 
 
+def _plain(value: object) -> object:
+    return dict(value) if isinstance(value, Mapping) else str(value)
+
+
 # Sorted keys, no spaces, UTF-8: one spelling for one event. A newline inside a text is escaped, so a line is a line.
-_CANONICAL: Final = json.JSONEncoder(
-    sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=str
-)
+_json: Final = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_plain
+).encode

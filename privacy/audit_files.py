@@ -1,8 +1,8 @@
 """The audit log's files: events and checkpoint are the log; leaf hashes and state are derived from them.
 
 `events.jsonl` holds one event a line, `checkpoint` the signed tree head over the lines that are acknowledged.
-`leaves` holds their hashes (32 bytes each), so that damage can be located; `state.json` holds the place before the
-last line, so that a new process needn't read them all. Either may be lost or stale: it is checked and made anew.
+`leaves` holds their hashes (32 bytes each), so that damage can be located; `state.json` holds a place near the end,
+so that a new process needn't read them all. Either may be lost or stale: it is checked and made anew.
 """
 
 from __future__ import annotations
@@ -123,18 +123,24 @@ class LogFiles:
         """Put a checkpoint in the place of the last one and sync; from now on the lines it covers are the log."""
         write_beside(self.checkpoint, note)
 
-    def write_derived(self, before_last: Place, first: int, leaves: Sequence[bytes]) -> None:
-        """Keep what is derived: the place before the last line, and the hashes of the lines from `first` on.
+    def write_leaves(self, first: int, leaves: Sequence[bytes]) -> None:
+        """Keep the hashes of the lines from `first` on, and those before when they aren't there.
 
-        Not synced, and a failure is passed over: the events are acknowledged already, and this can be made anew.
+        Derived, so not synced, and a failure is passed over: the events are acknowledged already.
         """
         with contextlib.suppress(OSError, EnvironmentFailed):
-            edge = [node.hex() for node in before_last.edge]
-            state = json.dumps({"size": before_last.size, "offset": before_last.offset, "edge": edge})
-            _overwrite(self.state, 0, state.encode())
-            if _length(self.leaves) != first * HASH_BYTES:
-                leaves, first = [leaf_hash(line) for line in islice(self.lines(), first + len(leaves))], 0
-            _overwrite(self.leaves, first * HASH_BYTES, b"".join(leaves))
+            if _length(self.leaves) == first * HASH_BYTES:
+                _put(self.leaves, first * HASH_BYTES, b"".join(leaves))
+            else:
+                found = [leaf_hash(line) for line in islice(self.lines(), first + len(leaves))]
+                _put(self.leaves, 0, b"".join(found), cut=True)
+
+    def write_state(self, place: Place) -> None:
+        """Keep a place with a line behind it, for the next process; derived as the leaf hashes are."""
+        edge = [node.hex() for node in place.edge]
+        with contextlib.suppress(OSError):
+            state = {"size": place.size, "offset": place.offset, "edge": edge}
+            _put(self.state, 0, json.dumps(state).encode(), cut=True)
 
     def read_state(self) -> Place:
         """The place that was kept, to be checked against the signed root; the start when there is none."""
@@ -171,11 +177,12 @@ def _write_all(descriptor: int, data: bytes, offset: int) -> None:
         done += os.pwrite(descriptor, data[done:] if done else data, offset + done)
 
 
-def _overwrite(path: Path, offset: int, data: bytes) -> None:
+def _put(path: Path, offset: int, data: bytes, *, cut: bool = False) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         _write_all(descriptor, data, offset)
-        os.ftruncate(descriptor, offset + len(data))
+        if cut:
+            os.ftruncate(descriptor, offset + len(data))
     finally:
         os.close(descriptor)
 

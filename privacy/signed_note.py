@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from privacy.ciphers import Signer, verify_signature
@@ -44,7 +45,7 @@ class NoteKey:
         if len(self.public_key) != 32:
             raise BadInput("an Ed25519 public key has 32 bytes", where=f"key {self.name}")
 
-    @property
+    @cached_property
     def key_id(self) -> bytes:
         """The first 4 bytes of SHA-256(name || newline || 0x01 || public key)."""
         return hashlib.sha256(self.name.encode() + b"\n" + _ED25519 + self.public_key).digest()[:_KEY_ID_BYTES]
@@ -72,13 +73,17 @@ class NoteKey:
         return found
 
 
-def sign_note(text: str, name: str, signer: Signer) -> bytes:
-    """The note of `text` signed under `name`; ValueError when it would not be a note (no final newline, controls)."""
-    key = NoteKey(name, signer.public_key)
+def sign_note(text: str, key: NoteKey, signer: Signer) -> bytes:
+    """The note of `text` signed as `key`, whose private part `signer` holds.
+
+    ValueError when the text would not be a note's (no final newline, control characters), or the keys differ.
+    """
     if not text.endswith("\n") or _CONTROL.search(text):
         raise ValueError("the text of a note ends with a newline and holds no other control character")
+    if key.public_key != signer.public_key:
+        raise ValueError("the signer holds another key")
     signature = _base64(key.key_id + signer.sign(text.encode()))
-    return f"{text}\n{_DASH}{name} {signature}\n".encode()
+    return f"{text}\n{_DASH}{key.name} {signature}\n".encode()
 
 
 def open_note(note: bytes, key: NoteKey) -> str:
@@ -112,9 +117,11 @@ class Checkpoint:
         """
         return f"{self.origin}\n{self.size}\n{_base64(self.root)}\n"
 
-    def signed(self, signer: Signer) -> bytes:
-        """The signed note, under the origin as key name."""
-        return sign_note(self.text(), self.origin, signer)
+    def signed(self, key: NoteKey, signer: Signer) -> bytes:
+        """The signed note; ValueError when the key isn't named as the log is."""
+        if key.name != self.origin:
+            raise ValueError("a checkpoint is signed under its log's name")
+        return sign_note(self.text(), key, signer)
 
     @classmethod
     def opened(cls, note: bytes, public_key: bytes, *, origin: str | None = None) -> Checkpoint:

@@ -34,6 +34,12 @@ class Trail(LogFiles):
             for n in range(count)
         ]
 
+    def add_many(self, count: int) -> list[str]:
+        """Append that many events as one group."""
+        return self.log.append_many(
+            [{"action": "build", "principal": ANN, "resource": "dataset:x", "outcome": "allow"} for _ in range(count)]
+        )
+
     def again(self, *, must_exist: bool = True) -> AuditLog:
         """The log as another process opens it."""
         return AuditLog(self.directory, self.keyring, must_exist=must_exist)

@@ -28,6 +28,10 @@ def signer(seed: bytes = bytes(range(32))) -> Signer:
     return Signer(seal_in_handle(seed))
 
 
+def ours(name: str) -> NoteKey:
+    return NoteKey(name, signer().public_key)
+
+
 def peter() -> Signer:
     return signer(base64.b64decode(PETERS_SEED)[1:])
 
@@ -38,7 +42,7 @@ def note(*lines: str, text: str = TEXT) -> bytes:
 
 def test_a_note_is_signed_as_go_signs_it() -> None:
     assert NoteKey("PeterNeumann", peter().public_key).verifier_key == PETER
-    assert sign_note(TEXT, "PeterNeumann", peter()) == note(BY_PETER)
+    assert sign_note(TEXT, PETERS_KEY, peter()) == note(BY_PETER)
 
 
 @pytest.mark.parametrize(
@@ -126,25 +130,31 @@ def test_names_that_would_break_a_line_are_refused(name: str) -> None:
     with pytest.raises(BadInput):
         NoteKey(name, bytes(32))
     with pytest.raises(BadInput):
-        Checkpoint(name, 0, bytes(32)).signed(signer())
-    with pytest.raises(BadInput):
         NoteKey("good", bytes(31))
 
 
 @pytest.mark.parametrize("text", ["no newline", "", "tab\tbed\n", "return\r\n"])
 def test_only_texts_of_notes_are_signed(text: str) -> None:
     with pytest.raises(ValueError, match="ends with a newline"):
-        sign_note(text, "name", signer())
+        sign_note(text, ours("name"), signer())
+
+
+def test_only_the_keys_own_signer_signs_and_only_its_own_log() -> None:
+    with pytest.raises(ValueError, match="another key"):
+        sign_note(TEXT, PETERS_KEY, signer())
+    with pytest.raises(ValueError, match="its log's name"):
+        Checkpoint("other", 0, bytes(32)).signed(ours("log"), signer())
 
 
 @given(st.integers(0, 10**18), st.binary(min_size=32, max_size=32), st.text("abcxyz/._0:é字", min_size=1))
 def test_a_signed_checkpoint_opens_by_the_public_key_alone(size: int, root: bytes, origin: str) -> None:
     made = Checkpoint(origin, size, root)
-    assert Checkpoint.opened(made.signed(signer()), signer().public_key) == made
+    signed = made.signed(ours(origin), signer())
+    assert Checkpoint.opened(signed, signer().public_key) == made
     with pytest.raises(CheckFailed, match="not signed by"):
-        Checkpoint.opened(made.signed(signer()), peter().public_key)
+        Checkpoint.opened(signed, peter().public_key)
     with pytest.raises(CheckFailed, match="another log"):
-        Checkpoint.opened(made.signed(signer()), signer().public_key, origin=f"{origin}2")
+        Checkpoint.opened(signed, signer().public_key, origin=f"{origin}2")
 
 
 ROOT = base64.b64encode(bytes(32)).decode()
@@ -173,4 +183,4 @@ def test_a_signed_text_that_is_no_checkpoint_is_refused(text: str) -> None:
         Checkpoint.parsed(text)
     if text.endswith("\n"):
         with pytest.raises(CheckFailed, match="no signed checkpoint"):
-            Checkpoint.opened(sign_note(text, "log", signer()), signer().public_key)
+            Checkpoint.opened(sign_note(text, ours("log"), signer()), signer().public_key)
