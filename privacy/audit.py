@@ -187,14 +187,15 @@ class AuditLog:
                 self._files.write_state(before_last)
                 self._state_at = before_last.size
 
-    def _new_lines(self, entries: Iterable[Entry], end: Place) -> list[bytes]:
-        """The lines to write: an event with an id of its own only when the log doesn't hold it."""
+    def _new_lines(self, entries: Sequence[Entry], end: Place) -> list[bytes]:
+        """The lines to write: an event that is stored once only when the log doesn't hold it."""
         stored = self._files.holding({entry.id for entry in entries if entry.once}, end.offset)
         lines = []
         for entry in entries:
             if entry.id not in stored:
                 lines.append(entry.line)
-                stored.add(entry.id)
+                if entry.once:
+                    stored.add(entry.id)
         return lines
 
     def _end(self) -> Place:

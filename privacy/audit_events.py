@@ -84,10 +84,10 @@ def encoded(events: Iterable[Event]) -> list[Entry]:
 
 def _entry(event: Event, at: str, name: str) -> Entry:
     """One event's line: canonical JSON, put together from parts that are canonical, the keys in their order."""
-    count = event.get("count", 0)
+    count, who = event.get("count", 0), event["principal"]
     try:
         head, middle, tail = _shared_parts(
-            event["action"], event["outcome"], event["principal"], event["resource"], event.get("rule", "")
+            event["action"], event["outcome"], who.name, who.role, who.purpose, event["resource"], event.get("rule", "")
         )
         line = (
             f'{head}{at}"{_optional(event, "commitment")},"count":{count if type(count) is int else _json(count)}'
@@ -99,12 +99,14 @@ def _entry(event: Event, at: str, name: str) -> Entry:
 
 
 @lru_cache(maxsize=1024)
-def _shared_parts(action: str, outcome: str, principal: Principal, resource: str, rule: str) -> tuple[str, str, str]:
+def _shared_parts(
+    action: str, outcome: str, name: str, role: str, purpose: str | None, resource: str, rule: str
+) -> tuple[str, str, str]:
     """What many events have in common, which is worth remembering: the line's beginning, middle and end."""
-    who = {"name": principal.name, "role": principal.role, "purpose": principal.purpose}
+    principal = {"name": name, "role": role, "purpose": purpose}
     return (
         f'{{"action":{_json(action)},"at":"',
-        f',"outcome":{_json(outcome)},"principal":{_json(who)}',
+        f',"outcome":{_json(outcome)},"principal":{_json(principal)}',
         f',"resource":{_json(resource)},"rule":{_json(rule)}}}',
     )
 

@@ -51,7 +51,7 @@ def read_bytes(path: Path, what: str) -> bytes | None:
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold the advisory lock of `path` (a file of its own, kept empty) across processes and threads."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         reason = error.strerror or "input/output error"
         raise EnvironmentFailed(f"cannot lock: {reason}", where=str(path)) from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             yield
         finally:

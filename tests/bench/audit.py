@@ -18,7 +18,7 @@ from privacy.kms import Argon2Parameters, LocalKms
 from privacy.policy import Principal
 from tests.bench.bars import Bar, cpu_seconds
 
-GROUP, GROUPS, ROUNDS = 64, 10, 50
+GROUP, GROUPS, ROUNDS = 64, 8, 100
 APPEND, VERIFY = 30.0, 10.0
 
 

@@ -6,12 +6,16 @@ import base64
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import privacy.audit_events
 from privacy.audit import AuditLog, commitment, new_event_id, verify_audit
-from privacy.classification import Role
+from privacy.audit_events import encoded
+from privacy.classification import Purpose, Role
 from privacy.errors import BadInput
 from privacy.keyring import Keyring, SealedKeyring
 from privacy.merkle import leaf_hash, root_of
@@ -49,10 +53,48 @@ def test_events_are_stored_in_order_under_a_signed_checkpoint(trail: Trail, keyr
     assert text == f"custos/{keyring.keyset_id}\n4\n{summary.root}\n"
 
 
-def test_a_line_is_canonical_json(trail: Trail) -> None:
-    trail.log.append(action="a", principal=ANN, resource="r", outcome="allow", detail={"b": 1, "a": ["é", None]})
-    [line] = trail.lines()
-    assert line == json.dumps(json.loads(line), sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+DETAIL = st.dictionaries(
+    TEXT,
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | TEXT, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner)
+    ),
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "action": TEXT,
+            "principal": st.builds(Principal, TEXT, st.sampled_from(Role), st.none() | st.sampled_from(Purpose)),
+            "resource": TEXT,
+            "outcome": TEXT,
+        },
+        optional={
+            "id": TEXT.filter(bool),
+            "rule": TEXT,
+            "count": st.integers(),
+            "reference": st.none() | TEXT,
+            "commitment": st.none() | TEXT,
+            "detail": st.none() | DETAIL,
+        },
+    )
+)
+def test_a_line_is_the_canonical_json_of_the_event(event: Any) -> None:
+    [entry] = encoded([event])
+    body = json.loads(entry.line)
+    assert entry.line == json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    assert b"\n" not in entry.line
+    assert body.pop("at")
+    assert body.pop("id") == entry.id == event.get("id", entry.id)
+    who = event["principal"]
+    told = {name: value for name, value in event.items() if value is not None and name != "id"}
+    assert body == {
+        "rule": "",
+        "count": 0,
+        **told,
+        "principal": {"name": who.name, "role": who.role, "purpose": who.purpose},
+    }
 
 
 def test_a_reopened_log_and_a_sealed_keyring_go_on(home: Home, keyring: Keyring, trail: Trail) -> None:
