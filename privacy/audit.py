@@ -123,7 +123,7 @@ class AuditLog:
         """
         leaves: list[bytes] = []
         found: dict[int, bytes] = {}
-        mark = event_id.encode()
+        mark = event_id.encode(errors="surrogatepass")  # what is no text is in no line
 
         def look(index: int, line: bytes, leaf: bytes) -> None:
             leaves.append(leaf)
@@ -137,17 +137,21 @@ class AuditLog:
         earlier = None if since is None else (since, self._opened([since])[0].size)
         return make_proof(line, index, leaves, log.note, earlier)
 
-    def select(self, wanted: Callable[[Mapping[str, Any]], bool], limit: int) -> list[dict[str, Any]]:
-        """The newest `limit` events that are `wanted`, oldest first; only from a log that verifies."""
-        newest: deque[dict[str, Any]] = deque(maxlen=limit)
+    def select(
+        self, limit: int, wanted: Callable[[Mapping[str, Any]], bool] | None = None, marks: Sequence[bytes] = ()
+    ) -> list[dict[str, Any]]:
+        """The newest `limit` events that are `wanted`, oldest first; only from a log that verifies.
+
+        Only lines that hold every one of `marks` are parsed and asked for, which makes a search much faster.
+        """
+        newest: deque[tuple[int, bytes]] = deque(maxlen=limit)
 
         def look(index: int, line: bytes, _leaf: bytes) -> None:
-            event = parsed_line(line, index + 1)
-            if wanted(event):
-                newest.append(event)
+            if all(mark in line for mark in marks) and (wanted is None or wanted(parsed_line(line, index + 1))):
+                newest.append((index, line))
 
         self._verified(look)
-        return list(newest)
+        return [parsed_line(line, index + 1) for index, line in newest]
 
     def _verified(self, visit: Visit, kept: Sequence[bytes] = ()) -> Verified | None:
         seen = self._seen

@@ -61,10 +61,12 @@ def locked(path: Path) -> Iterator[None]:
         raise EnvironmentFailed(f"cannot lock: {reason}", where=str(path)) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        owner = os.getpid()
         try:
             yield
         finally:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing isn't enough where a fork has copied the descriptor
+            if os.getpid() == owner:  # closing isn't enough where a fork has copied the descriptor
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)  # releases it too, also when the process dies
 

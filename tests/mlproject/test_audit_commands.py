@@ -170,7 +170,8 @@ def test_a_proof_that_does_not_hold_fails(custos: Custos, ids: list[str], tmp_pa
     assert "no proof of an audit event" in custos("audit", "check", proof, expect=2)
     assert "no proof" in custos("audit", "check", tmp_path / "absent", expect=2)
     assert "verifier key" in custos("audit", "check", proof, "--key", "nonsense", expect=2)
-    assert "no event of this id" in custos("audit", "prove", "evt_x", expect=2)
+    for unknown in ("evt_x", "\udcff"):
+        assert "no event of this id" in custos("audit", "prove", unknown, expect=2)
 
 
 def test_show_is_a_table_with_the_newest_last(custos: Custos, ids: list[str]) -> None:
@@ -187,9 +188,11 @@ def test_show_is_a_table_with_the_newest_last(custos: Custos, ids: list[str]) ->
         (["--action", "predict"], [0, 1, 3, 5]),
         (["--outcome", "allow"], [0, 2, 4, 5]),
         (["--principal", "olga"], [2, 4]),
+        (["--principal", "mei \x1b[31m"], [1]),
         (["--action", "predict", "--outcome", "deny"], [3]),
         (["--since", "2000-01-01"], [0, 1, 2, 3, 4, 5]),
         (["--since", "2999-01-01"], []),
+        (["--principal", "\udcff"], []),
         (["--action", "predict", "--limit", "1"], [5]),
     ],
 )

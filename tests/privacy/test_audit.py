@@ -261,8 +261,10 @@ def test_a_state_with_a_wrong_offset_cuts_nothing_off(trail: Trail, tmp_path: Pa
 
 def test_only_events_of_a_log_that_verifies_are_shown(trail: Trail) -> None:
     ids = trail.add(5)
-    assert [event["id"] for event in trail.log.select(lambda event: event["count"] > 0, 3)] == ids[2:]
-    assert trail.again().select(lambda event: False, 3) == []
+    assert [event["id"] for event in trail.log.select(3, lambda event: event["count"] > 0)] == ids[2:]
+    assert [event["id"] for event in trail.log.select(9)] == ids
+    assert [event["id"] for event in trail.log.select(9, marks=[b'"count":2'])] == [ids[2]]
+    assert trail.again().select(3, lambda event: False) == []
 
 
 def test_commitments_hide_and_differ() -> None:
