@@ -58,7 +58,7 @@ class EventFilter:
         """
         told = {"action": self.action, "outcome": self.outcome, "name": self.principal}
         return [
-            f'"{key}":{json.dumps(value, ensure_ascii=False)}'.encode()
+            f'"{key}":{json.dumps(value, ensure_ascii=False)}'.encode(errors="surrogatepass")
             for key, value in told.items()
             if value is not None
         ]
