@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from mlproject.commands import answers, control, jobs, keys, policy
+from mlproject.commands import answers, audit, control, jobs, keys, policy
 from mlproject.settings import debugging, quiet_environment
 from privacy.errors import CustosError, EnvironmentFailed
 
@@ -34,7 +34,15 @@ def cli() -> None:
     """
 
 
-for _command in (*jobs.COMMANDS, *answers.COMMANDS, *control.COMMANDS, *keys.COMMANDS, *policy.COMMANDS):
+_COMMANDS = (
+    *jobs.COMMANDS,
+    *answers.COMMANDS,
+    *control.COMMANDS,
+    *audit.COMMANDS,
+    *keys.COMMANDS,
+    *policy.COMMANDS,
+)
+for _command in _COMMANDS:
     cli.add_command(_command)
 
 

@@ -11,7 +11,7 @@ import click
 
 from privacy.classification import Purpose, Role
 
-__all__ = ["TARGETS", "as_json", "as_of", "home", "purpose", "role", "seed", "trials"]
+__all__ = ["TARGETS", "Day", "as_json", "as_of", "home", "purpose", "role", "seed", "trials"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 TARGETS = click.Choice(["churn", "clv"])

@@ -1,266 +1,276 @@
-"""An append-only log: each line is hash-chained to the one before it and signed; a signed head pins the end.
+"""The audit log: an RFC 6962 Merkle tree over lines of JSON, under a checkpoint signed with the home's audit key.
 
-`audit.jsonl` holds one JSON event a line, `head.json` the number of events, the last hash and the offset
-behind it. A full `verify` finds every edit, gap and reorder, a log cut off behind its head, lines without a
-head, and a head that is gone from a home that has begun one. Two things nobody can see without a copy kept
-elsewhere: a log and a head put back together from one older moment, and what a holder of the audit key signs.
-Appending trusts what was checked before and checks only what was added since.
+An event is acknowledged once its line and a checkpoint that covers it are on disk. A full `verify` finds every
+edit, gap, insertion and reorder, a log cut off, and a checkpoint that is gone or not ours. What a copy of an
+older state hides from it (log and checkpoint rolled back together, or a tail signed anew by who stole the key)
+shows against a checkpoint kept elsewhere, and to any process that saw more.
+Appending trusts what was checked before and checks only what was added since. Lines behind the checkpoint were
+never acknowledged (a crash came between); the next append overwrites them.
 Events name people by references that die with the person's data key, never by a value.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-from collections.abc import Collection, Iterable, Mapping
+import base64
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import NotRequired, TypedDict, Unpack
+from typing import Any, Final, Unpack
 
-from privacy.audit_chain import (
-    EMPTY,
-    HEAD,
-    LOCK,
-    LOG,
-    End,
-    checked_lines,
-    parsed_head,
-    signed_line,
-    write_at,
-    write_head,
-)
+from privacy.audit_events import Entry, Event, commitment, encoded, new_event_id, parsed_line
+from privacy.audit_files import START, LogFiles, Place, Stamp
+from privacy.audit_group import GroupCommit
+from privacy.audit_proof import make_proof
+from privacy.audit_scan import Ends, Verified, Visit, extended, missing_checkpoint, opened_checkpoint, scan, verified
 from privacy.ciphers import Signer
 from privacy.durable import locked
-from privacy.errors import CheckFailed
+from privacy.errors import BadInput
 from privacy.keyring import Keyring, SealedKeyring
-from privacy.policy import Principal
+from privacy.merkle import EMPTY_ROOT, CompactRange, leaf_hash
+from privacy.signed_note import Checkpoint, NoteKey
 
 __all__ = ["AuditLog", "AuditSummary", "Event", "commitment", "new_event_id", "verify_audit"]
+
+_STATE_EVERY: Final = 512
+"""Events between two kept states: a new process reads about as many lines at most, in a few milliseconds."""
 
 
 @dataclass(frozen=True)
 class AuditSummary:
-    """A verified log: how many events, the last hash, and when the first and last happened (ISO, UTC)."""
+    """A verified log: how many events, their root (base64), when the first and last happened (ISO, UTC).
 
-    events: int
-    head: str
-    first_at: str | None
-    last_at: str | None
-
-
-class Event(TypedDict):
-    """What `append` takes; no field may hold a person's value.
-
-    `id` (from `new_event_id`) makes an event one that is stored once, however often it is appended.
+    `unacknowledged` counts the lines behind the checkpoint, which are not events; `checkpoint` is the signed
+    note, empty for a log that never began.
     """
 
-    action: str
-    principal: Principal
-    resource: str
-    outcome: str
-    id: NotRequired[str]
-    rule: NotRequired[str]
-    count: NotRequired[int]
-    reference: NotRequired[str | None]
-    commitment: NotRequired[str | None]
-    detail: NotRequired[Mapping[str, object] | None]
+    events: int
+    root: str
+    first_at: str | None
+    last_at: str | None
+    unacknowledged: int
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What this process knows of the log: as the files were, and where they ended."""
+
+    stamp: Stamp
+    note: bytes
+    checkpoint: Checkpoint
+    ends: Ends
 
 
 class AuditLog:
-    """The log in `directory`, shared by any number of processes; works with root and sealed keyrings.
+    """The log in `directory`, shared by any number of threads and processes; works with root and sealed keyrings.
 
-    A home that has keys has begun its log: there `must_exist` makes an absent head a CheckFailed. Without it
-    an absent directory is an empty log.
+    A home that has keys has begun its log: there `must_exist` makes an absent checkpoint a CheckFailed. Without
+    it an absent directory is an empty log.
     """
 
     def __init__(self, directory: Path, keyring: Keyring | SealedKeyring, *, must_exist: bool = False) -> None:
-        self._directory, self._must_exist = directory, must_exist
+        self._files, self._must_exist = LogFiles(directory), must_exist
         self._signer: Signer = keyring.audit_signer
-        self._seen: tuple[tuple[int, int], bytes | None] | None = None  # log stamp and head, as last checked
-        self._last = EMPTY  # where the log ended then
+        self._key = NoteKey(f"custos/{keyring.keyset_id}", self._signer.public_key)
+        self._seen: _Seen | None = None
+        self._state_at = -_STATE_EVERY  # the size that the kept state is of, as far as it is known to be good
+        self._group: GroupCommit[Entry] = GroupCommit(self._commit)
 
     @classmethod
     def begin(cls, directory: Path, keyring: Keyring | SealedKeyring) -> AuditLog:
-        """Pin an empty log when a home is made, and give it with `must_exist`; a log already begun stays.
+        """Sign an empty log when a home is made, and give it with `must_exist`; a log already begun stays.
 
-        CheckFailed for lines without a head. To be called once, with the keys: later it would hide a loss.
+        CheckFailed for lines without a checkpoint. To be called once, with the keys: later it would hide a loss.
         """
         log = cls(directory, keyring)
-        with locked(directory / LOCK):
+        with locked(log._files.lock):
             log._end()
-            log._pin_empty()
+            if log._seen is None:
+                log._publish(Ends(START, START))
         return cls(directory, keyring, must_exist=True)
 
+    @property
+    def verifier_key(self) -> str:
+        """The C2SP verifier key by which any note verifier checks the checkpoint."""
+        return self._key.verifier_key
+
     def append(self, **event: Unpack[Event]) -> str:
-        """Add one event and return its id; it is on disk, under a signed head, when this returns."""
+        """Add one event and return its id; it is on disk, under a signed checkpoint, when this returns."""
         return self.append_many([event])[0]
 
     def append_many(self, events: Iterable[Event]) -> list[str]:
-        """Add events in order with one sync for all; their ids.
+        """Add events in order, and with them those of other threads that wait; their ids.
 
-        CheckFailed, and nothing added, when the log was cut off, lost its head, or was damaged behind the
-        place that was checked last; damage before it is for `verify` to find.
+        CheckFailed, and nothing added, when the log was cut off, rolled back or rewritten, lost its checkpoint,
+        or was damaged behind the place that was checked last; damage before it is for `verify` to find.
+        EnvironmentFailed, and nothing acknowledged, when the disk refuses. BadInput for what is no JSON.
         """
-        with locked(self._directory / LOCK):
-            start = end = self._end()
-            wanted = list(events)
-            stored = self._stored({event["id"] for event in wanted if "id" in event})
-            lines, ids = [], []
-            for event in wanted:
-                ids.append(event.get("id") or new_event_id())
-                if ids[-1] not in stored:
-                    line, end = signed_line(_body(event, ids[-1]), end, self._signer)
-                    lines.append(line)
-            if lines:
-                self._pin_empty()  # before the first line: lines without a head are always a loss
-                write_at(self._directory / LOG, start.offset, b"".join(lines))
-                self._remember(end, write_head(self._directory, end, self._signer))
-        return ids
+        entries = encoded(events)
+        if entries:
+            self._group.submit(entries)
+        return [entry.id for entry in entries]
 
-    def verify(self) -> AuditSummary:
-        """As `verify_audit`, with this log's own public key, and never less than this log has seen."""
-        must_exist = self._must_exist or self._seen is not None
-        summary = verify_audit(self._directory, self._signer.public_key, must_exist=must_exist)
-        if summary.events < self._last.events:
-            raise _shortened(self._directory, summary.events, self._last.events)
-        return summary
+    def verify(self, kept: Sequence[bytes] = ()) -> AuditSummary:
+        """As `verify_audit`, with this log's own key, and against what this process has seen."""
+        ends: dict[str, bytes] = {}
+        return _summary(self._files, self._verified(_ends(ends), kept), ends)
 
-    def _end(self) -> End:
-        """Where the log ends; a torn last line (a crash before its sync) is ignored."""
-        path = self._directory / LOG
-        head, pinned = parsed_head(self._directory, self._signer.public_key)
-        stamp = _stamp(path)
-        if self._seen == (stamp, head):
-            return self._last
-        if pinned is None and (self._must_exist or self._seen is not None or stamp[0]):
-            raise _headless(self._directory)
-        known = self._last if self._seen is not None else pinned or EMPTY
-        if stamp[0] < known.offset:
-            raise _shortened(self._directory, None, known.events)
-        # Same length but touched: something else than an append was here, so look at every line.
-        rewritten = self._seen is not None and stamp[0] == known.offset
-        end = _checked_end(path, self._signer.public_key, EMPTY if rewritten else known, pinned or EMPTY)
-        counted = max(known.events, pinned.events if pinned else 0)
-        if end.events < counted or (pinned or EMPTY).events < self._last.events:
-            raise _shortened(self._directory, min(end.events, (pinned or EMPTY).events), counted)
-        self._remember(end, head)
-        return end
+    def prove(self, event_id: str, since: bytes | None = None) -> dict[str, object]:
+        """The bundle (see `audit_proof`) that proves one event; with `since`, that the log extends that checkpoint.
 
-    def _pin_empty(self) -> None:
-        if not (self._directory / HEAD).exists():
-            self._remember(EMPTY, write_head(self._directory, EMPTY, self._signer))
+        BadInput for an id that the log doesn't hold; CheckFailed as `verify`.
+        """
+        leaves: list[bytes] = []
+        found: dict[int, bytes] = {}
+        mark = event_id.encode(errors="surrogatepass")  # what is no text is in no line
 
-    def _remember(self, end: End, head: bytes | None) -> None:
-        if head is not None:
-            self._seen, self._last = (_stamp(self._directory / LOG), head), end
+        def look(index: int, line: bytes, leaf: bytes) -> None:
+            leaves.append(leaf)
+            if mark in line and parsed_line(line, index + 1).get("id") == event_id:
+                found[index] = line
 
-    def _stored(self, names: Collection[str]) -> set[str]:
-        """Which of these event ids the log holds already."""
-        path = self._directory / LOG
-        if not names or not path.exists():
-            return set()
-        marks = {f'"id":"{name}"'.encode(): name for name in names}  # quotes inside a text would be escaped
-        with path.open("rb") as file:
-            whole = (line for line in file if line.endswith(b"\n"))
-            return {name for line in whole for mark, name in marks.items() if mark in line}
+        log = self._verified(look, [] if since is None else [since])
+        if log is None or not found:
+            raise BadInput("the audit log holds no event of this id", remedy="`custos audit show` lists their ids")
+        [(index, line), *_] = found.items()
+        earlier = None if since is None else (since, self._opened([since])[0].size)
+        return make_proof(line, index, leaves, log.note, earlier)
 
+    def select(
+        self, limit: int, wanted: Callable[[Mapping[str, Any]], bool] | None = None, marks: Sequence[bytes] = ()
+    ) -> list[dict[str, Any]]:
+        """The newest `limit` events that are `wanted`, oldest first; only from a log that verifies.
 
-def verify_audit(directory: Path, public_key: bytes, *, must_exist: bool = False) -> AuditSummary:
-    """Check every line, the chain and the head with the 32-byte public key alone.
+        Only lines that hold every one of `marks` are parsed and asked for, which makes a search much faster.
+        """
+        newest: deque[tuple[int, bytes]] = deque(maxlen=limit)
 
-    Raises CheckFailed naming the first bad line: edited, deleted, reordered, not signed, or cut off; also for
-    lines without a head, and with `must_exist` for a log without one. Otherwise an absent log is an empty one.
-    """
-    path = directory / LOG
-    if not directory.is_dir():
-        if must_exist:
-            raise _headless(directory)
-        return AuditSummary(0, EMPTY.hash, None, None)
-    first_at = last_at = None
-    end = EMPTY
-    with locked(directory / LOCK, shared=True):
-        _, pinned = parsed_head(directory, public_key)
-        if pinned is None and (must_exist or _stamp(path)[0]):
-            raise _headless(directory)
-        for end, body in checked_lines(path, public_key):
-            last_at = str(body["at"])
-            first_at = first_at or last_at
-            _agree(end, pinned, path)
-    if pinned is not None and end.events < pinned.events:
-        raise CheckFailed(
-            f"the log was cut off after line {end.events}: its signed head counts {pinned.events}", where=path.name
+        def look(index: int, line: bytes, _leaf: bytes) -> None:
+            if all(mark in line for mark in marks) and (wanted is None or wanted(parsed_line(line, index + 1))):
+                newest.append((index, line))
+
+        self._verified(look)
+        return [parsed_line(line, index + 1) for index, line in newest]
+
+    def _verified(self, visit: Visit, kept: Sequence[bytes] = ()) -> Verified | None:
+        seen = self._seen
+        earlier = self._opened(kept) + ([seen.checkpoint] if seen else [])
+        return verified(
+            self._files,
+            self._key.public_key,
+            origin=self._key.name,
+            must_exist=self._must_exist or seen is not None,
+            kept=earlier,
+            visit=visit,
         )
-    return AuditSummary(end.events, end.hash, first_at, last_at)
+
+    def _opened(self, notes: Iterable[bytes]) -> list[Checkpoint]:
+        return [Checkpoint.opened(note, self._key.public_key, origin=self._key.name) for note in notes]
+
+    def _commit(self, entries: list[Entry]) -> None:
+        """Write the lines, then the checkpoint that makes them events, then what is derived from them."""
+        with locked(self._files.lock):
+            end = self._end()
+            lines = self._new_lines(entries, end)
+            if not lines:
+                return
+            if self._seen is None:
+                self._publish(Ends(START, START))  # before the first line: lines without a checkpoint are always a loss
+            leaves = [leaf_hash(line) for line in lines]
+            tree = CompactRange(end.size, end.edge)
+            for leaf in leaves[:-1]:
+                tree.append(leaf)
+            length = sum(map(len, lines)) + len(lines)
+            before_last = Place(tree.size, end.offset + length - len(lines[-1]) - 1, tree.edge)
+            tree.append(leaves[-1])
+            self._files.write_lines(end.offset, lines)
+            self._publish(Ends(before_last, Place(tree.size, end.offset + length, tree.edge)))
+            self._files.write_leaves(end.size, leaves)
+            if before_last.size - self._state_at >= _STATE_EVERY:
+                self._files.write_state(before_last)
+                self._state_at = before_last.size
+
+    def _new_lines(self, entries: Sequence[Entry], end: Place) -> list[bytes]:
+        """The lines to write: an event that is stored once only when the log doesn't hold it."""
+        stored = self._files.holding({entry.id for entry in entries if entry.once}, end.offset)
+        lines = []
+        for entry in entries:
+            if entry.id not in stored:
+                lines.append(entry.line)
+                if entry.once:
+                    stored.add(entry.id)
+        return lines
+
+    def _end(self) -> Place:
+        """Where the events end; whatever stands behind was never acknowledged."""
+        note, stamp, seen = self._files.read_checkpoint(), self._files.stamp(), self._seen
+        if seen is not None and (seen.stamp, seen.note) == (stamp, note):
+            return seen.ends.end
+        if note is None:
+            if self._must_exist or seen is not None or stamp[0]:
+                raise missing_checkpoint(self._files)
+            return START
+        checkpoint = opened_checkpoint(self._files, note, self._key.public_key, self._key.name)
+        ends = None
+        # Not longer but touched: something else than an append was here, so look at every line.
+        if seen is None:
+            state = self._files.read_state()
+            ends = extended(self._files, state, checkpoint)
+            self._state_at = state.size if ends is not None else -_STATE_EVERY
+        elif note != seen.note or stamp[0] > seen.ends.end.offset:
+            ends = extended(self._files, seen.ends.before_last, checkpoint, seen.checkpoint)
+        if ends is None:
+            ends = scan(self._files, checkpoint, [seen.checkpoint] if seen else [])
+        self._seen = _Seen(stamp, note, checkpoint, ends)
+        return ends.end
+
+    def _publish(self, ends: Ends) -> None:
+        checkpoint = Checkpoint(self._key.name, ends.end.size, ends.end.root())
+        note = checkpoint.signed(self._key, self._signer)
+        self._files.publish(note)
+        self._seen = _Seen(self._files.stamp(), note, checkpoint, ends)
 
 
-def new_event_id() -> str:
-    """A random id for an event that must be stored once."""
-    return f"evt_{secrets.token_hex(8)}"
+def verify_audit(
+    directory: Path, public_key: bytes, *, must_exist: bool = False, kept: Sequence[bytes] = ()
+) -> AuditSummary:
+    """Check every line against the signed checkpoint, with the 32-byte public key alone.
+
+    `kept` are checkpoints of this log kept elsewhere: the log must begin with the events they cover. Raises
+    CheckFailed naming the first bad line where that can be known: edited, deleted, inserted, reordered, cut off;
+    for a log rolled back, rewritten or forked; for a checkpoint that is missing or not signed by this key.
+    With `must_exist` also for a log without one; otherwise an absent log is an empty one.
+    """
+    files, ends = LogFiles(directory), dict[str, bytes]()
+    earlier = [Checkpoint.opened(note, public_key) for note in kept]
+    origin = earlier[0].origin if earlier else None
+    found = verified(files, public_key, origin=origin, must_exist=must_exist, kept=earlier, visit=_ends(ends))
+    return _summary(files, found, ends)
 
 
-def commitment(values: Iterable[str]) -> str:
-    """`salt:hash` over a set of tokens: later shows which people a bulk event was about, tells nothing alone."""
-    salt = secrets.token_bytes(16)
-    digest = hashlib.sha256(salt)
-    for value in sorted(values):
-        encoded = value.encode()
-        digest.update(len(encoded).to_bytes(4, "big") + encoded)
-    return f"{salt.hex()}:{digest.hexdigest()}"
+def _ends(ends: dict[str, bytes]) -> Visit:
+    """Keep the first line and the last."""
+
+    def look(index: int, line: bytes, _leaf: bytes) -> None:
+        if not index:
+            ends["first"] = line
+        ends["last"] = line
+
+    return look
 
 
-def _body(event: Event, name: str) -> dict[str, object]:
-    principal = event["principal"]
-    body: dict[str, object] = {
-        "id": name,
-        "at": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "action": event["action"],
-        "principal": {"name": principal.name, "role": principal.role, "purpose": principal.purpose},
-        "resource": event["resource"],
-        "outcome": event["outcome"],
-        "rule": event.get("rule", ""),
-        "count": event.get("count", 0),
-    }
-    for optional in ("reference", "commitment", "detail"):
-        value = event.get(optional)
-        if value is not None:
-            body[optional] = dict(value) if isinstance(value, Mapping) else value
-    return body
+def _summary(files: LogFiles, found: Verified | None, ends: Mapping[str, bytes]) -> AuditSummary:
+    if found is None:
+        return AuditSummary(0, _base64(EMPTY_ROOT), None, None, 0, "")
+    size = found.checkpoint.size
+    first = str(parsed_line(ends["first"], 1).get("at")) if size else None
+    last = str(parsed_line(ends["last"], size).get("at")) if size else None
+    behind = files.lines_left(found.end.offset)
+    if behind and files.read_checkpoint() != found.note:
+        behind = 0  # somebody appended meanwhile: they were overwritten, or are events now
+    return AuditSummary(size, _base64(found.checkpoint.root), first, last, behind, found.note.decode())
 
 
-def _checked_end(path: Path, public_key: bytes, start: End, pinned: End) -> End:
-    """Where the log ends, every line behind `start` checked."""
-    end = start
-    for end, _ in checked_lines(path, public_key, start):
-        _agree(end, pinned, path)
-    return end
-
-
-def _agree(end: End, pinned: End | None, path: Path) -> None:
-    if pinned is not None and end.events == pinned.events and end != pinned:
-        raise CheckFailed("the signed head names another event here", where=f"{path.name} line {end.events}")
-
-
-def _headless(directory: Path) -> CheckFailed:
-    return CheckFailed(
-        "the audit log's signed head is missing",
-        where=str(directory / HEAD),
-        remedy="restore the audit directory from its backup; nothing was added",
-    )
-
-
-def _shortened(directory: Path, left: int | None, counted: int) -> CheckFailed:
-    rest = "" if left is None else f"{left} of "
-    return CheckFailed(
-        f"the audit log was shortened: its end says {rest}{counted} events were there",
-        where=str(directory / LOG),
-        remedy="restore it from its backup; nothing was added",
-    )
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

@@ -55,7 +55,7 @@ def read_bytes(path: Path, what: str) -> bytes | None:
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold the advisory lock of `path` (a file of its own, kept empty) across processes and threads."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,10 +64,15 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         reason = error.strerror or "input/output error"
         raise EnvironmentFailed(f"cannot lock: {reason}", where=str(path)) from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-        yield
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        owner = os.getpid()
+        try:
+            yield
+        finally:
+            if os.getpid() == owner:  # closing isn't enough where a fork has copied the descriptor
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
-        os.close(descriptor)  # closing releases the lock, also when the process dies
+        os.close(descriptor)  # releases it too, also when the process dies
 
 
 def _sync_directory(directory: Path) -> None:

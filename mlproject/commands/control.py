@@ -1,4 +1,4 @@
-"""The commands of those who answer for it: access, subject, audit, doctor, serve, mlflow."""
+"""The commands of those who answer for it: access, subject, doctor, serve, mlflow."""
 
 from __future__ import annotations
 
@@ -59,27 +59,6 @@ def erase(customer_id: str, as_json: bool, home: Path | None) -> None:
     click.echo(json.dumps(receipt.to_dict(), indent=2) if as_json else receipt.text())
 
 
-@click.group()
-def audit() -> None:
-    """Look at the audit log."""
-
-
-@audit.command("verify")
-@options.as_json
-@options.home
-def verify(as_json: bool, home: Path | None) -> None:
-    """Check that no event of the audit log was changed, moved or cut off; exit 1 if one was.
-
-    \b
-    Example: custos audit verify
-    """
-    from mlproject.pipelines.access import verify_log
-    from mlproject.wiring import House
-
-    summary = verify_log(House.open(home))
-    click.echo(json.dumps(summary) if as_json else f"{summary['events']:,} events, intact; head {summary['head']}")
-
-
 @click.command()
 @options.as_json
 @options.home
@@ -131,4 +110,4 @@ def mlflow_(port: int, home: Path | None) -> int:
     return serve_mlflow(House.open(home), port)
 
 
-COMMANDS: tuple[click.Command, ...] = (access, subject, audit, doctor, serve, mlflow_)
+COMMANDS: tuple[click.Command, ...] = (access, subject, doctor, serve, mlflow_)

@@ -1,6 +1,6 @@
-"""`make bench`: run the main job on Complete Journey in a new home and print each figure beside its bar.
+"""`make bench`: measure every part and the main job on Complete Journey, and print each figure beside its bar.
 
-Example: python -m tests.bench --home /tmp/bench-home
+Example: python -m tests.bench --only audit --only policy
 """
 
 from __future__ import annotations
@@ -16,26 +16,49 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .bars import Bar
+from tests.bench.bars import Bar
 
+PARTS, THREAD = ("audit", "policy", "tokens", "vault"), "thread"
 SECONDS, GIGABYTES, AUC, MAE_RATIO = 120.0, 3.0, 0.855, 1.02
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--home", type=Path, help="an empty folder to use  [default: a temporary one]")
+    parser.add_argument("--home", type=Path, help="an empty folder for the main job  [default: a temporary one]")
+    parser.add_argument("--only", choices=[*PARTS, THREAD], action="append", help="leave the other parts out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        bars, report = whole_thread(options.home or Path(folder) / "home")
+    chosen = options.only or [*PARTS, THREAD]
+    bars: list[Bar] = []
+    for part in PARTS:
+        if part in chosen:
+            bars += shown(measured(part), options.json)
+    if THREAD in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            found, report = whole_thread(options.home or Path(folder) / "home")
+        for stage in [] if options.json else report.get("stages", []):
+            print(f"  {stage['name']:<34} {stage['seconds']:>7.1f} s {stage['peak_mb']:>6,} MB")
+        bars += shown(found, options.json)
     if options.json:
         print(json.dumps([{**bar.__dict__, "holds": bar.holds} for bar in bars], indent=2))
-    else:
-        for stage in report.get("stages", []):
-            print(f"  {stage['name']:<34} {stage['seconds']:>7.1f} s {stage['peak_mb']:>6,} MB")
-        for bar in bars:
-            print(bar.line())
     return int(not all(bar.holds for bar in bars))
+
+
+def measured(part: str) -> list[Bar]:
+    """The bars of one part, in a process of its own: its memory is its own, and a failure is a bar not run."""
+    command = [sys.executable, "-m", f"tests.bench.{part}", "--json"]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    try:
+        return [Bar(**told) for told in json.loads(answer.stdout)]
+    except ValueError:
+        return [Bar(f"{part}: the bench failed", None, 0.0, True)]
+
+
+def shown(bars: list[Bar], as_json: bool) -> list[Bar]:
+    """The same bars, printed as soon as they are known unless JSON is wanted."""
+    for bar in () if as_json else bars:
+        print(bar.line(), flush=True)
+    return bars
 
 
 def whole_thread(home: Path) -> tuple[list[Bar], dict]:

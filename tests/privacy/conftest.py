@@ -12,6 +12,8 @@ from privacy.keyring import Keyring
 from privacy.kms import Argon2Parameters, LocalKms
 from privacy.vault import Vault
 
+from .audited import Trail
+
 CHEAP = Argon2Parameters(passes=1, memory_kib=8, lanes=1)
 """So that a test doesn't spend its time in Argon2; the real parameters have a test of their own."""
 
@@ -55,3 +57,8 @@ def vault(home: Home, keyring: Keyring) -> Iterator[Vault]:
     opened = home.open_vault(keyring)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def trail(home: Home, keyring: Keyring) -> Trail:
+    return Trail(home.root / "audit", keyring)

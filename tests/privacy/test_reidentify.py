@@ -26,7 +26,7 @@ class Asked:
         self.log = AuditLog(home.root / "audit", keyring)
         self.door = Pseudonymiser(keyring, vault, audit=self.log)
         self.tokens = self.door.pseudonymise(pa.array(["CANARY-1", "CANARY-2", None, "CANARY-1"]), "retention")
-        self._path = home.root / "audit" / "audit.jsonl"
+        self._path = home.root / "audit" / "events.jsonl"
 
     def event(self, number: int) -> dict[str, object]:
         text = self._path.read_text()
@@ -92,6 +92,6 @@ def test_invalid_tokens_are_audited_and_nobody_is_identified(home: Home, keyring
 def test_what_cannot_be_audited_is_not_identified(home: Home, keyring: Keyring, vault: Vault) -> None:
     asked = Asked(home, keyring, vault)
     asked.log.append(action="erase", principal=OFFICER, resource="vault", outcome="allow")
-    (home.root / "audit" / "head.json").unlink()
+    (home.root / "audit" / "checkpoint").unlink()
     with pytest.raises(CheckFailed):
         asked.door.reidentify(asked.tokens, "retention", OFFICER, Purpose.RETENTION, "why")

@@ -42,7 +42,7 @@ def test_the_receipt_is_signed_and_says_nothing_of_the_person(home: Home) -> Non
     for value in ("CANARY", token, token[5:], "olga"):
         assert value not in stored + receipt.text() + repr(receipt)
     assert receipt.id in receipt.text()
-    log = (home.root / "audit" / "audit.jsonl").read_text()
+    log = (home.root / "audit" / "events.jsonl").read_text()
     assert receipt.audit_event in log
     assert "CANARY" not in log
 
@@ -81,7 +81,7 @@ def test_somebody_of_whom_only_bad_rows_exist_is_erased(home: Home) -> None:
     assert not shop.vault.find(pa.array(["CANARY"]))[1].any()
     assert shop.erase("CANARY") == receipt
     assert shop.audit.verify().events == 1
-    assert "CANARY" not in (home.root / "audit" / "audit.jsonl").read_text()
+    assert "CANARY" not in (home.root / "audit" / "events.jsonl").read_text()
     assert [(s.name, s.before, s.after) for s in shop.erase("bob").stores][2:] == [
         ("quarantine", 2, 0),
         ("vault", 1, 0),
@@ -121,7 +121,7 @@ def test_the_erase_event_names_the_rule_and_dies_with_the_key(home: Home) -> Non
     shop.customer("ann")
     reference = shop.vault.audit_references(shop.vault.find(pa.array(["ann"]))[0])[0]
     receipt = shop.erase()
-    event = json.loads((home.root / "audit" / "audit.jsonl").read_text())
+    event = json.loads((home.root / "audit" / "events.jsonl").read_text())
     assert (event["id"], event["rule"], event["reference"]) == (receipt.audit_event, "erasure", reference)
 
 

@@ -86,7 +86,7 @@ def test_killed_at_any_border_there_is_one_event_and_one_receipt(
     receipt = shop.erase("ann")
     assert shop.audit.verify().events == 1
     assert [path.stem for path in shop.receipts.glob("er_*.json")] == [receipt.id]
-    assert receipt.audit_event in (home.root / "audit" / "audit.jsonl").read_text()
+    assert receipt.audit_event in (home.root / "audit" / "events.jsonl").read_text()
     shop.vault.close()
 
 
