@@ -175,11 +175,12 @@ class Rule:
 
     @cached_property
     def _named(self) -> frozenset[str]:
-        return frozenset(pattern for pattern in self.resources if ":" in pattern)
+        return frozenset(self.resources) - self._kinds
 
     @cached_property
     def _kinds(self) -> frozenset[str]:
-        return frozenset(pattern.removesuffix(":*") for pattern in self.resources) - self._named
+        parts = (pattern.partition(":") for pattern in self.resources)
+        return frozenset(kind for kind, _, name in parts if name in ("", "*"))
 
     def masks_tags(self, tags: Mapping[str, str]) -> bool:
         """Whether a field with these tags is masked by this rule."""

@@ -54,6 +54,11 @@ def test_a_permit_that_forbids_cover_together_permits_nothing() -> None:
     asked = {"forbid": True, "actions": ["predict"], "resources": ["model:*", "service:*"]}
     halves = [{"name": "no-ann", "to": ["analyst"], **asked}, {"name": "no-max", "to": ["marketer"], **asked}]
     assert list(found(PERMIT, halves[0])) == []
+    whole = {"name": "nobody", **asked}
+    [(level, what, where)] = found(PERMIT, whole)
+    assert (level, what, where) == (
+        "warning", "policy permit permits nothing: each of its cases is denied by nobody", "permit"
+    )  # fmt: skip
     assert list(found(PERMIT, *halves)) == [
         ("warning", "policy permit permits nothing: each of its cases is denied by no-ann, no-max", "permit")
     ]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from privacy.classification import LawfulBasis, Purpose, Role
 from privacy.policy import Decision, Policy, Principal
 from privacy.policy_entry import Entry, read_rule
-from privacy.policy_rules import MASKS, Finding
+from privacy.policy_rules import MASKS, Finding, RowFilter
 
 from .policies import PLAUSIBLE, PRINCIPALS, comparisons, documents, policy_of, rules
 
@@ -78,7 +78,8 @@ def test_who_or_what_is_unknown_is_never_allowed(
     assert not policy.decide(Principal("p", Role.ADMIN, f"x{purpose}"), "predict", "model:churn").allowed  # type: ignore[arg-type]
     assert not policy.decide(Principal("p", Role.ADMIN, None), f"x{action}", "model:churn").allowed
     for who in PRINCIPALS[::5]:
-        assert not policy.decide(who, "predict", f"x{action}").allowed
+        for resource in (f"x{action}", "modelx:churn", "services", ""):
+            assert not policy.decide(who, "predict", resource).allowed
 
 
 @settings(max_examples=15, deadline=None)
@@ -99,7 +100,7 @@ def test_consent_denies_readers_and_nobody_else(document: dict[str, Any]) -> Non
         assert ("no-consent-ledger" in made.rules) == awaits
 
 
-NUMBERS = st.none() | st.integers(-4, 4) | st.floats(-5, 5) | st.sampled_from([math.inf, -math.inf])
+NUMBERS = st.none() | st.sampled_from([-3, -1.25, 0, 0.5, 1, 2, 3, math.inf, -math.inf]) | st.floats(-5, 5)
 
 
 def passes_by_hand(comparison: dict[str, Any], value: float | None) -> bool:
@@ -122,6 +123,19 @@ def test_row_filters_pass_what_a_loop_passes(comparison: dict[str, Any], values:
     assert rule.row_filter is not None
     array = np.array([math.nan if value is None else value for value in values], np.float64)
     assert rule.row_filter.passes(array).tolist() == [passes_by_hand(comparison, value) for value in values]
+
+
+def test_each_comparison_by_hand() -> None:
+    values = np.array([-1, 0, 1, 2, 3, math.nan, math.inf])
+    table = {
+        (1.0,): RowFilter("f", "c", one_of=(1,)),
+        (-1.0, 2.0, 3.0): RowFilter("f", "c", one_of=(3, 2, -1)),
+        (2.0, 3.0, math.inf): RowFilter("f", "c", least=2),
+        (-1.0, 0.0): RowFilter("f", "c", most=0),
+        (0.0, 1.0, 2.0): RowFilter("f", "c", least=0, most=2),
+    }
+    for passing, row_filter in table.items():
+        assert tuple(values[row_filter.passes(values)].tolist()) == passing
 
 
 @pytest.mark.parametrize("comparison", [{"equals": 0}, {"in": [0, 1]}, {"at_least": -9e99}, {"at_most": 9e99}])
