@@ -264,7 +264,7 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     """
     words = [str(each) for each in known]
     near = difflib.get_close_matches(shown(word).lower(), words, 1, 0.7)
-    return f"did you mean {near[0]}?" if near else f"use {one_of(words)}"
+    return f"did you mean {near[0]}?" if near else f"use {one_of(words) or 'none'}"
 
 
 def one_of(words: Iterable[str]) -> str:
@@ -273,5 +273,5 @@ def one_of(words: Iterable[str]) -> str:
     >>> one_of(["b", "a", "c"])
     'a, b or c'
     """
-    *first, last = sorted(str(word) for word in words)
+    *first, last = sorted(str(word) for word in words) or [""]
     return f"{', '.join(first)} or {last}" if first else last

@@ -146,10 +146,6 @@ class Rule:
     match: Mapping[str, str] = field(default_factory=dict, hash=False)
     row_filter: RowFilter | None = None
 
-    def covers(self, case: Case) -> bool:
-        """Whether the rule was written for this case."""
-        return not self.why_not(case)
-
     def why_not(self, case: Case) -> tuple[str, ...]:
         """Why the rule wasn't written for this case, in words; empty when it was."""
         role, purpose, action, resource = case

@@ -100,7 +100,12 @@ def test_consent_denies_readers_and_nobody_else(document: dict[str, Any]) -> Non
         assert ("no-consent-ledger" in made.rules) == awaits
 
 
-NUMBERS = st.none() | st.sampled_from([-3, -1.25, 0, 0.5, 1, 2, 3, math.inf, -math.inf]) | st.floats(-5, 5)
+NUMBERS = (
+    st.none()
+    | st.sampled_from([-3, -1.25, 0, 0.5, 1, 2, 3])
+    | st.floats(-5, 5)
+    | st.sampled_from([math.inf, -math.inf])
+)
 
 
 def passes_by_hand(comparison: dict[str, Any], value: float | None) -> bool:
