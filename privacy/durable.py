@@ -14,8 +14,8 @@ from privacy.errors import EnvironmentFailed
 __all__ = ["locked", "read_bytes", "write_beside"]
 
 
-def write_beside(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Put `data` at `path` so that a reader sees the old bytes or the new ones, never a part.
+def write_beside(path: Path, *data: bytes | memoryview, mode: int = 0o600) -> None:
+    """Put the parts of `data` at `path` so that a reader sees the old bytes or the new ones, never some of them.
 
     The directory is made when missing. Raises EnvironmentFailed when the disk refuses; the old file stays.
     """
@@ -24,7 +24,7 @@ def write_beside(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -63,13 +63,13 @@ def test_missing_ids_are_bad_input(vault: Vault) -> None:
 
 
 def _files(home: Home) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted((home.root / "vault").iterdir()))
+    return b"".join(path.read_bytes() for path in sorted((home.root / "vault").rglob("*")) if path.is_file())
 
 
 def test_files_hold_no_value_and_are_private(home: Home, vault: Vault) -> None:
     vault.register(pa.array(["CANARY-ID"]), [{"name": "CANARY-NAME"}])
     assert b"CANARY" not in _files(home)
-    for path in (home.root / "vault").iterdir():
+    for path in (home.root / "vault").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0
 
 
