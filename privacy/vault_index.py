@@ -201,8 +201,9 @@ class IdentityIndex:
         try:
             with self.held():
                 return (self._fitting() if self._directory else None) or self._remade()
-        except EnvironmentFailed:  # the directory can't be written: do without
-            return self._resident()
+        except EnvironmentFailed:  # the database, which then fails again, or the directory: do without that
+            view, self._directory = self._resident(), None
+            return view
 
     def _remade(self) -> _View:
         view = self._resident()
@@ -239,8 +240,9 @@ class IdentityIndex:
         if self._directory is None:
             return None
         for _ in range(_TRIES):
-            stamp, text = self._stamp(), read_bytes(self._directory / _MANIFEST, "the vault's index")
+            stamp = self._stamp()
             try:
+                text = read_bytes(self._directory / _MANIFEST, "the vault's index")
                 document = json.loads(text or b"null")
                 if document is None or document["format"] != _FORMAT or document["owner"] != self._owner.hex():
                     return None
@@ -254,7 +256,7 @@ class IdentityIndex:
                 )
             except FileNotFoundError:  # merged away since the manifest was read
                 continue
-            except (CheckFailed, OSError, KeyError, TypeError, ValueError):
+            except (CheckFailed, EnvironmentFailed, OSError, KeyError, TypeError, ValueError):
                 return None
         return None
 
