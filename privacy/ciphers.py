@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from privacy.errors import CheckFailed
-from privacy.secret_key_access import Opaque, SecretKey, release
+from privacy.secret_key_access import KEY_BYTES, Opaque, SecretKey, release
 
 __all__ = ["SEAL_OVERHEAD", "Sealer", "Signer", "verify_signature"]
 
@@ -37,6 +38,22 @@ class Sealer(Opaque):
         """nonce || ciphertext || tag, bound to `context`."""
         nonce = secrets.token_bytes(_NONCE)
         return nonce + self._cipher.encrypt(nonce, plaintext, context)
+
+    def seal_under_own_keys(
+        self, plaintexts: Sequence[bytes], contexts: Sequence[bytes], key_contexts: Sequence[bytes]
+    ) -> tuple[list[bytes], list[bytes]]:
+        """Each plaintext sealed under a fresh key of its own, as that key's `Sealer` would, and the sealed keys.
+
+        Keys and nonces come from one call to the system's random source each; no key leaves this module.
+        """
+        count, sealed, wrapped = len(plaintexts), list[bytes](), list[bytes]()
+        drawn = zip(*(_random(count, size) for size in (KEY_BYTES, _NONCE, _NONCE)), strict=True)
+        encrypt = self._cipher.encrypt
+        rows = zip(drawn, plaintexts, contexts, key_contexts, strict=True)
+        for (key, nonce, own), plain, context, key_context in rows:
+            sealed.append(nonce + AESGCMSIV(key).encrypt(nonce, plain, context))
+            wrapped.append(own + encrypt(own, key, key_context))
+        return sealed, wrapped
 
     def open(self, sealed: bytes, context: bytes) -> bytes:
         """What `seal` was given; CheckFailed when key, context or a byte differs."""
@@ -69,3 +86,8 @@ def verify_signature(public_key: bytes, signature: bytes, message: bytes) -> boo
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def _random(count: int, size: int) -> list[bytes]:
+    drawn = secrets.token_bytes(count * size)
+    return [drawn[start : start + size] for start in range(0, len(drawn), size)]

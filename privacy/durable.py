@@ -15,8 +15,8 @@ from privacy.errors import EnvironmentFailed
 __all__ = ["locked", "read_bytes", "write_beside"]
 
 
-def write_beside(path: Path, data: bytes, *, mode: int = 0o600, read_back: bool = False) -> None:
-    """Put `data` at `path` so that a reader sees the old bytes or the new ones, never a part.
+def write_beside(path: Path, *data: bytes | memoryview, mode: int = 0o600, read_back: bool = False) -> None:
+    """Put the parts of `data` at `path` so that a reader sees the old bytes or the new ones, never some of them.
 
     The directory is made when missing; with `read_back` the new file is read again before it takes the old one's
     place. Raises EnvironmentFailed when the disk refuses; the old file stays.
@@ -26,10 +26,10 @@ def write_beside(path: Path, data: bytes, *, mode: int = 0o600, read_back: bool 
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines(data)
             file.flush()
             os.fsync(file.fileno())
-        if read_back and temporary.read_bytes() != data:
+        if read_back and temporary.read_bytes() != b"".join(data):
             raise OSError(errno.EIO, "what was written does not read back")
         temporary.replace(path)
         _sync_directory(path.parent)

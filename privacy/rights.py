@@ -26,7 +26,7 @@ from privacy.keyring import Keyring
 from privacy.policy import Principal
 from privacy.receipts import Receipt, StoreResult, read_receipt, write_receipt
 from privacy.suppression import SuppressionList
-from privacy.tokens import stored_tokens
+from privacy.tokens import handles_to_tokens, stored_tokens
 from privacy.vault import Vault
 
 __all__ = ["Receipt", "Rights", "StoreResult", "Subject", "SubjectStore"]
@@ -36,12 +36,14 @@ __all__ = ["Receipt", "Rights", "StoreResult", "Subject", "SubjectStore"]
 class Subject:
     """The person an erasure is about; its repr hides all.
 
-    `tokens` are the feature store's, one a key that a store may have been written under, the primary's first.
+    `tokens` are the feature store's, of the handle and of `former` ones that links have led to it, under every key
+    that a store may have been written under; the handle's under the primary key comes first.
     """
 
     tokens: tuple[str, ...]
     handle: bytes
     indexes: tuple[bytes, ...]
+    former: tuple[bytes, ...] = ()
 
     def __repr__(self) -> str:
         return "<Subject>"
@@ -107,7 +109,7 @@ class Rights:
             handles, known = self._vault.find(who)
             if known[0]:
                 handle = handles[0].tobytes()
-                subject = Subject(self._tokens(handle), handle, self._vault.indexes_of(handle))
+                subject = self._subject(self._vault.members(handle), self._vault.indexes_of(handle))
             else:
                 subject = self._stranger(who)
             before = {store.name: store.count(subject) for store in self._stores}
@@ -123,7 +125,12 @@ class Rights:
     def _stranger(self, who: pa.Array) -> Subject:
         """Somebody the vault doesn't know: stores can only find rows under the index, by a token nobody has."""
         handle = secrets.token_bytes(16)
-        return Subject(self._tokens(handle), handle, (self._keyring.index.of_ids(who)[0].tobytes(),))
+        return self._subject([handle], [self._keyring.index.of_ids(who)[0].tobytes()])
+
+    def _subject(self, members: Sequence[bytes], indexes: Sequence[bytes]) -> Subject:
+        """The person of these handles, the one that counts first."""
+        tokens = [token for handle in members for token in stored_tokens(self._keyring, handle, FEATURE_STORE)]
+        return Subject(tuple(tokens), members[0], tuple(indexes), tuple(members[1:]))
 
     def _begin(
         self, subject: Subject, before: Mapping[str, int], unfinished: str | None, *, known: bool
@@ -138,6 +145,7 @@ class Rights:
                 "requested_at": self._now().isoformat(timespec="microseconds"),
                 "known": known,
                 "handle": subject.handle.hex(),
+                "former": [handle.hex() for handle in subject.former],
                 "indexes": [index.hex() for index in subject.indexes],
                 "reference": self._vault.audit_references(_one(subject.handle))[0],
                 "before": dict(before),
@@ -170,10 +178,10 @@ class Rights:
         if (path := self._receipt_path(name)).exists():
             self._journal_path(name).unlink(missing_ok=True)
             return read_receipt(path, self._keyring.audit_public_key)
-        handle = bytes.fromhex(journal["handle"])
-        subject = Subject(self._tokens(handle), handle, tuple(bytes.fromhex(index) for index in journal["indexes"]))
-        if known:
-            self._suppression.add(subject.tokens[0])
+        handle, *former = [bytes.fromhex(text) for text in (journal["handle"], *journal["former"])]
+        subject = self._subject([handle, *former], [bytes.fromhex(index) for index in journal["indexes"]])
+        for member in (handle, *former) if known else ():
+            self._suppression.add(handles_to_tokens(self._keyring, _one(member), FEATURE_STORE)[0].as_py())
         results = self._emptied(subject, journal["before"])
         self._vault.sever(handle, name)
         gone = self._vault.record(handle) is None
@@ -214,9 +222,6 @@ class Rights:
                 remedy="the person is refused everywhere meanwhile; run the erasure again",
             )
         return results
-
-    def _tokens(self, handle: bytes) -> tuple[str, ...]:
-        return stored_tokens(self._keyring, handle, FEATURE_STORE)
 
     def _journal(self, receipt: str) -> dict[str, Any] | None:
         sealed = read_bytes(self._journal_path(receipt), "the erasure journal")

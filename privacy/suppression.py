@@ -20,7 +20,7 @@ from privacy.durable import locked, read_bytes, write_beside
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.keyring import Keyring, SealedKeyring
 from privacy.tokens import tokens_to_handles, valid_tokens
-from privacy.vault_index import SortedIndex
+from privacy.vault_segment import Segment
 
 __all__ = ["SuppressionList"]
 
@@ -39,7 +39,7 @@ class SuppressionList:
         self._path, self._keyring, self._must_exist = path, keyring, must_exist
         self._stamp: tuple[int, int, int] | None = None
         self._macs: Blocks = np.zeros((0, 16), np.uint8)
-        self._index = SortedIndex(self._macs)
+        self._index = Segment.of(self._macs, self._macs)
 
     @classmethod
     def begin(cls, path: Path, keyring: Keyring | SealedKeyring) -> SuppressionList:
@@ -116,7 +116,7 @@ class SuppressionList:
         if len(macs) < len(self._macs):
             raise self._changed("is older than it was")
         self._macs = np.frombuffer(raw, np.uint8).reshape(-1, 16)
-        self._index, self._stamp = SortedIndex(self._macs), stamp
+        self._index, self._stamp = Segment.of(self._macs, self._macs), stamp
 
     @property
     def _lock(self) -> Path:

@@ -6,6 +6,7 @@ Behind it there are tokens instead of ids, and no direct identifier. Nothing is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -70,7 +71,18 @@ class Protector:
 
     def __init__(self, vault: Vault, keyring: Keyring) -> None:
         self._vault, self._keyring = vault, keyring
+        self._register = vault.register
         self._seen: npt.NDArray[np.void] = np.zeros(0, "V16")
+
+    @contextmanager
+    def on_trial(self) -> Iterator[None]:
+        """Whoever is first met inside is taken back when an exception ends it (`Vault.intake`)."""
+        with self._vault.intake() as intake:
+            self._register = intake.register
+            try:
+                yield
+            finally:
+                self._register = self._vault.register
 
     def protect(
         self, batches: Iterable[pa.RecordBatch], plan: TablePlan, report: ProtectReport
@@ -122,7 +134,7 @@ class Protector:
             report.tombstoned += int(refused.sum())
             batch = batch.filter(pa.array(~refused))
             ids = batch.column(subject.name)
-        handles = self._vault.register(ids, _identifiers(batch, plan))
+        handles = self._register(ids, _identifiers(batch, plan))
         self._seen = np.union1d(self._seen, _distinct(handles))
         columns: dict[str, pa.Array] = {CUSTOMER_TOKEN: handles_to_tokens(self._keyring, handles, FEATURE_STORE)}
         for rule in plan.columns:
@@ -200,10 +212,10 @@ def _treated(column: pa.Array, rule: ColumnRule) -> pa.Array:
     return column if rule.mask is None else apply_mask(column, rule.mask)
 
 
-def _identifiers(batch: pa.RecordBatch, plan: TablePlan) -> list[dict[str, object]] | None:
+def _identifiers(batch: pa.RecordBatch, plan: TablePlan) -> pa.RecordBatch | None:
     """Each row's direct identifiers for the vault; None when the table has none."""
     rules = [r for r in plan.columns if r.kind == "attribute" and r.sensitivity is Sensitivity.DIRECT_IDENTIFIER]
-    return batch.select([rule.name for rule in rules]).to_pylist() if rules else None
+    return batch.select([rule.name for rule in rules]) if rules else None
 
 
 def _token_name(column: str) -> str:

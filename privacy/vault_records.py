@@ -1,72 +1,165 @@
-"""What the vault keeps of a person: one sealed, padded record under that person's own data key."""
+"""What the vault keeps of a person: one sealed, padded record under that person's own data key.
+
+A record is JSON, one line for an id the person is known by, followed by one line for each attribute that came
+with it; several ids make several such groups. Whole columns are turned into records by Arrow.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
-import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Final
 
-from privacy.ciphers import Sealer
-from privacy.errors import CheckFailed
-from privacy.secret_key_access import KEY_BYTES, SecretKey, release, seal_in_handle
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-__all__ = ["PersonRecord", "audit_reference", "new_data_key", "open_record", "seal_record", "unwrap", "wrap"]
+from privacy.ciphers import Sealer
+from privacy.errors import BadInput, CheckFailed
+from privacy.secret_key_access import SecretKey, release, seal_in_handle
+
+__all__ = [
+    "Identity",
+    "PersonRecord",
+    "attributes_of",
+    "audit_reference",
+    "open_record",
+    "open_renewal",
+    "record_texts",
+    "seal_new",
+    "seal_record",
+    "seal_renewal",
+    "unwrap",
+]
 
 _PAD: Final = 64
 """Records are padded to multiples of this, so that their length says little."""
+_ROW: Final = b"custos/people/v2|"
+_OWNER: Final = b"custos/dek/v1|"
+_RENEWAL: Final = b"custos/renewals/v1|"
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, repr=False)
-class PersonRecord:
-    """A person's source id (canonical text), whether the source held integers, and direct identifiers."""
+class Identity:
+    """One id of a person (canonical text), whether the source held integers, and the attributes beside it.
+
+    An id that was somebody of its own before a link keeps that handle and audit reference.
+    """
 
     subject_id: str
     integer: bool
     attributes: Mapping[str, object] = field(default_factory=dict)
-
-    def merged(self, attributes: Mapping[str, object]) -> PersonRecord:
-        """The same person with newer attributes; those not given stay."""
-        return PersonRecord(self.subject_id, self.integer, {**self.attributes, **attributes})
+    handle: bytes = b""
+    reference: str = ""
 
 
-def new_data_key() -> SecretKey:
-    """A fresh random key for one person."""
-    return seal_in_handle(secrets.token_bytes(KEY_BYTES))
+@dataclass(frozen=True, repr=False)
+class PersonRecord:
+    """Every id that a person is known by, the first being the one that tokens lead back to."""
+
+    identities: tuple[Identity, ...]
+
+    @property
+    def subject_id(self) -> str:
+        """The first id."""
+        return self.identities[0].subject_id
+
+    @property
+    def attributes(self) -> Mapping[str, object]:
+        """What came with the first id."""
+        return self.identities[0].attributes
+
+    def identity_of(self, handle: bytes) -> Identity:
+        """The id that this handle was given for, when it is an older one; otherwise the first."""
+        return next((identity for identity in self.identities if identity.handle == handle), self.identities[0])
+
+    def renewed(self, given: Mapping[str, Mapping[str, object]]) -> PersonRecord:
+        """With newer attributes by id; those not given stay, and ids it doesn't have are left out."""
+        return PersonRecord(
+            tuple(
+                replace(identity, attributes={**identity.attributes, **given.get(identity.subject_id, {})})
+                for identity in self.identities
+            )
+        )
 
 
-def wrap(key_store: Sealer, handle: bytes, data_key: SecretKey) -> bytes:
-    """The data key as the key store holds it, bound to the person's handle."""
-    return key_store.seal(release(data_key), b"custos/dek/v1|" + handle)
+def attributes_of(records: pa.RecordBatch | Sequence[Mapping[str, object]]) -> pa.RecordBatch:
+    """One column an attribute, from rows or as given; what has no one Arrow type becomes text."""
+    if isinstance(records, pa.RecordBatch):
+        return records
+    names = sorted({name for row in records for name in row})
+    return pa.RecordBatch.from_arrays([_column([row.get(name) for row in records]) for name in names], names)
 
 
-def unwrap(key_store: Sealer, handle: bytes, wrapped: bytes) -> SecretKey:
-    """The person's data key; CheckFailed when the wrapped bytes were changed or are another person's."""
-    return seal_in_handle(key_store.open(wrapped, b"custos/dek/v1|" + handle))
+def record_texts(ids: pa.Array, integer: bool, attributes: pa.RecordBatch | None) -> list[bytes]:
+    """The padded record of each new person: canonical ids without nulls, and rows of attributes beside them."""
+    try:
+        return _texts(ids, integer, attributes)
+    except pa.ArrowInvalid:  # more than 2 GB in one array
+        half = len(ids) // 2
+        if not half:
+            raise BadInput("a person's attributes are larger than 2 GB", remedy="leave such columns out") from None
+        parts = (slice(0, half), slice(half, None))
+        return [text for part in parts for text in record_texts(ids[part], integer, attributes and attributes[part])]
+
+
+def seal_new(key_store: Sealer, handles: Sequence[bytes], texts: Sequence[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Each new person's record under a fresh data key, and those keys as the key store holds them."""
+    return key_store.seal_under_own_keys(texts, [_ROW + one for one in handles], [_OWNER + one for one in handles])
 
 
 def seal_record(handle: bytes, data_key: SecretKey, record: PersonRecord) -> bytes:
-    """AES-GCM-SIV of the padded JSON; the associated data names the row and the schema version."""
-    document = {
-        "id": record.subject_id,
-        "type": "integer" if record.integer else "text",
-        "attributes": {name: _plain(value) for name, value in record.attributes.items() if value is not None},
-    }
-    text = json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-    padded = text + b" " * (-len(text) % _PAD)  # JSON ignores trailing spaces
-    return Sealer(data_key).seal(padded, _row(handle))
+    """AES-GCM-SIV of the padded record; the associated data names the row and the schema version."""
+    lines = []
+    for identity in record.identities:
+        head = {"id": identity.subject_id, "type": "integer" if identity.integer else "text"}
+        if identity.handle:
+            head |= {"handle": identity.handle.hex(), "reference": identity.reference}
+        lines.append(_ENCODE(head))
+        lines += [_ENCODE([name, _plain(value)]) for name, value in identity.attributes.items() if value is not None]
+    return Sealer(data_key).seal(_padded("\n".join(lines)), _ROW + handle)
 
 
 def open_record(handle: bytes, data_key: SecretKey, sealed: bytes) -> PersonRecord:
     """The record of this row; CheckFailed when it was changed or moved from another row."""
+    found: list[Identity] = []
+    attributes: dict[str, object] = {}
     try:
-        document: dict[str, Any] = json.loads(Sealer(data_key).open(sealed, _row(handle)))
-        return PersonRecord(document["id"], document["type"] == "integer", document["attributes"])
-    except (KeyError, ValueError):
+        text = Sealer(data_key).open(sealed, _ROW + handle).strip()
+        for line in json.loads(b"[" + text.replace(b"\n", b",") + b"]"):  # JSON escapes line ends inside a value
+            if isinstance(line, dict):
+                attributes = {}
+                older = bytes.fromhex(line.get("handle", ""))
+                found.append(
+                    Identity(line["id"], line["type"] == "integer", attributes, older, line.get("reference", ""))
+                )
+            else:
+                name, attributes[name] = line[0], line[1]
+        return PersonRecord((found[0], *found[1:]))
+    except (IndexError, KeyError, TypeError, ValueError):
         raise CheckFailed("a vault record is not in the format of this version") from None
+
+
+def seal_renewal(handle: bytes, data_key: SecretKey, given: Mapping[str, Mapping[str, object]]) -> bytes:
+    """Newer attributes by id, to be put into the record later."""
+    plain = {who: {name: _plain(value) for name, value in row.items()} for who, row in given.items()}
+    return Sealer(data_key).seal(_padded(_ENCODE(plain)), _RENEWAL + handle)
+
+
+def open_renewal(handle: bytes, data_key: SecretKey, sealed: bytes) -> dict[str, dict[str, object]]:
+    """What `seal_renewal` was given; CheckFailed when it was changed or is another person's."""
+    given: dict[str, dict[str, Any]] = json.loads(Sealer(data_key).open(sealed, _RENEWAL + handle))
+    return given
+
+
+def unwrap(key_store: Sealer, handle: bytes, wrapped: bytes) -> SecretKey:
+    """The person's data key; CheckFailed when the wrapped bytes were changed or are another person's."""
+    return seal_in_handle(key_store.open(wrapped, _OWNER + handle))
 
 
 def audit_reference(handle: bytes, data_key: SecretKey) -> str:
@@ -75,9 +168,59 @@ def audit_reference(handle: bytes, data_key: SecretKey) -> str:
     return hmac.digest(own, handle, hashlib.sha256).hex()[:32]
 
 
-def _row(handle: bytes) -> bytes:
-    return b"custos/people/v1|" + handle
-
-
 def _plain(value: object) -> object:
     return value if isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def _padded(text: str) -> bytes:
+    data = text.encode()
+    return data + b" " * (-len(data) % _PAD)  # JSON ignores trailing spaces
+
+
+def _column(values: list[object]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _texts(ids: pa.Array, integer: bool, attributes: pa.RecordBatch | None) -> list[bytes]:
+    """All pieces of all lines are joined, and padded, in one go over the columns."""
+    pieces: list[Any] = ['{"id":', *_literals(ids), f',"type":"{"integer" if integer else "text"}"}}\n']
+    columns = zip(attributes.schema.names, attributes.columns, strict=True) if attributes is not None else ()
+    for name, column in columns:
+        line = [f"[{_ENCODE(name)},", *_literals(column), "]\n"]
+        if column.null_count:
+            line = [pc.binary_join_element_wise(*line, "").fill_null("")]
+        pieces += line
+    texts = pc.binary_join_element_wise(*pieces, "").cast(pa.binary())
+    missing = pc.bit_wise_and(pc.negate(pc.binary_length(texts)), _PAD - 1)
+    padded = pc.binary_join_element_wise(texts, pc.binary_repeat(b" ", missing), b"")
+    return _cut(padded)
+
+
+def _literals(column: pa.Array) -> list[Any]:
+    """Pieces that make each value JSON, null where it is null; plain text never becomes Python objects."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
+        return [column.cast(pa.string())]
+    if (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)) and not _has_special(column):
+        return ['"', column.cast(pa.string()), '"']
+    plain = [None if value is None else _ENCODE(_plain(value)) for value in column.to_pylist()]
+    return [pa.array(plain, pa.string())]
+
+
+def _has_special(column: pa.Array) -> bool:
+    """Whether any value may hold what JSON escapes: a quote, a backslash or a control character."""
+    data = column.buffers()[2]
+    letters = np.frombuffer(data or b"", np.uint8)
+    return bool(((letters < 0x20) | (letters == 0x22) | (letters == 0x5C)).any())
+
+
+def _cut(texts: pa.Array) -> list[bytes]:
+    """As bytes objects; far faster than to_pylist."""
+    _, offsets, data = texts.buffers()
+    bounds = memoryview(offsets).cast("i")[texts.offset : texts.offset + len(texts) + 1].tolist()
+    whole = data.to_pybytes() if data is not None else b""
+    return [whole[begin:end] for begin, end in pairwise(bounds)]

@@ -1,14 +1,15 @@
-"""What every test shares: a quiet environment, and Debian packages that a test may need."""
+"""What every test shares: a quiet environment, Debian packages that a test may need, a PostgreSQL server."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from mlproject.settings import quiet_environment
+
+from .packages import command_of
+from .postgres import Server, running
 
 quiet_environment()  # before any framework is imported
 
@@ -16,14 +17,11 @@ quiet_environment()  # before any framework is imported
 @pytest.fixture
 def debian_package() -> Callable[[str, str], str]:
     """Return the path of a command from a Debian package; skip without it, but fail where `.ci/run` promised it."""
+    return command_of
 
-    def find(command: str, package: str) -> str:
-        path = shutil.which(command)
-        if path is None:
-            reason = f"needs the Debian package {package}"
-            if os.environ.get("CUSTOS_REQUIRE_PACKAGES") == "1":
-                pytest.fail(reason)
-            pytest.skip(reason)
-        return path
 
-    return find
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A server for the whole run; skips where PostgreSQL or its driver is missing."""
+    with running() as server:
+        yield server
