@@ -46,7 +46,7 @@ def latest(served: Served) -> dict[str, dict[str, Any]]:
     home, _, descriptor = served
     rows = home.paths.feature_store(descriptor.name).read(FEATURES).to_pylist()
     own = {row["customer_token"]: row for row in rows if row["event_timestamp"] == AS_OF}
-    return {name: own[home.subject(name).token] for name in (f"c{number:05}" for number in range(1, 41))}
+    return {name: own[home.subject(name).tokens[0]] for name in (f"c{number:05}" for number in range(1, 41))}
 
 
 def between(values: list[float]) -> float:
