@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -107,7 +107,8 @@ class Rights:
                 subject = Subject(self._token(handle), handle, self._vault.indexes_of(handle))
             else:
                 subject = self._stranger(who)
-            before = {store.name: store.count(subject) for store in self._stores}
+            subjects = [subject, *self._linked(self._vault.members(subject.handle)[1:])]
+            before = {store.name: sum(map(store.count, subjects)) for store in self._stores}
             if known[0] or unfinished or any(before.values()):
                 journal = self._begin(subject, before, unfinished, known=bool(known[0]))
                 self._vault.bury(who, datetime.fromisoformat(journal["requested_at"]), str(journal["receipt"]))
@@ -122,6 +123,10 @@ class Rights:
         handle = secrets.token_bytes(16)
         return Subject(self._token(handle), handle, (self._keyring.index.of_ids(who)[0].tobytes(),))
 
+    def _linked(self, handles: Iterable[bytes]) -> list[Subject]:
+        """The same person under older tokens, from before ids were linked; by index they are found already."""
+        return [Subject(self._token(handle), handle, ()) for handle in handles]
+
     def _begin(
         self, subject: Subject, before: Mapping[str, int], unfinished: str | None, *, known: bool
     ) -> dict[str, Any]:
@@ -135,6 +140,7 @@ class Rights:
                 "requested_at": self._now().isoformat(timespec="microseconds"),
                 "known": known,
                 "handle": subject.handle.hex(),
+                "linked": [handle.hex() for handle in self._vault.members(subject.handle)[1:]],
                 "indexes": [index.hex() for index in subject.indexes],
                 "reference": self._vault.audit_references(_one(subject.handle))[0],
                 "before": dict(before),
@@ -169,9 +175,10 @@ class Rights:
             return read_receipt(path, self._keyring.audit_public_key)
         handle = bytes.fromhex(journal["handle"])
         subject = Subject(self._token(handle), handle, tuple(bytes.fromhex(index) for index in journal["indexes"]))
-        if known:
-            self._suppression.add(subject.token)
-        results = self._emptied(subject, journal["before"])
+        subjects = [subject, *self._linked(map(bytes.fromhex, journal["linked"]))]
+        for one in subjects if known else ():
+            self._suppression.add(one.token)
+        results = self._emptied(subjects, journal["before"])
         self._vault.sever(handle, name)
         gone = self._vault.record(handle) is None
         event = self._audit.append(
@@ -197,12 +204,14 @@ class Rights:
         self._journal_path(name).unlink(missing_ok=True)
         return receipt
 
-    def _emptied(self, subject: Subject, before: Mapping[str, int]) -> list[StoreResult]:
+    def _emptied(self, subjects: Sequence[Subject], before: Mapping[str, int]) -> list[StoreResult]:
         """Erase in every store and look again; CheckFailed when rows are left."""
         results = []
         for store in self._stores:
-            store.erase(subject)
-            results.append(StoreResult(store.name, int(before.get(store.name, 0)), store.verify(subject)))
+            for subject in subjects:
+                store.erase(subject)
+            left_over = sum(map(store.verify, subjects))
+            results.append(StoreResult(store.name, int(before.get(store.name, 0)), left_over))
         left = [result for result in results if result.after]
         if left:
             raise CheckFailed(
