@@ -24,7 +24,6 @@ from privacy.vault import Vault
 from tests.postgres import Server
 
 from .conftest import Home, on_both
-from .shop import Shop
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 OFFICER = Principal("olga", Role.PRIVACY_OFFICER, Purpose.RETENTION)
@@ -197,7 +196,7 @@ def test_killed_anywhere_a_link_is_whole_or_not_there(home: Home, keyring: Keyri
         vault = home.open_vault(keyring)
         handles = vault.register(pa.array([one, other]), [{"x": 1}, {"x": 2}])
         vault.close()
-        again = _killed_after(home, (one, other), 3 + 23 * attempt)
+        again = _killed_after(home, (one, other), 3 + 67 * attempt)
         vault = home.open_vault(keyring)
         assert vault.find(pa.array([one, other]))[1].all()
         assert vault.source_ids(handles).to_pylist() == [one, other]
@@ -209,27 +208,6 @@ def test_killed_anywhere_a_link_is_whole_or_not_there(home: Home, keyring: Keyri
         if not again:
             break
     assert 5 < attempt < 199
-
-
-def test_erasing_a_linked_person_empties_every_store_of_every_token(home: Home) -> None:
-    if home.server is not None:
-        pytest.skip("the stores are files")
-    shop = Shop(home)
-    tokens = [shop.customer(name) for name in ("ann", "bob", "eve")]
-    shop.bad_row("ann")
-    shop.bad_row("bob")
-    link(shop.vault, ("ann", "bob"))
-    receipt = shop.erase("bob")
-    assert [(store.name, store.before, store.after) for store in receipt.stores] == [
-        ("features", 6, 0),
-        ("online", 6, 0),
-        ("quarantine", 2, 0),
-        ("vault", 1, 0),
-    ]
-    assert shop.suppressed(*tokens) == [True, True, False]
-    assert shop.erase("ann") == receipt
-    assert shop.vault.tombstoned(pa.array(["ann", "bob", "eve"])).tolist() == [True, True, False]
-    shop.vault.close()
 
 
 def _killed_after(home: Home, pair: tuple[str, str], calls: int) -> bool:
