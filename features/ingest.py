@@ -87,12 +87,13 @@ def ingest(
     """Read every table of the shop into a new protected snapshot.
 
     `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates.
-    Raises BadInput when a source is missing or empty or over a tenth of its rows are bad: the tables and
-    the quarantine then stay as they were, but people met on the way are in the vault already.
+    Raises BadInput when a source is missing or empty or over a tenth of its rows are bad: the tables, the
+    quarantine and the vault then stay as they were. Only somebody whom another ingest met meanwhile stays
+    registered. Killed, it leaves people in the vault whom no table names; the next ingest finds them there.
     """
     _refuse_consents(descriptor)
     check_expressions(descriptor)
-    with store.writer() as writer:
+    with protector.on_trial(), store.writer() as writer:
         moment = now or dt.datetime.now(dt.UTC)
         run = _Run(descriptor, protector, quarantine, progress or _silent, moment, writer)
         for name in ORDER:

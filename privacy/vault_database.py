@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ _BLOCK: Final = 500
 """Values in one IN (...): below every database's limit."""
 _INSERT_ROWS: Final = 16_384
 """Rows in one statement to PostgreSQL, so that a statement stays small."""
+_PATIENCE_SECONDS: Final = 30.0
 _BEGIN: Final = "custos_begin"
 _SQLITE: Final = ("page_size=8192", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "cache_size=-65536")
 """Large pages and a cache of 64 MB: rows with random keys touch every page of a big table."""
@@ -170,14 +172,19 @@ def checkpoint(engine: Engine, what: str) -> None:
     """
     if engine.dialect.name != "sqlite":
         return
-    with transaction(engine.execution_options(**{_BEGIN: ""}), what) as connection:
-        busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
-    if busy:
-        raise EnvironmentFailed(
-            f"the log of the {what} can't be emptied while another process reads it",
-            where=str(engine.url.database or ""),
-            remedy="let the other process finish, then run again",
-        )
+    patience = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        with transaction(engine.execution_options(**{_BEGIN: ""}), what) as connection:
+            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+        if not busy:
+            return
+        if time.monotonic() > patience:
+            raise EnvironmentFailed(
+                f"the log of the {what} can't be emptied while another process reads it",
+                where=str(engine.url.database or ""),
+                remedy="let the other process finish, then run again",
+            )
+        time.sleep(0.02)  # SQLite doesn't wait for another's checkpoint by itself
 
 
 def _engine(parsed: URL, what: str) -> Engine:
@@ -208,7 +215,11 @@ def _parsed(url: str, what: str) -> URL:
 
 def _connect_arguments(url: URL) -> dict[str, object]:
     """Wait for half a minute for others, unless the URL itself says how long."""
-    name, seconds = ("timeout", 30.0) if url.get_backend_name() == "sqlite" else ("connect_timeout", 30)
+    name, seconds = (
+        ("timeout", _PATIENCE_SECONDS)
+        if url.get_backend_name() == "sqlite"
+        else ("connect_timeout", int(_PATIENCE_SECONDS))
+    )
     return {} if name in url.query else {name: seconds}
 
 

@@ -3,7 +3,7 @@
 A directory of its own holds `manifest.json` and the segments it names. New people become a small segment; it is
 merged with the one before it unless that one is at least four times as large, so the base is rewritten only when
 what was added has grown to a quarter of it. Few people (fewer than `PUBLISH_ROWS`) wait in memory until more come
-or the vault is closed. Whoever is severed or redirected is overwritten in place, in every segment, before the
+or the vault is closed. Whoever is severed, or linked to another, is erased in place, in every segment, before the
 database is changed. Everything here may be deleted at any time: what is missing, damaged, another vault's or older
 than the vault's last removal is made anew from the database, and ids that aren't found are looked up there.
 """
@@ -47,7 +47,7 @@ _WHAT: Final = "vault"
 
 @dataclass(frozen=True)
 class Stack:
-    """Segments, the oldest and largest first; no key is in two of them, and `gone` were overwritten."""
+    """Segments, the oldest and largest first; no key is in two of them, and `gone` were erased."""
 
     segments: tuple[Segment, ...] = ()
     gone: int = 0
@@ -82,10 +82,9 @@ class Stack:
         dropped = sum(len(one) for one in parts) - len(fresh)
         return Stack((*older, fresh), self.gone - dropped)
 
-    def overwrite(self, keys: Blocks, values: Blocks | None = None) -> Stack:
-        """Change values in place, or zero the keys out."""
-        count = sum(segment.overwrite(keys, values) for segment in self.segments)
-        return self if values is not None else replace(self, gone=self.gone + count)
+    def less(self, keys: Blocks) -> Stack:
+        """Without those keys, which are erased in place."""
+        return replace(self, gone=self.gone + sum(segment.erase(keys) for segment in self.segments))
 
 
 @dataclass(frozen=True)
@@ -165,20 +164,20 @@ class IdentityIndex:
             finally:
                 self._depth -= 1
 
-    def overwrite(self, keys: Blocks, handles: Blocks | None = None) -> None:
-        """Held, and before the database is changed: redirect people in every segment, or zero them out.
+    def erase(self, keys: Blocks) -> None:
+        """Held, and before the database is changed: put zeros over identities in every segment.
 
-        Should the change then fail, they are merely not found here, or the files no longer fit and are made anew.
+        Should the change then fail, they are merely not found here.
         """
-        self._waiting = self._waiting.overwrite(keys, handles)
+        self._waiting = self._waiting.less(keys)
         if self._directory is None:
             view = self._view
         else:
             view = self._fitting()
-            stale = None if view is not None else self._read()  # overwritten all the same
+            stale = None if view is not None else self._read()  # erased all the same
             if stale is not None:
-                stale.stack.overwrite(keys, handles)
-        self._view = None if view is None else replace(view, stack=view.stack.overwrite(keys, handles))
+                stale.stack.less(keys)
+        self._view = None if view is None else replace(view, stack=view.stack.less(keys))
 
     def settle(self, after: State) -> None:
         """Still held, and after the database was changed: say that the files fit the vault again."""

@@ -25,7 +25,7 @@ _WHAT: Final = "vault"
 
 
 class Links:
-    """Changes of who is who, each one transaction; the index is overwritten first, so it never lags behind."""
+    """Changes of who is who, each one transaction; the index forgets first, so it is never behind."""
 
     def __init__(self, engine: sa.Engine, key_store: KeyStore, index: IdentityIndex) -> None:
         self._engine, self._keys, self._index = engine, key_store, index
@@ -45,11 +45,12 @@ class Links:
                 target = _smallest([(homes[one], homes[other]) for one, other in asked])
                 moved = {old: new for old, new in target.items() if old != new}
                 if moved:
-                    self._merge(connection, moved)
+                    keys, redirected = self._merge(connection, moved)
                     after = note_change(connection, removal=True)
                 spent = _aliases_of(connection, set(target.values()))
             if moved:
                 self._index.settle(after)
+                self._index.add(blocks_of(keys), blocks_of(redirected), after)
         self._keys.destroy(spent)  # last: one data key remains, under which the merged record is sealed
         return moved
 
@@ -74,7 +75,7 @@ class Links:
                 members = {home, handle, *_aliases_of(connection, [home])}
                 counts = {"key": self._keys.destroy(members)}
                 gone = [index for found in _indexes(connection, members).values() for index in found]
-                self._index.overwrite(blocks_of(gone))
+                self._index.erase(blocks_of(gone))
                 counts["identities"] = delete_rows(connection, identities, identities.c.idx, gone)
                 counts["record"] = delete_rows(connection, people, people.c.handle, members)
                 delete_rows(connection, renewals, renewals.c.handle, members)
@@ -86,7 +87,8 @@ class Links:
         self._keys.mark_severed(receipt)
         return counts
 
-    def _merge(self, connection: sa.Connection, moved: Mapping[bytes, bytes]) -> None:
+    def _merge(self, connection: sa.Connection, moved: Mapping[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
+        """One record for each new whole; the identity indexes that lead elsewhere now, and where."""
         everyone = {*moved, *moved.values()}
         indexes = _indexes(connection, everyone)
         data_keys = self._keys.fetch(everyone)
@@ -110,10 +112,12 @@ class Links:
             connection.execute(redirected.values(handle=home, intake=0), [{"one": index} for index in found])
             led_here = sa.update(aliases).where(aliases.c.canonical.in_(family))
             connection.execute(led_here.values(canonical=home))
-        old = [(index, new) for handle, new in moved.items() for index in indexes[handle]]
-        self._index.overwrite(blocks_of(index for index, _ in old), blocks_of(new for _, new in old))
         insert_rows(connection, aliases, sorted(moved.items()))
         delete_rows(connection, people, people.c.handle, moved.keys())
+        old = [(index, new) for handle, new in moved.items() for index in indexes[handle]]
+        gone, homes = [index for index, _ in old], [new for _, new in old]
+        self._index.erase(blocks_of(gone))
+        return gone, homes
 
 
 def _opened(handle: bytes, data_key: SecretKey, sealed: bytes) -> list[Identity]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -87,6 +88,7 @@ class People:
 
     def __init__(self, engine: sa.Engine, key_store: KeyStore, index: IdentityIndex) -> None:
         self._engine, self._keys, self._index = engine, key_store, index
+        self._stray: list[bytes] = []  # whose key was stored, but whose record was not
 
     def state(self) -> State:
         """The vault's generation now."""
@@ -214,17 +216,24 @@ class People:
 
     def _insert(self, arrivals: Arrivals, drawn: Blocks, own: OwnPeople) -> tuple[Blocks, Flags]:
         """One transaction: keys first and durably, then records and identities; killed between, keys of nobody stay."""
+        self._tidy()
         state = self.state()
         handles, indexes = drawn.view("V16").ravel().tolist(), arrivals.indexes.view("V16").ravel().tolist()
         sealed = self._keys.seal_new(handles, record_texts(arrivals.ids, arrivals.integer, arrivals.attributes))
         by_index = np.argsort(arrivals.indexes.view(">u8")[:, 0].astype(np.uint64)).tolist()
         links = [(indexes[row], handles[row], own.intake) for row in by_index]
-        with transaction(self._engine, _WHAT) as connection:
-            insert_rows(connection, people, list(zip(handles, indexes, sealed, strict=True)))
-            count = insert_rows(connection, identities, links, new=True)
-            if count < len(links):
-                count += agree(connection, links, handles, indexes)
-            note_change(connection, count)
+        try:
+            with transaction(self._engine, _WHAT) as connection:
+                insert_rows(connection, people, list(zip(handles, indexes, sealed, strict=True)))
+                count = insert_rows(connection, identities, links, new=True)
+                if count < len(links):
+                    count += agree(connection, links, handles, indexes)
+                note_change(connection, count)
+        except EnvironmentFailed:
+            self._stray += drawn.view("V16").ravel().tolist()
+            with suppress(EnvironmentFailed):
+                self._tidy()
+            raise
         settled = blocks_of(handles)
         minted = np.asarray((settled == drawn).all(axis=1), np.bool_)
         if not minted.all():
@@ -235,6 +244,12 @@ class People:
         else:
             self._index.add(arrivals.indexes, settled, state)
         return settled, minted
+
+    def _tidy(self) -> None:
+        """Destroy keys of nobody before more are made: on a full disk they would pile up."""
+        if self._stray:
+            self._keys.destroy(self._stray)
+            self._stray = []
 
     def _renew_block(self, handles: list[bytes], given: Mapping[bytes, Given]) -> list[bytes]:
         """One pass over a block; those to try again, because their record was changed meanwhile."""

@@ -1,7 +1,7 @@
 """A sorted map of 16-byte MACs to 16-byte values, in memory or mapped from a file, behind a directory of top bits.
 
 MACs are uniform, so the top bits of a key say almost exactly where it lies; a short scan does the rest. A key's
-second half is stored XORed with a digest of its value: a row that was damaged, or is being overwritten right now,
+second half is stored XORed with a digest of its value: a row that was damaged, or is being erased right now,
 answers to no key at all. A map may thus miss a key it once held, but never answers with a wrong value.
 """
 
@@ -64,7 +64,7 @@ class Segment:
 
     @classmethod
     def merged(cls, parts: Sequence[Segment]) -> Segment:
-        """Everything in `parts` that wasn't overwritten; their keys are distinct."""
+        """Everything in `parts` that wasn't erased; their keys are distinct."""
         high = np.concatenate([part._high for part in parts])
         low = np.concatenate([part._low for part in parts])
         values = np.concatenate([part._values for part in parts])
@@ -87,7 +87,7 @@ class Segment:
         return len(self._high)
 
     def rows(self) -> tuple[Blocks, Blocks]:
-        """(n, 16) keys and values that weren't overwritten."""
+        """(n, 16) keys and values that weren't erased."""
         low = self._low ^ _digest(self._values.view("<u8").reshape(-1, 2))
         lives = (self._high != 0) | (self._low != 0)
         keys = np.stack([self._high, low], axis=1).astype(">u8").view(np.uint8)
@@ -109,23 +109,27 @@ class Segment:
                 out[start : start + len(at)] = found.view("V16").ravel()
         return values, known
 
-    def overwrite(self, keys: Blocks, values: Blocks | None) -> int:
-        """Put other values in place, or zeros over both key and value; how many keys were here.
+    def erase(self, keys: Blocks) -> int:
+        """Put zeros over keys and their values, in place; how many keys were here.
 
         Rows of a mapped file change in the file, and so for every process that maps it.
         """
         if not len(self) or not len(keys):
             return 0
-        high, low = _words(keys)
-        at, same, _ = self._locate(high, low)
+        at, same, _ = self._locate(*_words(keys))
         rows = at[same]
         if not len(rows):
             return 0
-        if values is None:
-            self._put(rows, np.zeros(len(rows), "V16"), np.zeros(len(rows), np.uint64), gone=True)
-        else:
-            fresh = np.ascontiguousarray(values[same])
-            self._put(rows, fresh.view("V16").ravel(), low[same] ^ _digest(fresh.view("<u8").reshape(-1, 2)))
+        high, low, values = self._high, self._low, self._values
+        if self.path is not None:
+            with self.path.open("r+b") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_WRITE)
+            high, low, values, _ = _sections(mapped, len(self), self._bits)
+        values[rows] = np.zeros(len(rows), "V16")  # from here on the rows answer to nobody
+        low[rows] = 0
+        high[rows] = 0  # a scan passes over it
+        if self.path is not None:
+            mapped.flush()
         return len(rows)
 
     def write(self, path: Path, owner: bytes) -> None:
@@ -181,20 +185,6 @@ class Segment:
             same[twins] = (self._low.take(at[twins]) ^ _digest(found[twins])) == low[twins]
             twins = twins[~same[twins]]
         return at, same, found
-
-    def _put(self, rows: Positions, values: npt.NDArray[np.void], low: Words, *, gone: bool = False) -> None:
-        high, lows, stored = self._high, self._low, self._values
-        if self.path is not None:
-            file = self.path.open("r+b")
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_WRITE)
-            file.close()
-            high, lows, stored, _ = _sections(mapped, len(self), self._bits)
-        stored[rows] = values  # from here to the next line the rows answer to nobody
-        lows[rows] = low
-        if gone:
-            high[rows] = 0  # a scan passes over it
-        if self.path is not None:
-            mapped.flush()
 
 
 def distinct(keys: Blocks) -> tuple[Positions, Positions]:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .packages import command_of, module_of
 
@@ -19,29 +20,35 @@ QUIET = "-c listen_addresses='' -c fsync=off -c shared_buffers=32MB -c max_conne
 
 
 class Server:
-    """A running server; every test gets databases of its own."""
+    """A running server; every test gets schemas of its own, as if they were databases, but made in no time."""
 
-    def __init__(self, folder: Path, programs: Path) -> None:
-        self._folder, self._programs = folder, programs
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
-    def database(self, template: str = "template1") -> str:
-        """Make a database, and return its name."""
+    def database(self, like: str | None = None) -> str:
+        """Make an empty one, or a copy, and return its name."""
         name = f"t_{secrets.token_hex(6)}"
-        self.command("createdb", "-T", template, name)
+        with self._connected() as connection:
+            connection.execute(f"CREATE SCHEMA {name}")
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [like]).fetchall()
+            for (table,) in tables:
+                connection.execute(f"CREATE TABLE {name}.{table} (LIKE {like}.{table} INCLUDING ALL)")
+                connection.execute(f"INSERT INTO {name}.{table} SELECT * FROM {like}.{table}")
         return name
 
     def drop(self, name: str) -> None:
-        """Delete a database, whoever is connected."""
-        self.command("dropdb", "--force", name)
+        """Delete one."""
+        with self._connected() as connection:
+            connection.execute(f"DROP SCHEMA {name} CASCADE")
 
     def url(self, name: str) -> str:
-        """How SQLAlchemy addresses a database."""
-        return f"postgresql://custos@/{name}?host={self._folder}"
+        """How SQLAlchemy addresses it."""
+        return f"postgresql://custos@/postgres?host={self._folder}&options=-csearch_path%3D{name}"
 
-    def command(self, program: str, *arguments: str) -> None:
-        """Run one of the server's client programs."""
-        connect = ("-h", str(self._folder), "-U", "custos")
-        _run((str(self._programs / program), *connect, *arguments), self._folder)
+    def _connected(self) -> Any:
+        import psycopg  # an extra: only who has a server needs it
+
+        return psycopg.connect(host=str(self._folder), user="custos", dbname="postgres")
 
 
 @contextmanager
@@ -58,7 +65,7 @@ def running() -> Iterator[Server]:
         control = (str(programs / "pg_ctl"), "-D", data, "-w", "-s", "-l", str(folder / "log"))
         _run((*control, "-o", f"-k {folder} {QUIET}", "start"), folder)
         try:
-            yield Server(folder, programs)
+            yield Server(folder)
         finally:
             _run((*control, "-m", "immediate", "stop"), folder)
     finally:

@@ -134,6 +134,25 @@ def test_too_many_bad_rows_publish_nothing(home: Home, shop: Make) -> None:
     assert home.quarantine.read(descriptor.name, "transactions") is None
 
 
+def test_a_refused_ingest_leaves_the_vault_as_it_was(home: Home, shop: Make) -> None:
+    home.ingest(shop(customers=4))
+    people, keys = len(home.vault), home.vault.keys_held()
+    before = [home.vault.record(home.subject(f"c0000{number}").handle) for number in range(1, 5)]
+    grown = shop(customers=12)
+
+    def spoil(rows: list[dict[str, Any]]) -> None:
+        for row in rows[: len(rows) // 8]:
+            row["ts"] = None
+
+    change_lines(grown.base_dir, spoil)
+    with pytest.raises(BadInput, match="is missing in"):
+        home.ingest(grown)
+    assert (len(home.vault), home.vault.keys_held()) == (people, keys)
+    assert [home.vault.record(home.subject(f"c0000{number}").handle) for number in range(1, 5)] == before
+    assert not home.vault.find(pa.array([f"c{number:05d}" for number in range(5, 13)]))[1].any()
+    assert home.ingest(shop(customers=12)).people == 12
+
+
 def csv_shop(folder: Path, body: str, **changes: Any) -> Descriptor:
     folder.mkdir(exist_ok=True)
     with gzip.open(folder / "lines.csv.gz", "wt", encoding="utf-8") as file:

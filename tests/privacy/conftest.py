@@ -109,12 +109,10 @@ def on_both(request: pytest.FixtureRequest) -> Server | None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, server: Server | None) -> Iterator[Home]:
+def home(tmp_path: Path, server: Server | None) -> Home:
     made = Home(tmp_path, server)
     Keyring.create(made.key_file, made.kms())
-    yield made
-    for name in list(made.databases):
-        server and server.drop(made.databases[name])
+    return made
 
 
 @pytest.fixture

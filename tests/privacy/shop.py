@@ -37,7 +37,7 @@ class RowFile:
         write_beside(self._path, json.dumps({**self.rows(), token: rows}).encode())
 
     def count(self, subject: Subject) -> int:
-        return self.rows().get(subject.tokens[0], 0)
+        return sum(self.rows().get(token, 0) for token in subject.tokens)
 
     def export(self, subject: Subject) -> list[dict[str, object]]:
         return [{"rows": self.count(subject)}]
@@ -46,7 +46,7 @@ class RowFile:
         before = self.count(subject)
         if not self._stubborn:
             write_beside(
-                self._path, json.dumps({t: n for t, n in self.rows().items() if t != subject.tokens[0]}).encode()
+                self._path, json.dumps({t: n for t, n in self.rows().items() if t not in subject.tokens}).encode()
             )
         return before
 

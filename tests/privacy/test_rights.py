@@ -160,3 +160,22 @@ def test_a_changed_receipt_is_noticed(home: Home) -> None:
 
 def test_subjects_hide_in_reprs() -> None:
     assert repr(Subject(("fs_secret",), b"secret", (b"secret",))) == "<Subject>"
+
+
+def test_erasing_a_linked_person_empties_every_store_of_every_token(home: Home) -> None:
+    shop = Shop(home)
+    tokens = [shop.customer(name) for name in ("ann", "bob", "eve")]
+    shop.bad_row("ann")
+    shop.bad_row("bob")
+    shop.vault.link(pa.array(["ann"]), pa.array(["bob"]))
+    receipt = shop.erase("bob")
+    assert [(store.name, store.before, store.after) for store in receipt.stores] == [
+        ("features", 6, 0),
+        ("online", 6, 0),
+        ("quarantine", 2, 0),
+        ("vault", 1, 0),
+    ]
+    assert shop.suppressed(*tokens) == [True, True, False]
+    assert shop.erase("ann") == receipt
+    assert shop.vault.tombstoned(pa.array(["ann", "bob", "eve"])).tolist() == [True, True, False]
+    shop.vault.close()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -151,6 +152,19 @@ def test_rows_of_the_erased_are_dropped_and_a_returning_customer_is_new(protecto
     assert after["amount"].to_pylist() == [2.0, 3.0]
     assert before["customer_token"][1] == after["customer_token"][0]
     assert before["customer_token"][0] != after["customer_token"][1]
+
+
+def test_on_trial_people_are_taken_back_when_it_fails(protector: Protector, vault: Vault) -> None:
+    run(protector, ORDERS, orders(customer_id=[1, 1, 1, 1]))
+    with suppress(BadInput), protector.on_trial():
+        run(protector, ORDERS, orders())
+        raise BadInput("refused")
+    assert vault.find(pa.array([1, 2]))[1].tolist() == [True, False]
+    with protector.on_trial():
+        run(protector, ORDERS, orders())
+    assert vault.find(pa.array([1, 2]))[1].all()
+    run(protector, ORDERS, orders(customer_id=[3, 3, 3, 3]))
+    assert len(vault) == 3
 
 
 def test_people_lists_everyone_once_with_an_audit_reference(protector: Protector, vault: Vault) -> None:
