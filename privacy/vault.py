@@ -108,12 +108,14 @@ class Vault:
         attributes of people known before go into their records at the end. Killed inside, everybody stays.
         """
         trial = Intake(self._engine, self._keys, self._index, self._people, self._keyring.index)
+        refused = True
         try:
             yield trial
-        except BaseException:
-            with suppress(CustosError):  # what was raised inside matters more; who isn't taken back does no harm
-                trial.withdraw()
-            raise
+            refused = False
+        finally:
+            if refused:
+                with suppress(CustosError):  # what was raised inside matters more; who isn't taken back does no harm
+                    trial.withdraw()
         trial.keep()
 
     def link(self, ids: pa.Array, others: pa.Array) -> Blocks:
