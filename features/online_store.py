@@ -64,6 +64,12 @@ def write_online(path: Path, definitions: Definitions, rows: pd.DataFrame, late:
         (part / path.name).replace(path)
 
 
+def _sweep(path: Path) -> None:
+    """Remove what killed writers of `path` left beside it; nobody is writing it meanwhile."""
+    for stale in path.parent.glob(f"{PART}{path.name}-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+
+
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A private folder to write the next version of `path` in; what a killed writer left is removed first.
@@ -71,10 +77,8 @@ def _beside(path: Path) -> Iterator[Path]:
     Feast doesn't notice a registry that a full disk cut short; it fails when reading it again.
     """
     make_private(path.parent)
-    mark = f"{PART}{path.name}-"
-    for stale in path.parent.glob(f"{mark}*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    part = path.parent / f"{mark}{secrets.token_hex(6)}"
+    _sweep(path)
+    part = path.parent / f"{PART}{path.name}-{secrets.token_hex(6)}"
     make_private(part)
     try:
         yield part
@@ -199,9 +203,12 @@ class OnlineRows:
 
     def erase(self, subject: Subject) -> int:
         """Delete the person's rows and overwrite their bytes; return how many views had one."""
-        if not subject.tokens or not self._path.exists():
+        if not subject.tokens or not self._path.parent.exists():
             return 0
         with locked(self._path.with_name(f".{self._path.name}.lock")):
+            _sweep(self._path)
+            if not self._path.exists():
+                return 0
             found = self.count(subject)
             delete_keys(self._path, [entity_key(token) for token in subject.tokens])
         return found

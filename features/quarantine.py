@@ -62,6 +62,7 @@ class Quarantine:
         directory = self._root / dataset
         make_private(directory)
         with locked(self._root / ".lock"):
+            self._sweep()
             for path in directory.glob(f"*{SUFFIX}"):
                 if not rows.get(path.name.removesuffix(SUFFIX)):
                     path.unlink(missing_ok=True)
@@ -91,6 +92,7 @@ class Quarantine:
         if not self._root.exists():
             return gone
         with locked(self._root / ".lock"):
+            self._sweep()
             for path, rows in self._files():
                 mine = _of(rows, subject)
                 found = pc.sum(mine).as_py() or 0
@@ -104,6 +106,11 @@ class Quarantine:
     def verify(self, subject: Subject) -> int:
         """Count what remains of the person."""
         return self.count(subject)
+
+    def _sweep(self) -> None:
+        """Remove what killed writers left beside the files; nobody is writing them meanwhile."""
+        for stale in self._root.glob("*/.*.tmp"):
+            stale.unlink(missing_ok=True)
 
     def _files(self) -> Iterator[tuple[Path, pa.Table]]:
         for path in sorted(self._root.glob(f"*/*{SUFFIX}")):

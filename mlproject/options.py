@@ -33,10 +33,20 @@ class Day(click.ParamType[datetime]):
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+class HomeFolder(click.Path):
+    """A folder; an empty word, as an unset variable gives, is refused rather than taken for this folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, or fail."""
+        if value == "":
+            self.fail("the home is empty: name a folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def home(command: Command) -> Command:
     """Add --home."""
     text = "Where everything is kept.  [default: CUSTOS_HOME, else the nearest .custos]"
-    return click.option("--home", type=click.Path(path_type=Path, file_okay=False), help=text)(command)
+    return click.option("--home", type=HomeFolder(path_type=Path, file_okay=False), help=text)(command)
 
 
 def as_json(command: Command) -> Command:

@@ -19,7 +19,8 @@ __all__ = ["HomeState", "load_state", "read_json", "save_state", "write_json"]
 class HomeState:
     """The home's place and its one dataset, with the moments that follow from the data.
 
-    `as_of` is None until features are built from what was ingested last.
+    `as_of` is None until features are built from what was ingested last; `online` says whether rows were ever put
+    into the online store.
     """
 
     home: str
@@ -27,6 +28,7 @@ class HomeState:
     first_event: datetime
     last_event: datetime
     as_of: datetime | None = None
+    online: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""

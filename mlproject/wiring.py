@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["House", "build_serving"]
 
+UNUSABLE = frozenset("?%*[]{}$;\\")
 SERVED_PURPOSES = (Purpose.RETENTION.value, Purpose.VALUE.value)
 
 
@@ -70,6 +71,10 @@ class House:
     def open(cls, home: Path | None = None) -> House:
         """Return the house at `home`, or where settings say it is; nothing is created yet."""
         paths = HomePaths(find_home(home))
+        if unusable := sorted(UNUSABLE & set(str(paths.root))):
+            # Addresses of databases and patterns of files are made of it.
+            what = f"the home's path holds {' '.join(unusable)}, which can't be used there"
+            raise BadInput(what, where=str(paths.root), remedy="name another --home")
         return cls(paths, load_settings(paths.settings), project=project_run())
 
     def lock(self) -> AbstractContextManager[None]:
@@ -258,9 +263,13 @@ class House:
         wanted = [self.stores.protected_store(state.dataset)]
         if state.as_of is not None:
             wanted.append(self.stores.feature_store(state.dataset))
-        for store in wanted:
-            if store.snapshot() is None:
-                raise EnvironmentFailed(f"the {store.name} are gone", where=str(store.root), remedy=remedy)
+        lost = {f"the {store.name} are": store.root for store in wanted if store.snapshot() is None}
+        if not (self.paths.quarantine / state.dataset).is_dir():
+            lost["the quarantine is"] = self.paths.quarantine
+        if state.online and not self.paths.feast_online.exists():
+            lost["the online store is"] = self.paths.feast_online
+        for what, place in lost.items():
+            raise EnvironmentFailed(f"{what} gone", where=str(place), remedy=remedy)
 
 
 def build_serving(home: Path) -> ServingParts:

@@ -21,10 +21,11 @@ def identify_file(house: House, purpose: str, reason: str, source: Path, out: Pa
 
     Rows and their order stay. The vault's door checks role and purpose and writes the audit event.
     """
-    from mlproject.pipelines.score import write_parquet
+    from mlproject.pipelines.score import check_out, write_parquet
     from privacy.classification import Purpose
     from privacy.tokens import Pseudonymiser
 
+    check_out(house, out)
     principal = house.operator(purpose)
     table = read_tokens(source)
     pseudonymiser = Pseudonymiser(house.keyring, house.vault, policy=house.policy, audit=house.audit)

@@ -33,6 +33,7 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     decision = house.permit("ingest", resource)
     _ = house.keyring, house.audit  # refuse before anything is stored if the keys or the log are damaged
     with house.lock(), stages.stage("validate and protect"):
+        _one_dataset(house, descriptor)  # again: another first ingest may have come before
         report = ingest(
             descriptor,
             protector=Protector(house.vault, house.keyring),
@@ -42,7 +43,8 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
         )
         _keep_descriptor(house, descriptor)
         home = str(house.paths.root.resolve())
-        state = HomeState(home, descriptor.name, report.first_event, report.last_event)
+        online = house.paths.feast_online.exists()
+        state = HomeState(home, descriptor.name, report.first_event, report.last_event, online=online)
         save_state(house.paths.state, state)
     rows = sum(table.kept for table in report.tables.values())
     house.note(decision, "ingest", resource, count=rows, detail={"digest": report.digest})
@@ -55,7 +57,8 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
 def _one_dataset(house: House, descriptor: Descriptor) -> None:
     # Two shops may give two people the same id, and a vault can't tell them apart.
     # Read plainly: a damaged state must not keep an ingest from writing a new one.
-    held = read_json(house.paths.state).get("dataset", descriptor.name)
+    kept = [path.stem for path in sorted(house.paths.descriptors.glob("*.yaml"))]  # also when the state is lost
+    held = read_json(house.paths.state).get("dataset", kept[0] if kept else descriptor.name)
     if held != descriptor.name:
         remedy = f"use another --home for {descriptor.name}"
         raise BadInput(f"this home holds the dataset {held}", where=str(house.paths.root), remedy=remedy)

@@ -93,7 +93,7 @@ def seal_keys(house: House, purposes: Sequence[str], out: Path | None) -> Iterat
         target = out.absolute()
         if not target.parent.is_dir():
             raise BadInput("no such folder", where=str(out.parent), remedy="make it first, or name another --out")
-        if target in (house.paths.keyring, house.paths.service_keyring):
+        if target.resolve().is_relative_to(house.paths.root.resolve()):
             raise BadInput("this file is the home's own", where=str(out), remedy="name another --out")
         kms = LocalKms.from_file(target.with_name(f"{target.name}.passphrase"), create=True)
         house.keyring.seal(target, kms, purposes)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlproject.wiring import House
     from privacy.policy import Decision
 
-__all__ = ["score_everyone", "scored_table", "write_parquet"]
+__all__ = ["check_out", "score_everyone", "scored_table", "write_parquet"]
 
 COLUMNS = {"churn": "churn_probability", "clv": "clv"}
 FIELDS = {"churn": "churn.probability", "clv": "clv.value"}
@@ -29,6 +29,7 @@ FIELDS = {"churn": "churn.probability", "clv": "clv.value"}
 
 def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of: datetime | None) -> Iterator[str]:
     """Score everyone known at data time for a purpose into a parquet file; the excluded are absent and counted."""
+    check_out(house, out)
     table = scored_table(house, target, purpose, as_of=as_of)
     write_parquet(table, out)
     moment, version = table["as_of"][0].as_py(), table["model_version"][0].as_py()
@@ -85,6 +86,14 @@ def _told(target: str, decision: Decision, values: np.ndarray) -> dict[str, pa.A
     bands = CHURN_BANDS if target == "churn" else CLV_BANDS
     told = [None if math.isnan(value) else bands.of(value) for value in values.tolist()]
     return {f"{target}_band": pa.array(told, pa.string())}
+
+
+def check_out(house: House, out: Path) -> None:
+    """Refuse, before any work, to write over the home's own files or what is no file."""
+    if out.resolve().is_relative_to(house.paths.root.resolve()):
+        raise BadInput("this lies inside the home", where=str(out), remedy="name a file elsewhere")
+    if out.exists() and not out.is_file():
+        raise BadInput("this is no file", where=str(out), remedy="name a file")
 
 
 def write_parquet(table: pa.Table, out: Path, *, mode: int = 0o600) -> None:

@@ -283,6 +283,20 @@ def test_damaged_files_are_told_and_written_anew(own: Served) -> None:
     assert gateway.unready() == ""
 
 
+def test_erasing_removes_what_killed_writers_left(own: Served) -> None:
+    home, gateway, descriptor = own
+    left = home.paths.online.parent / f".part-{home.paths.online.name}-123456"
+    left.mkdir()
+    (left / "online.db").write_bytes(home.paths.online.read_bytes())
+    sealed = home.root / "quarantine" / descriptor.name / ".transactions.sealed.123456.tmp"
+    sealed.write_bytes(b"sealed rows")
+    subject = home.subject("c00002")
+    for store in (home.quarantine, *gateway.subject_stores()):
+        store.erase(subject)
+    assert not left.exists()
+    assert not sealed.exists()
+
+
 def test_a_gateway_without_online_rows_is_not_ready(own: Served) -> None:
     home, gateway, _ = own
     home.paths.online.unlink()

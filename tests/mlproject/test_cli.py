@@ -382,6 +382,46 @@ def test_nobody_is_erased_while_a_store_is_away(
         fails(["subject", "erase", "nobody", "--home", str(home)], 4, "the protected tables are gone", capsys=capsys)
     finally:
         away.rename(home / "protected")
+    away = (home / "quarantine").rename(tmp_path / "quarantine")
+    try:
+        fails(["subject", "erase", "nobody", "--home", str(home)], 4, "the quarantine is gone", capsys=capsys)
+    finally:
+        away.rename(home / "quarantine")
+
+
+@pytest.mark.parametrize("place", ["keys/keyring.json", "state.json", "new.parquet"])
+def test_nothing_is_written_over_the_home_itself(
+    good_home: tuple[Path, Path], place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, _ = good_home
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file() and "audit" not in str(path)}
+    out, at = str(home / place), ["--home", str(home)]
+    fails(["score", "clv", "--purpose", "value", "--out", out, *at], 2, "inside the home", capsys=capsys)
+    asked = ["identify", "--purpose", "value", "--reason", "test", "--in", out, "--out", out, *at]
+    fails(asked, 2, "inside the home", capsys=capsys)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_an_empty_home_and_one_that_databases_cannot_name_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--home", ""]) == 2
+    assert "the home is empty" in capsys.readouterr().err
+    for mark in "?*[":
+        fails(["status", "--home", str(tmp_path / f"a{mark}b")], 2, f"holds {mark}", capsys=capsys)
+
+
+def test_a_home_that_lost_its_state_still_takes_no_other_shop(
+    good_home: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, shop = good_home
+    other = tmp_path / "other.yaml"
+    other.write_text((shop / "shop.yaml").read_text("utf-8").replace("name: ", "name: other_", 1), "utf-8")
+    away = (home / "state.json").rename(tmp_path / "state.json")
+    try:
+        fails(["ingest", str(other), "--home", str(home)], 2, "use another --home", capsys=capsys)
+    finally:
+        away.rename(home / "state.json")
 
 
 def test_a_descriptor_that_is_no_yaml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -119,20 +120,27 @@ class Trees:
         """Return the trees alone, without the block of training parameters (thread count and the like)."""
         return str(self._booster.model_to_string()).split("\nparameters:", 1)[0]
 
-    def save(self, directory: Path) -> None:
-        """Write LightGBM's own text format, without the extremes of each feature: they are somebody's values."""
-        write_beside(directory / BOOSTER_FILE, _without_extremes(self._booster.model_to_string()).encode())
+    def save(self, directory: Path) -> str:
+        """Write LightGBM's own text format, without the extremes of each feature: they are somebody's values.
+
+        Returns the SHA-256 of the file, 64 hex digits.
+        """
+        data = _without_extremes(self._booster.model_to_string()).encode()
+        write_beside(directory / BOOSTER_FILE, data)
+        return hashlib.sha256(data).hexdigest()
 
     @classmethod
-    def load(cls, directory: Path) -> Trees:
-        """Read what `save` wrote.
+    def load(cls, directory: Path, digest: str) -> Trees:
+        """Read what `save` wrote, if it is still that: LightGBM ends the whole process over a file cut short.
 
         Raises:
             BadInput: the file is missing or damaged.
         """
         try:
-            text = (directory / BOOSTER_FILE).read_text(encoding="utf-8")
-            return cls(lgb.Booster(model_str=text))
+            data = (directory / BOOSTER_FILE).read_bytes()
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise BadInput(f"the saved model is damaged: {BOOSTER_FILE}", remedy="train it again")
+            return cls(lgb.Booster(model_str=data.decode()))
         except FileNotFoundError:
             raise BadInput(f"the saved model lacks {BOOSTER_FILE}", remedy="train it again") from None
         except (lgb.basic.LightGBMError, UnicodeDecodeError):

@@ -46,11 +46,12 @@ class ChurnTrees:
 
     def save(self, directory: Path) -> None:
         """Write `model.json` and `booster.txt`."""
-        self.trees.save(directory)
+        digest = self.trees.save(directory)
         write_spec(
             directory,
             f"{self.target}/{self.name}",
             {
+                "booster": digest,
                 "inputs": list(self._inputs),
                 "horizon_days": self._horizon,
                 "purchase": self._purchase.to_dict(),
@@ -61,7 +62,9 @@ class ChurnTrees:
     def from_spec(cls, spec: Mapping[str, Any], directory: Path) -> ChurnTrees:
         """Rebuild from `save`."""
         purchase = PurchaseModel.from_dict(spec["purchase"])
-        return cls(Trees.load(directory), tuple(spec["inputs"]), purchase, int(spec["horizon_days"]))
+        return cls(
+            Trees.load(directory, str(spec["booster"])), tuple(spec["inputs"]), purchase, int(spec["horizon_days"])
+        )
 
 
 def boosted_matrix(

@@ -59,8 +59,12 @@ class AnchoredClv:
 
     def save(self, directory: Path) -> None:
         """Write `model.json` and `booster.txt`."""
-        self.trees.save(directory)
-        spec = {"inputs": list(self._inputs), "horizon_days": self._horizon, "floor": self._floor}
+        spec = {
+            "booster": self.trees.save(directory),
+            "inputs": list(self._inputs),
+            "horizon_days": self._horizon,
+            "floor": self._floor,
+        }
         write_spec(directory, f"{self.target}/{self.name}", {**spec, "purchase": self._purchase.to_dict()})
 
     @classmethod
@@ -68,7 +72,7 @@ class AnchoredClv:
         """Rebuild from `save`."""
         purchase = PurchaseModel.from_dict(spec["purchase"])
         horizon, floor = int(spec["horizon_days"]), float(spec["floor"])
-        return cls(Trees.load(directory), tuple(spec["inputs"]), purchase, horizon, floor)
+        return cls(Trees.load(directory, str(spec["booster"])), tuple(spec["inputs"]), purchase, horizon, floor)
 
 
 def log_anchor(frame: pd.DataFrame, expected_spend: np.ndarray, horizon_days: int, floor: float) -> np.ndarray:

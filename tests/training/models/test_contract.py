@@ -162,6 +162,11 @@ def test_a_missing_booster_is_named(fitted: Fitted, tmp_path: Path) -> None:
     (tmp_path / "booster.txt").write_text("tree\nnonsense")
     with pytest.raises(BadInput, match="damaged"):
         models.load(tmp_path)
+    fitted["clv/anchored"].save(tmp_path)
+    whole = (tmp_path / "booster.txt").read_bytes()
+    (tmp_path / "booster.txt").write_bytes(whole[: len(whole) // 2])  # LightGBM itself would end the process
+    with pytest.raises(BadInput, match="damaged"):
+        models.load(tmp_path)
     (tmp_path / "booster.txt").unlink()
     with pytest.raises(BadInput, match=r"lacks booster\.txt"):
         models.load(tmp_path)
