@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from privacy.vault_database import insert_new, insert_rows
+from privacy.vault_database import insert_new
 from privacy.vault_schema import changes, vault_meta
 
 __all__ = [
@@ -74,7 +74,7 @@ def note_change(connection: sa.Connection, identities: int = 0, *, removal: bool
     number = before.number + 1
     removals = number if removal else before.removals
     after = State(number, secrets.token_bytes(8), removals, before.identities + identities, before.erasures)
-    insert_rows(connection, changes, [(after.number, after.tag, after.removals, after.identities)])
+    insert_new(connection, changes, (after.number, after.tag, after.removals, after.identities))
     connection.execute(sa.delete(changes).where(changes.c.number <= number - _KEPT))
     return after
 

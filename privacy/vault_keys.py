@@ -50,7 +50,7 @@ class KeyStore:
         """
         sealed, wrapped = seal_new(self._sealer, handles, texts)
         with transaction(self._engine, _WHAT) as connection:
-            insert_rows(connection, keys, list(zip(handles, wrapped, strict=True)))
+            insert_rows(connection, keys, handles, wrapped)
         return sealed
 
     def fetch(self, handles: Iterable[bytes]) -> dict[bytes, SecretKey]:

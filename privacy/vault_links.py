@@ -112,7 +112,7 @@ class Links:
             connection.execute(redirected.values(handle=home, intake=0), [{"one": index} for index in found])
             led_here = sa.update(aliases).where(aliases.c.canonical.in_(family))
             connection.execute(led_here.values(canonical=home))
-        insert_rows(connection, aliases, sorted(moved.items()))
+        insert_rows(connection, aliases, moved.keys(), moved.values())
         delete_rows(connection, people, people.c.handle, moved.keys())
         old = [(index, new) for handle, new in moved.items() for index in indexes[handle]]
         gone, homes = [index for index, _ in old], [new for _, new in old]

@@ -220,14 +220,14 @@ class People:
         state = self.state()
         handles, indexes = drawn.view("V16").ravel().tolist(), arrivals.indexes.view("V16").ravel().tolist()
         sealed = self._keys.seal_new(handles, record_texts(arrivals.ids, arrivals.integer, arrivals.attributes))
-        by_index = np.argsort(arrivals.indexes.view(">u8")[:, 0].astype(np.uint64)).tolist()
-        links = [(indexes[row], handles[row], own.intake) for row in by_index]
+        by_index = np.argsort(arrivals.indexes.view(">u8")[:, 0].astype(np.uint64))
+        ordered = (blocks[by_index].view("V16").ravel().tolist() for blocks in (arrivals.indexes, drawn))
         try:
             with transaction(self._engine, _WHAT) as connection:
-                insert_rows(connection, people, list(zip(handles, indexes, sealed, strict=True)))
-                count = insert_rows(connection, identities, links, new=True)
-                if count < len(links):
-                    count += agree(connection, links, handles, indexes)
+                insert_rows(connection, people, handles, indexes, sealed)
+                count = insert_rows(connection, identities, *ordered, [own.intake] * len(drawn), new=True)
+                if count < len(handles):
+                    count += agree(connection, indexes, handles, own.intake)
                 note_change(connection, count)
         except EnvironmentFailed:
             self._stray += drawn.view("V16").ravel().tolist()
