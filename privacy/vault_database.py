@@ -73,8 +73,11 @@ def open_database(url: str, metadata: sa.MetaData, what: str) -> Engine:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not path.exists():
                 path.touch(mode=0o600)
-    with transaction(engine, what) as connection:
-        metadata.create_all(connection)
+    with reading(engine, what) as connection:
+        there = set(sa.inspect(connection).get_table_names())
+    if not there >= metadata.tables.keys():  # else nothing waits for whoever is writing just now
+        with transaction(engine, what) as connection:
+            metadata.create_all(connection)
     return engine
 
 

@@ -101,8 +101,8 @@ class Intake:
     def _put_off(self, given: Mapping[bytes, Given]) -> None:
         """Keep, sealed, what would change the records of people known before; later parts go over earlier ones."""
         known = self._put_off_among(given)
-        data_keys = self._people.stale({handle: row for handle, row in given.items() if handle not in known})
-        data_keys |= self._keys.fetch(known)
+        stale = self._people.stale({handle: row for handle, row in given.items() if handle not in known})
+        data_keys = self._keys.fetch(known | stale)
         self._part += 1
         rows = [
             (self._own.intake, handle, self._part, seal_renewal(handle, key, given[handle]))

@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from privacy.cmac import Mac
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.identifiers import canonical_ids, is_integer_source
-from privacy.secret_key_access import SecretKey
 from privacy.vault_changes import State, begin_change, note_change, state_of
 from privacy.vault_database import insert_rows, reading, select_rows, transaction
 from privacy.vault_identities import agree, identities_of, on_trial, taken_over
@@ -138,16 +137,16 @@ class People:
             else:
                 raise EnvironmentFailed("the vault's records keep changing", remedy="run again when others are done")
 
-    def stale(self, given: Mapping[bytes, Given]) -> dict[bytes, SecretKey]:
-        """Of whom newer attributes would change the record, with their data keys; nothing is written."""
-        found: dict[bytes, SecretKey] = {}
+    def stale(self, given: Mapping[bytes, Given]) -> set[bytes]:
+        """Whose record newer attributes would change; nothing is written."""
+        found: set[bytes] = set()
         wanted = sorted(given)
         for start in range(0, len(wanted), _RENEWED):
             data_keys = self._keys.fetch(wanted[start : start + _RENEWED])
             for handle, sealed in self.sealed(data_keys).items():
                 record = open_record(handle, data_keys[handle], sealed)
                 if record.renewed(given[handle]) != record:
-                    found[handle] = data_keys[handle]
+                    found.add(handle)
         return found
 
     def records(self, handles: Collection[bytes]) -> dict[bytes, PersonRecord]:
