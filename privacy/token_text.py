@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ _PATTERN: Final = re.compile(rf"({'|'.join(_CODE_DOMAINS)})_([a-z2-7]{{2}})([0-9
 _CHUNK: Final = 8192
 _HEX_DIGITS: Final = 34
 _POLYNOMIAL: Final = 0x07
+_RAW: Final = np.dtype([("block", "V16"), ("check", "u1")])
 _ARROW_STRING_LIMIT: Final = 2**31 - 1
 
 
@@ -53,7 +55,10 @@ class DecodedTokens:
 
     def key_ids(self) -> list[str]:
         """The distinct key ids of the good rows."""
-        return [int(code).to_bytes(2, "little").decode() for code in _distinct(self.key_codes[self.ok])]
+        return [
+            int(code).to_bytes(2, "little").decode()
+            for code in _distinct(self.key_codes if self.ok.all() else self.key_codes[self.ok])
+        ]
 
     def of_key(self, key_id: str) -> npt.NDArray[np.bool_]:
         """(n,) bool: the good rows of that key."""
@@ -83,20 +88,21 @@ def encode(blocks: Blocks, domain: str, key_id: str, valid: npt.NDArray[np.bool_
     width = len(prefix) + _HEX_DIGITS
     if len(chosen) * width > _ARROW_STRING_LIMIT:
         raise BadInput("too many tokens for one Arrow array", remedy="work in batches of at most 50 million")
-    text = np.empty((len(chosen), width), np.uint8)
-    text[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
+    text = np.empty(len(chosen), _row(len(prefix)))
+    raw = np.empty(min(_CHUNK, len(chosen)), _RAW)
+    head = np.frombuffer(prefix, f"V{len(prefix)}")
     for start in range(0, len(chosen), _CHUNK):
         part = np.ascontiguousarray(chosen[start : start + _CHUNK])
-        raw = np.empty((len(part), 17), np.uint8)
-        raw[:, :16] = part
-        raw[:, 16] = _crc_blocks(prefix, part)
-        digits = np.frombuffer(binascii.hexlify(raw.data), np.uint8)
-        text[start : start + _CHUNK, len(prefix) :] = digits.reshape(-1, _HEX_DIGITS)
+        here = slice(start, start + len(part))
+        raw["block"][: len(part)] = part.view("V16").ravel()
+        raw["check"][: len(part)] = _crc_blocks(prefix, part)
+        text["prefix"][here] = head
+        text["digits"][here] = np.frombuffer(binascii.hexlify(raw[: len(part)].data.cast("B")), f"V{_HEX_DIGITS}")
     steps = np.full(len(blocks), width, np.int32) if valid is None else valid.astype(np.int32) * width
     offsets = np.zeros(len(blocks) + 1, np.int32)
     np.cumsum(steps, out=offsets[1:])
     bitmap = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
-    buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(text)]
+    buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(text.view(np.uint8))]
     return pa.Array.from_buffers(pa.string(), len(blocks), buffers)
 
 
@@ -117,39 +123,49 @@ def decode(tokens: pa.Array, domain: str) -> DecodedTokens:
     fitting = np.diff(bounds) == width
     if tokens.null_count:
         fitting &= tokens.is_valid().to_numpy(zero_copy_only=False)
-    candidates = np.flatnonzero(fitting)
-    window = np.ndarray((max(len(data) - width + 1, 0),), f"V{width}", data, strides=(1,))
-    for start in range(0, len(candidates), _CHUNK):
-        at = candidates[start : start + _CHUNK]
-        text = window[bounds[at]].view(np.uint8).reshape(len(at), width)
-        raw, good = _decode_chunk(text, code)
-        whole = len(candidates) == rows  # then a slice will do, which is faster than picking rows
-        here = slice(start, start + len(at)) if whole else at
-        ok[here] = good
-        blocks[here] = raw[:, :16]
-        key_codes[here] = text[:, len(code) : len(code) + 2].copy().view("<u2").ravel()
+    if fitting.all():  # side by side, so nothing has to be gathered
+        whole = data[bounds[0] : bounds[-1]].reshape(rows, width)
+        chunks: Iterable[tuple[Any, Blocks]] = (
+            (slice(start, start + _CHUNK), whole[start : start + _CHUNK]) for start in range(0, rows, _CHUNK)
+        )
+    else:
+        chunks = _gathered(data, bounds, np.flatnonzero(fitting), width)
+    for here, text in chunks:
+        blocks[here], key_codes[here], ok[here] = _decode_chunk(text, code)
     return DecodedTokens(blocks, key_codes, ok)
 
 
-def _decode_chunk(text: Blocks, code: bytes) -> tuple[Blocks, npt.NDArray[np.bool_]]:
-    """(n, 17) bytes after the prefix, and which rows are good; a chunk of one prefix is the fast case."""
+def _gathered(
+    data: Blocks, bounds: npt.NDArray[np.int32], rows: npt.NDArray[np.intp], width: int
+) -> Iterator[tuple[npt.NDArray[np.intp], Blocks]]:
+    """Chunks of some rows' text, `width` bytes each."""
+    window = np.ndarray((max(len(data) - width + 1, 0),), f"V{width}", data, strides=(1,))
+    for start in range(0, len(rows), _CHUNK):
+        at = rows[start : start + _CHUNK]
+        yield at, window[bounds[at]].view(np.uint8).reshape(len(at), width)
+
+
+def _decode_chunk(text: Blocks, code: bytes) -> tuple[Blocks, npt.NDArray[np.uint16], npt.NDArray[np.bool_]]:
+    """Blocks, key codes and which rows are good; a chunk of one prefix is the fast case."""
     end = len(code) + 2
-    heads = np.ascontiguousarray(text[:, :end])
-    raw, good = _unhex(np.ascontiguousarray(text[:, end:]))
+    rows = text.reshape(-1).view(_row(end))
+    heads = np.ascontiguousarray(rows["prefix"])
+    raw, good = _unhex(np.ascontiguousarray(rows["digits"]))
+    blocks = np.ascontiguousarray(raw["block"]).view(np.uint8).reshape(-1, 16)
+    key_codes = heads.view(np.uint8).reshape(-1, end)[:, len(code) :].copy().view("<u2").ravel()
     first = heads[0].tobytes()
     if heads.tobytes() == first * len(heads):
-        if not _is_prefix(first, code):
-            return raw, np.zeros(len(text), np.bool_)
-        return raw, good & (_crc_blocks(first, np.ascontiguousarray(raw[:, :16])) == raw[:, 16])
+        fits = _is_prefix(first, code)
+        return blocks, key_codes, good & (_crc_blocks(first, blocks) == raw["check"]) if fits else np.zeros_like(good)
     check = np.zeros(len(text), np.uint8)
     named = np.zeros(len(text), np.bool_)
-    whole = heads.view(f"S{end}").ravel()
+    whole = heads.view(f"S{end}")
     for prefix in sorted(set(whole.tolist())):
         if _is_prefix(prefix, code):
             same = whole == prefix
-            check[same] = _crc_blocks(prefix, np.ascontiguousarray(raw[same, :16]))
+            check[same] = _crc_blocks(prefix, blocks[same])
             named |= same
-    return raw, good & named & (check == raw[:, 16])
+    return blocks, key_codes, good & named & (check == raw["check"])
 
 
 def _is_prefix(prefix: bytes, code: bytes) -> bool:
@@ -157,20 +173,38 @@ def _is_prefix(prefix: bytes, code: bytes) -> bool:
 
 
 def _distinct(codes: npt.NDArray[np.uint16]) -> npt.NDArray[np.intp]:
+    if len(codes) and (codes == codes[0]).all():
+        return codes[:1].astype(np.intp)
     return np.flatnonzero(np.bincount(codes, minlength=1)) if len(codes) else np.zeros(0, np.intp)
 
 
-def _unhex(digits: Blocks) -> tuple[Blocks, npt.NDArray[np.bool_]]:
-    """(n, 34) ASCII -> (n, 17) bytes and which rows are lower-case hex; the usual all-good chunk runs in C."""
-    try:
-        raw = binascii.unhexlify(digits.data.cast("B"))
-        if binascii.hexlify(raw) == digits.tobytes():
-            return np.frombuffer(raw, np.uint8).reshape(-1, 17), np.ones(len(digits), np.bool_)
-    except (binascii.Error, ValueError):
-        pass  # some row is not hexadecimal: find out which
-    nibbles = _NIBBLES[digits]
-    raw_rows = ((nibbles[:, 0::2] << 4) | (nibbles[:, 1::2] & 15)).astype(np.uint8)
-    return raw_rows, np.asarray((nibbles < 16).all(axis=1), np.bool_)
+def _row(prefix: int) -> np.dtype[np.void]:
+    """A token's text as whole fields, which numpy copies faster than bytes."""
+    return np.dtype([("prefix", f"V{prefix}"), ("digits", f"V{_HEX_DIGITS}")])
+
+
+def _unhex(digits: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.bool_]]:
+    """(n,) texts of 34 digits -> block and check byte, and which rows are lower-case hex; usually all, and in C."""
+    letters = digits.view(np.uint8)
+    if not _has_capitals(letters):
+        try:
+            return np.frombuffer(binascii.unhexlify(letters.data), _RAW), np.ones(len(digits), np.bool_)
+        except (binascii.Error, ValueError):
+            pass  # some row is not hexadecimal: find out which
+    nibbles = _NIBBLES[letters].reshape(-1, _HEX_DIGITS)
+    raw = ((nibbles[:, 0::2] << 4) | (nibbles[:, 1::2] & 15)).astype(np.uint8)
+    return raw.reshape(-1).view(_RAW), np.asarray((nibbles < 16).all(axis=1), np.bool_)
+
+
+def _has_capitals(letters: npt.NDArray[np.uint8]) -> bool:
+    """Whether any byte is in the columns of A-Z: with the bit of letters, without that of lower case."""
+    words = letters[: len(letters) // 8 * 8].view("<u8")
+    rest = letters[len(words) * 8 :]
+    found = words << np.uint64(1)  # the bit of lower case, beside that of letters
+    np.invert(found, out=found)
+    found &= words
+    found &= np.uint64(0x4040404040404040)
+    return bool(found.any() or ((rest & 0x60) == 0x40).any())
 
 
 def _as_string(tokens: pa.Array) -> pa.Array:
@@ -196,31 +230,35 @@ def _crc_table() -> Blocks:
 
 
 @lru_cache(maxsize=1)
-def _pair_tables() -> tuple[Blocks, ...]:
-    """For each pair of block bytes, what it adds to the check byte: CRC is linear, so columns just XOR."""
-    single = np.arange(256, dtype=np.uint8)
-    tables = []
-    for _ in range(16):  # the last byte first; each step back shifts its share through one more round
-        single = _CRC[single]
-        tables.append(single)
-    tables.reverse()
-    pair = np.arange(65536, dtype="<u2")
-    return tuple(tables[2 * i][pair & 255] ^ tables[2 * i + 1][pair >> 8] for i in range(8))
+def _last_two() -> Blocks:
+    """The check byte of every message of two bytes."""
+    pair = np.arange(65536)
+    return _CRC[_CRC[pair >> 8] ^ (pair & 255).astype(np.uint8)]
 
 
 def _crc_blocks(prefix: bytes, blocks: Blocks) -> Blocks:
-    """The check byte of each contiguous 16-byte block after `prefix`."""
-    pairs = blocks.view("<u2")
-    start = np.zeros((1, 16), np.uint8)
-    start[0, 0] = _crc(prefix)  # the state after the prefix acts as if added to the first byte
-    tables = _pair_tables()
-    seed = 0
-    for table, pair in zip(tables, start.view("<u2")[0], strict=True):
-        seed ^= int(table[pair])
-    check = np.full(len(blocks), seed, np.uint8)
-    for column, table in enumerate(tables):
-        check ^= table[pairs[:, column]]
-    return check
+    """The check byte of each contiguous 16-byte block after `prefix`.
+
+    A CRC is the remainder of a polynomial, so the high part of a word may be folded onto the low one: modulo
+    x^8 + x^2 + x + 1, x^16 is x^4 + x^2 + 1, x^32 is x^4 + x^2 + x and x^64 is x^4 + x + 1.
+    """
+    words = blocks.view(">u8").astype(np.uint64)
+    words[:, 0] ^= np.uint64(_crc(prefix) << 56)  # the state after the prefix acts as if added to the first byte
+    top = words >> np.uint64(32)
+    words &= np.uint64(0xFFFFFFFF)
+    for shift in (4, 2, 1):
+        words ^= top << np.uint64(shift)
+    top, rest = words[:, 0], words[:, 1].copy()
+    rest ^= top
+    for shift in (4, 1):
+        rest ^= top << np.uint64(shift)
+    for _ in range(2):
+        top = rest >> np.uint64(16)
+        rest &= np.uint64(0xFFFF)
+        rest ^= top
+        for shift in (4, 2):
+            rest ^= top << np.uint64(shift)
+    return _last_two().take(rest.view(np.int64))
 
 
 _CRC: Final = _crc_table()

@@ -32,6 +32,7 @@ __all__ = [
     "Token",
     "handles_to_tokens",
     "parse_token",
+    "rekey",
     "stored_tokens",
     "tokens_to_handles",
     "translate",
@@ -81,11 +82,13 @@ def tokens_to_handles(
     handles = np.zeros((len(parts.ok), 16), np.uint8)
     for key_id in parts.key_ids():
         key = keys.by_id.get(key_id)
-        if key is not None:
-            same = parts.of_key(key_id)
-            blocks = parts.blocks if same.all() else parts.blocks[same]
-            handles[same] = _permute(key, blocks, backwards=True)
-            known |= same
+        if key is None:
+            continue
+        same = parts.of_key(key_id)
+        if same.all():  # the usual case needs no picking of rows
+            return _permute(key, parts.blocks, backwards=True), same
+        handles[same] = _permute(key, parts.blocks[same], backwards=True)
+        known |= same
     return handles, known
 
 
@@ -103,7 +106,15 @@ def translate(keyring: Keyring | SealedKeyring, tokens: pa.Array, from_domain: s
             f"{bad} of {len(array)} tokens are not valid {from_domain} tokens",
             remedy=f"give tokens that begin with {DOMAIN_CODES[from_domain]}_ as they were issued",
         )
-    return handles_to_tokens(keyring, handles, to_domain, known)
+    return handles_to_tokens(keyring, handles, to_domain, None if known.all() else known)
+
+
+def rekey(keyring: Keyring | SealedKeyring, tokens: pa.Array, domain: str) -> pa.Array:
+    """The same people's tokens under the domain's primary key, without the vault or any id; nulls stay null.
+
+    Raises BadInput with the number of invalid tokens, those of a disabled or destroyed key among them.
+    """
+    return translate(keyring, tokens, domain, domain)
 
 
 def valid_tokens(tokens: pa.Array, domain: str) -> npt.NDArray[np.bool_]:
@@ -132,17 +143,23 @@ class Pseudonymiser:
     def pseudonymise(self, ids: pa.Array, domain: str) -> pa.Array:
         """Tokens of `domain` for integer or text ids, registering those not seen before; nulls stay null."""
         self._keyring.token_keys(domain)  # refuse an unknown domain before anything is stored
-        array = canonical_ids(ids)
-        present = array.is_valid().to_numpy(zero_copy_only=False)
-        handles = np.zeros((len(array), 16), np.uint8)
         source = _one_array(ids)
+        canonical = canonical_ids(source)  # and ids that aren't any
+        if not canonical.null_count:
+            return handles_to_tokens(self._keyring, self._vault.register(source), domain)
+        present = canonical.is_valid().to_numpy(zero_copy_only=False)
+        handles = np.zeros((len(source), 16), np.uint8)
         if present.any():
             handles[present] = self._vault.register(source.filter(pa.array(present)))
-        return handles_to_tokens(self._keyring, handles, domain, None if present.all() else present)
+        return handles_to_tokens(self._keyring, handles, domain, present)
 
     def translate(self, tokens: pa.Array, from_domain: str, to_domain: str) -> pa.Array:
         """As the function `translate`, with this keyring."""
         return translate(self._keyring, tokens, from_domain, to_domain)
+
+    def rekey(self, tokens: pa.Array, domain: str) -> pa.Array:
+        """As the function `rekey`, with this keyring."""
+        return rekey(self._keyring, tokens, domain)
 
     def reidentify(
         self, tokens: pa.Array, domain: str, principal: Principal, purpose: Purpose, reason: str
@@ -236,10 +253,8 @@ def _permute(key: SecretKey, blocks: Blocks, *, backwards: bool = False) -> Bloc
     """AES-256 on each 16-byte row, chunk by chunk (FIPS 197)."""
     cipher = Cipher(algorithms.AES256(release(key)), modes.ECB())  # noqa: S305 - one random block a person
     context = cipher.decryptor() if backwards else cipher.encryptor()
-    out = np.empty((len(blocks), 16), np.uint8)
-    room = np.empty(_CHUNK * 16 + 15, np.uint8)
+    room = np.empty(blocks.size + 15, np.uint8)  # as `update_into` wants it
     for start in range(0, len(blocks), _CHUNK):
         part = np.ascontiguousarray(blocks[start : start + _CHUNK])
-        context.update_into(part.data.cast("B"), room.data)
-        out[start : start + len(part)] = room[: part.nbytes].reshape(-1, 16)
-    return out
+        context.update_into(part.data.cast("B"), room[16 * start :].data)
+    return room[: blocks.size].reshape(-1, 16)

@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from privacy.errors import BadInput, CustosError, Refused
 from privacy.identifiers import canonical_ids
 from privacy.keyring import Keyring
-from privacy.vault_changes import begin_history, meta_value, raise_counter
-from privacy.vault_database import default_key_store, file_of, insert_new, open_database, reading, transaction
+from privacy.vault_changes import raise_counter, settled_meta
+from privacy.vault_database import default_key_store, file_of, open_database, reading, transaction
 from privacy.vault_index import IdentityIndex
 from privacy.vault_intake import Intake, renewals_of
 from privacy.vault_keys import KeyStore, open_key_store
@@ -108,12 +108,12 @@ class Vault:
         attributes of people known before go into their records at the end. Killed inside, everybody stays.
         """
         trial = Intake(self._engine, self._keys, self._index, self._people, self._keyring.index)
-        refused = True
+        kept = False
         try:
             yield trial
-            refused = False
+            kept = True
         finally:
-            if refused:
+            if not kept:
                 with suppress(CustosError):  # what was raised inside matters more; who isn't taken back does no harm
                     trial.withdraw()
         trial.keep()
@@ -123,8 +123,8 @@ class Vault:
 
         All their ids lead to one handle from now on, tokens already issued still identify, the one record keeps
         every id and attribute, and one data key remains. Linking again changes nothing, and the order of links
-        doesn't matter. Raises Refused for erased people, BadInput for ids that are missing or unknown; then
-        nobody is linked.
+        doesn't matter. Tables keep older tokens until they are next written. Raises Refused for erased people,
+        BadInput for ids that are missing or unknown; then nobody is linked.
         """
         if len(ids) != len(others):
             raise BadInput("both sides of a link need as many ids", where=f"{len(ids)} and {len(others)}")
@@ -248,10 +248,7 @@ def _begun(engine: sa.Engine, keyring: Keyring) -> dict[str, str]:
         "schema_version": str(SCHEMA_VERSION),
         "vault_id": secrets.token_hex(8),
     }
-    with transaction(engine, _WHAT) as connection:
-        insert_new(connection, vault_meta, *fresh.items())
-        begin_history(connection)
-        return {name: meta_value(connection, vault_meta, name) for name in fresh}
+    return settled_meta(engine, vault_meta, fresh, _WHAT)
 
 
 def _as_integers(numbers: pa.Array) -> pa.Array:

@@ -7,22 +7,23 @@ change, tag included, is in the vault's history and nobody was taken away since.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
 
-from privacy.vault_database import insert_new, insert_rows
+from privacy.vault_database import insert_new, reading, transaction
 from privacy.vault_schema import changes, vault_meta
 
 __all__ = [
     "State",
     "begin_change",
-    "begin_history",
     "is_past",
     "meta_value",
     "note_change",
     "raise_counter",
+    "settled_meta",
     "state_of",
 ]
 
@@ -39,12 +40,6 @@ class State:
     removals: int
     identities: int
     erasures: int
-
-
-def begin_history(connection: sa.Connection) -> None:
-    """Note the empty vault as change 0, unless there is a history."""
-    if connection.execute(sa.select(changes.c.number).limit(1)).first() is None:
-        insert_new(connection, changes, (0, secrets.token_bytes(8), 0, 0))
 
 
 def state_of(connection: sa.Connection) -> State:
@@ -74,9 +69,22 @@ def note_change(connection: sa.Connection, identities: int = 0, *, removal: bool
     number = before.number + 1
     removals = number if removal else before.removals
     after = State(number, secrets.token_bytes(8), removals, before.identities + identities, before.erasures)
-    insert_rows(connection, changes, [(after.number, after.tag, after.removals, after.identities)])
+    insert_new(connection, changes, (after.number, after.tag, after.removals, after.identities))
     connection.execute(sa.delete(changes).where(changes.c.number <= number - _KEPT))
     return after
+
+
+def settled_meta(engine: sa.Engine, table: sa.Table, fresh: Mapping[str, str], what: str) -> dict[str, str]:
+    """What the database says of itself, now that it is made or since; written once only."""
+    for again in (True, False):
+        with reading(engine, what) as connection:
+            stored = {name: meta_value(connection, table, name) for name in fresh}
+        if again and not all(stored.values()):
+            with transaction(engine, what) as connection:
+                insert_new(connection, table, *fresh.items())
+                if table is vault_meta:
+                    _begin_history(connection)
+    return stored
 
 
 def meta_value(connection: sa.Connection, table: sa.Table, name: str) -> str:
@@ -89,3 +97,9 @@ def raise_counter(connection: sa.Connection, table: sa.Table, counter: int, name
     """Set a counter, never downwards."""
     if int(meta_value(connection, table, name) or 0) < counter:
         connection.execute(sa.update(table).where(table.c.name == name).values(value=str(counter)))
+
+
+def _begin_history(connection: sa.Connection) -> None:
+    """Note the empty vault as change 0, unless there is a history."""
+    if connection.execute(sa.select(changes.c.number).limit(1)).first() is None:
+        insert_new(connection, changes, (0, secrets.token_bytes(8), 0, 0))

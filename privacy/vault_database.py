@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,8 +36,15 @@ _INSERT_ROWS: Final = 16_384
 """Rows in one statement to PostgreSQL, so that a statement stays small."""
 _PATIENCE_SECONDS: Final = 30.0
 _BEGIN: Final = "custos_begin"
-_SQLITE: Final = ("page_size=8192", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "cache_size=-65536")
-"""Large pages and a cache of 64 MB: rows with random keys touch every page of a big table."""
+_SQLITE: Final = (
+    "page_size=8192",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "secure_delete=ON",
+    "cache_size=-65536",
+    "wal_autocheckpoint=8192",
+)
+"""Large pages, a cache and a log of 64 MB: rows with random keys touch every page of a big table."""
 _REASONS: Final = {
     "SQLITE_BUSY": "is locked by another process",
     "SQLITE_LOCKED": "is locked by another process",
@@ -64,8 +73,11 @@ def open_database(url: str, metadata: sa.MetaData, what: str) -> Engine:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not path.exists():
                 path.touch(mode=0o600)
-    with transaction(engine, what) as connection:
-        metadata.create_all(connection)
+    with reading(engine, what) as connection:
+        there = set(sa.inspect(connection).get_table_names())
+    if not there >= metadata.tables.keys():  # else nothing waits for whoever is writing just now
+        with transaction(engine, what) as connection:
+            metadata.create_all(connection)
     return engine
 
 
@@ -106,7 +118,7 @@ def transaction(engine: Engine, what: str) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             yield connection
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         raise EnvironmentFailed(
             f"the {what} {_reason(error)}",
             where=str(engine.url.database or engine.url.host or ""),
@@ -122,25 +134,25 @@ def reading(engine: Engine, what: str) -> Iterator[Connection]:
         yield connection
 
 
-def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]], *, new: bool = False) -> int:
-    """Insert tuples in the table's column order, past SQLAlchemy's own per-row work; how many went in.
+def insert_rows(connection: Connection, table: sa.Table, *columns: Iterable[Any], new: bool = False) -> int:
+    """Insert whole columns, in the table's order, past SQLAlchemy's own work per row; how many rows went in.
 
     With `new`, rows whose primary key is there already are left out.
     """
-    if not rows:
-        return 0
     ignore = " ON CONFLICT DO NOTHING" if new else ""
     if connection.dialect.name != "postgresql":
         places = ", ".join("?" * len(table.columns))
-        statement = f"INSERT INTO {table.name} VALUES ({places}){ignore}"
-        return connection.exec_driver_sql(statement, list(rows)).rowcount
+        cursor: Any = connection.connection.cursor()
+        # a zip makes no million tuples at once, which the garbage collector would go through again and again
+        cursor.executemany(f"INSERT INTO {table.name} VALUES ({places}){ignore}", zip(*columns, strict=True))
+        return max(cursor.rowcount, 0)
     kinds = [column.type.compile(connection.dialect) for column in table.columns]
     arrays = ", ".join(f"%b::{kind}[]" for kind in kinds)
     statement = f"INSERT INTO {table.name} SELECT * FROM unnest({arrays}){ignore}"
-    count = 0
-    for start in range(0, len(rows), _INSERT_ROWS):
-        columns = tuple(list(column) for column in zip(*rows[start : start + _INSERT_ROWS], strict=True))
-        count += connection.exec_driver_sql(statement, columns).rowcount
+    rows, count = zip(*columns, strict=True), 0
+    while block := list(islice(rows, _INSERT_ROWS)):
+        values = tuple(list(column) for column in zip(*block, strict=True))
+        count += connection.exec_driver_sql(statement, values).rowcount
     return count
 
 
@@ -162,7 +174,7 @@ def delete_rows(connection: Connection, table: sa.Table, key: sa.Column[Any], va
 
 def insert_new(connection: Connection, table: sa.Table, *rows: tuple[Any, ...]) -> None:
     """Insert the rows whose primary key isn't there yet; the others are left as they are."""
-    insert_rows(connection, table, rows, new=True)
+    insert_rows(connection, table, *zip(*rows, strict=True), new=True)
 
 
 def checkpoint(engine: Engine, what: str) -> None:
@@ -223,8 +235,8 @@ def _connect_arguments(url: URL) -> dict[str, object]:
     return {} if name in url.query else {name: seconds}
 
 
-def _reason(error: SQLAlchemyError) -> str:
-    cause = getattr(error, "orig", None)
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "orig", error)
     name = str(getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None) or "")
     for code, reason in _REASONS.items():
         if name.startswith(code):

@@ -18,23 +18,21 @@ def on_trial(connection: sa.Connection) -> set[int]:
     return {number for (number,) in connection.execute(sa.select(intakes.c.number))}
 
 
-def agree(
-    connection: sa.Connection, links: Sequence[tuple[bytes, bytes, int]], handles: list[bytes], indexes: list[bytes]
-) -> int:
+def agree(connection: sa.Connection, indexes: Sequence[bytes], handles: list[bytes], intake: int) -> int:
     """Where an identity was there already, put its handle in place of the new one; how many more were inserted.
 
-    `handles` and `indexes` belong together row by row, and `links` are the rows that were to be inserted.
+    `indexes` and `handles` are the rows that were to be inserted for `intake`.
     """
     begin_change(connection)
-    more = 0
+    fresh, more = dict(zip(indexes, handles, strict=True)), 0
     while True:
         open_ones = on_trial(connection)
         found = identities_of(connection, indexes)
-        missing = [link for link in links if link[0] not in found]  # withdrawn since it stood in the way
+        # withdrawn since they stood in the way
+        missing = sorted((index, fresh[index], intake) for index in fresh.keys() - found.keys())
         if not missing:
             break
-        more += insert_rows(connection, identities, missing, new=True)
-    fresh = dict(zip(indexes, handles, strict=True))
+        more += insert_rows(connection, identities, *zip(*missing, strict=True), new=True)
     earlier = {index for index, (handle, _) in found.items() if handle != fresh[index]}
     taken_over(connection, {index for index in earlier if found[index][1] in open_ones})
     delete_rows(connection, people, people.c.handle, [fresh[index] for index in earlier])

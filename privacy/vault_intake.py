@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from privacy.cmac import Mac
 from privacy.vault_changes import begin_change, meta_value, note_change, raise_counter
-from privacy.vault_database import checkpoint, delete_rows, insert_rows, reading, select_rows, transaction
+from privacy.vault_database import checkpoint, delete_rows, insert_new, insert_rows, reading, select_rows, transaction
 from privacy.vault_index import IdentityIndex
 from privacy.vault_keys import KeyStore
 from privacy.vault_people import Arrivals, Given, OwnPeople, People
@@ -51,7 +51,7 @@ class Intake:
             connection.execute(sa.delete(intakes).where(intakes.c.begun_at < now - _FORGOTTEN_SECONDS))
             number = int(meta_value(connection, vault_meta, "intakes")) + 1
             raise_counter(connection, vault_meta, number, "intakes")  # never used again: rows of kept people name it
-            insert_rows(connection, intakes, [(number, now)])
+            insert_new(connection, intakes, (number, now))
         self._own = OwnPeople(number)
 
     def register(self, ids: pa.Array, records: pa.RecordBatch | Sequence[Mapping[str, object]] | None = None) -> Blocks:
@@ -101,8 +101,8 @@ class Intake:
     def _put_off(self, given: Mapping[bytes, Given]) -> None:
         """Keep, sealed, what would change the records of people known before; later parts go over earlier ones."""
         known = self._put_off_among(given)
-        data_keys = self._people.stale({handle: row for handle, row in given.items() if handle not in known})
-        data_keys |= self._keys.fetch(known)
+        stale = self._people.stale({handle: row for handle, row in given.items() if handle not in known})
+        data_keys = self._keys.fetch(known | stale)
         self._part += 1
         rows = [
             (self._own.intake, handle, self._part, seal_renewal(handle, key, given[handle]))
@@ -110,7 +110,7 @@ class Intake:
         ]
         if rows:
             with transaction(self._engine, _WHAT) as connection:
-                insert_rows(connection, renewals, rows)
+                insert_rows(connection, renewals, *zip(*rows, strict=True))
 
     def _put_off_among(self, handles: Iterable[bytes]) -> set[bytes]:
         wanted = sa.select(renewals.c.handle).where(renewals.c.intake == self._own.intake)

@@ -10,12 +10,11 @@ from privacy.ciphers import Sealer
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.keyring import Keyring
 from privacy.secret_key_access import SecretKey
-from privacy.vault_changes import meta_value, raise_counter
+from privacy.vault_changes import meta_value, raise_counter, settled_meta
 from privacy.vault_database import (
     checkpoint,
     delete_rows,
     has_database,
-    insert_new,
     insert_rows,
     open_database,
     reading,
@@ -37,10 +36,8 @@ class KeyStore:
     def __init__(self, url: str, sealer: Sealer, keyset_id: str) -> None:
         self._engine = open_database(url, KEY_STORE, _WHAT)
         self._sealer = sealer
-        with transaction(self._engine, _WHAT) as connection:
-            insert_new(connection, key_store_meta, ("keyset_id", keyset_id), ("erasure_counter", "0"))
-            stored = meta_value(connection, key_store_meta, "keyset_id")
-        if stored != keyset_id:
+        fresh = {"erasure_counter": "0", "keyset_id": keyset_id}
+        if settled_meta(self._engine, key_store_meta, fresh, _WHAT)["keyset_id"] != keyset_id:
             raise BadInput("the key store belongs to another keyring", remedy="open it with the keyring of its home")
 
     def seal_new(self, handles: Sequence[bytes], texts: Sequence[bytes]) -> list[bytes]:
@@ -50,7 +47,7 @@ class KeyStore:
         """
         sealed, wrapped = seal_new(self._sealer, handles, texts)
         with transaction(self._engine, _WHAT) as connection:
-            insert_rows(connection, keys, list(zip(handles, wrapped, strict=True)))
+            insert_rows(connection, keys, handles, wrapped)
         return sealed
 
     def fetch(self, handles: Iterable[bytes]) -> dict[bytes, SecretKey]:

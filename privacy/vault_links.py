@@ -9,12 +9,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from privacy.errors import CheckFailed
-from privacy.secret_key_access import SecretKey
 from privacy.vault_changes import begin_change, note_change
 from privacy.vault_database import checkpoint, delete_rows, insert_rows, select_rows, transaction
 from privacy.vault_index import IdentityIndex
 from privacy.vault_keys import KeyStore
-from privacy.vault_records import Identity, PersonRecord, audit_reference, open_record, seal_record
+from privacy.vault_records import Identity, PersonRecord, named_identities, seal_record
 from privacy.vault_schema import aliases, identities, people, renewals, tombstones
 from privacy.vault_segment import blocks_of
 from privacy.vault_tombstones import settle_tombstones
@@ -102,7 +101,7 @@ class Links:
             )
         for home in sorted(set(moved.values())):
             family = [home, *sorted(old for old, new in moved.items() if new == home)]
-            record = _joined([_opened(handle, data_keys[handle], rows[handle]) for handle in family], home)
+            record = _joined([named_identities(one, data_keys[one], rows[one]) for one in family], home)
             found = [index for handle in family for index in indexes[handle]]
             sealed = seal_record(home, data_keys[home], record)
             statement = sa.update(people).where(people.c.handle == home)
@@ -112,21 +111,12 @@ class Links:
             connection.execute(redirected.values(handle=home, intake=0), [{"one": index} for index in found])
             led_here = sa.update(aliases).where(aliases.c.canonical.in_(family))
             connection.execute(led_here.values(canonical=home))
-        insert_rows(connection, aliases, sorted(moved.items()))
+        insert_rows(connection, aliases, moved.keys(), moved.values())
         delete_rows(connection, people, people.c.handle, moved.keys())
         old = [(index, new) for handle, new in moved.items() for index in indexes[handle]]
         gone, homes = [index for index, _ in old], [new for _, new in old]
         self._index.erase(blocks_of(gone))
         return gone, homes
-
-
-def _opened(handle: bytes, data_key: SecretKey, sealed: bytes) -> list[Identity]:
-    """A person's identities, each naming the handle and audit reference that it had until now."""
-    reference = audit_reference(handle, data_key)
-    return [
-        identity if identity.handle else replace(identity, handle=handle, reference=reference)
-        for identity in open_record(handle, data_key, sealed).identities
-    ]
 
 
 def _joined(families: Sequence[list[Identity]], home: bytes) -> PersonRecord:

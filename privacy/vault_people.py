@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from privacy.cmac import Mac
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.identifiers import canonical_ids, is_integer_source
-from privacy.secret_key_access import SecretKey
 from privacy.vault_changes import State, begin_change, note_change, state_of
 from privacy.vault_database import insert_rows, reading, select_rows, transaction
 from privacy.vault_identities import agree, identities_of, on_trial, taken_over
@@ -138,16 +137,16 @@ class People:
             else:
                 raise EnvironmentFailed("the vault's records keep changing", remedy="run again when others are done")
 
-    def stale(self, given: Mapping[bytes, Given]) -> dict[bytes, SecretKey]:
-        """Of whom newer attributes would change the record, with their data keys; nothing is written."""
-        found: dict[bytes, SecretKey] = {}
+    def stale(self, given: Mapping[bytes, Given]) -> set[bytes]:
+        """Whose record newer attributes would change; nothing is written."""
+        found: set[bytes] = set()
         wanted = sorted(given)
         for start in range(0, len(wanted), _RENEWED):
             data_keys = self._keys.fetch(wanted[start : start + _RENEWED])
             for handle, sealed in self.sealed(data_keys).items():
                 record = open_record(handle, data_keys[handle], sealed)
                 if record.renewed(given[handle]) != record:
-                    found[handle] = data_keys[handle]
+                    found.add(handle)
         return found
 
     def records(self, handles: Collection[bytes]) -> dict[bytes, PersonRecord]:
@@ -220,14 +219,14 @@ class People:
         state = self.state()
         handles, indexes = drawn.view("V16").ravel().tolist(), arrivals.indexes.view("V16").ravel().tolist()
         sealed = self._keys.seal_new(handles, record_texts(arrivals.ids, arrivals.integer, arrivals.attributes))
-        by_index = np.argsort(arrivals.indexes.view(">u8")[:, 0].astype(np.uint64)).tolist()
-        links = [(indexes[row], handles[row], own.intake) for row in by_index]
+        by_index = np.argsort(arrivals.indexes.view(">u8")[:, 0].astype(np.uint64))
+        ordered = (blocks[by_index].view("V16").ravel().tolist() for blocks in (arrivals.indexes, drawn))
         try:
             with transaction(self._engine, _WHAT) as connection:
-                insert_rows(connection, people, list(zip(handles, indexes, sealed, strict=True)))
-                count = insert_rows(connection, identities, links, new=True)
-                if count < len(links):
-                    count += agree(connection, links, handles, indexes)
+                insert_rows(connection, people, handles, indexes, sealed)
+                count = insert_rows(connection, identities, *ordered, [own.intake] * len(drawn), new=True)
+                if count < len(handles):
+                    count += agree(connection, indexes, handles, own.intake)
                 note_change(connection, count)
         except EnvironmentFailed:
             self._stray += drawn.view("V16").ravel().tolist()

@@ -27,6 +27,7 @@ __all__ = [
     "PersonRecord",
     "attributes_of",
     "audit_reference",
+    "named_identities",
     "open_record",
     "open_renewal",
     "record_texts",
@@ -143,6 +144,15 @@ def open_record(handle: bytes, data_key: SecretKey, sealed: bytes) -> PersonReco
         return PersonRecord((found[0], *found[1:]))
     except (IndexError, KeyError, TypeError, ValueError):
         raise CheckFailed("a vault record is not in the format of this version") from None
+
+
+def named_identities(handle: bytes, data_key: SecretKey, sealed: bytes) -> list[Identity]:
+    """The record's identities, each naming the handle and the audit reference that it had until now."""
+    reference = audit_reference(handle, data_key)
+    return [
+        identity if identity.handle else replace(identity, handle=handle, reference=reference)
+        for identity in open_record(handle, data_key, sealed).identities
+    ]
 
 
 def seal_renewal(handle: bytes, data_key: SecretKey, given: Mapping[str, Mapping[str, object]]) -> bytes:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from privacy.cmac import Mac
 from privacy.errors import BadInput
 from privacy.vault_changes import State
-from privacy.vault_database import delete_rows, insert_rows, reading
+from privacy.vault_database import delete_rows, insert_new, reading
 from privacy.vault_schema import tombstones
 from privacy.vault_segment import Segment
 
@@ -104,7 +104,7 @@ def upsert_tombstones(connection: sa.Connection, table: sa.Table, stones: Iterab
     """Write tombstones over older ones of the same ids."""
     fresh = {stone.mac: stone for stone in stones}
     delete_rows(connection, table, table.c.mac, fresh.keys())
-    insert_rows(connection, table, [astuple(stone) for stone in fresh.values()])
+    insert_new(connection, table, *(astuple(stone) for stone in fresh.values()))
 
 
 def settle_tombstones(connection: sa.Connection, table: sa.Table, receipt: str) -> None:

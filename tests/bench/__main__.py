@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.bench.bars import Bar
 
-PARTS, THREAD = ("audit", "policy"), "thread"
+PARTS, THREAD = ("tokens", "vault", "audit", "policy"), "thread"
 SECONDS, GIGABYTES, AUC, MAE_RATIO = 120.0, 3.0, 0.855, 1.02
 
 

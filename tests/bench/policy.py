@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 from privacy.policy import Policy, Principal
 from privacy.policy_check import all_cases
-
-from .bars import Bar, tell
+from tests.bench.bars import Bar, tell
 
 MICROSECONDS, ROUNDS = 20.0, 7
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from privacy.classification import DOMAIN_CODES, Purpose, Role
 from privacy.errors import BadInput, Refused
-from privacy.keyring import Keyring
+from privacy.keyring import Keyring, TokenKeys
 from privacy.policy import Principal
 from privacy.secret_key_access import seal_in_handle
 from privacy.token_text import encode
 from privacy.tokens import (
     Pseudonymiser,
-    _permute,
     handles_to_tokens,
     parse_token,
+    rekey,
     tokens_to_handles,
     translate,
     valid_tokens,
@@ -52,14 +52,6 @@ def crc8(data: bytes) -> int:
         for _ in range(8):
             state = ((state << 1) ^ 0x07) & 0xFF if state & 0x80 else state << 1
     return state
-
-
-def test_fips_197_aes_256_vector() -> None:
-    key = seal_in_handle(bytes(range(32)))
-    block = np.frombuffer(bytes.fromhex("00112233445566778899aabbccddeeff"), np.uint8).reshape(1, 16)
-    got = _permute(key, block)
-    assert got.tobytes().hex() == "8ea2b7ca516745bfeafc49904b496089"
-    assert _permute(key, got, backwards=True).tobytes() == block.tobytes()
 
 
 def test_the_bitwise_crc_is_the_published_one() -> None:
@@ -167,6 +159,48 @@ def test_tokens_of_another_domain_or_key_are_invalid(ring: Keyring) -> None:
     assert tokens_to_handles(ring, both, "value")[1].tolist() == [False, False, True, True]
 
 
+class Rotated:
+    """The keys of every domain after a rotation: `aa` still reads, `bb` writes."""
+
+    def __init__(self, *key_ids: str) -> None:
+        self._by_id = {key_id: seal_in_handle(key_id.encode() * 16) for key_id in key_ids}
+
+    def token_keys(self, domain: str) -> TokenKeys:
+        return TokenKeys(domain, list(self._by_id)[-1], self._by_id)
+
+
+BEFORE, AFTER, LATER = Rotated("aa"), Rotated("aa", "bb"), Rotated("bb")
+
+
+@given(handles=HANDLES, domain=st.sampled_from(DOMAINS), cut=st.integers(0, 40), seed=st.randoms(use_true_random=False))
+def test_rekeyed_tokens_are_the_same_people_under_the_primary_key(
+    handles: list[bytes], domain: str, cut: int, seed: object
+) -> None:
+    old = handles_to_tokens(BEFORE, rows(handles), domain)
+    new = rekey(AFTER, old, domain)
+    assert new.equals(handles_to_tokens(LATER, rows(handles), domain))
+    assert {parse_token(text).key_id for text in new.to_pylist()} == {"bb"}
+    assert tokens_to_handles(LATER, new, domain)[0].tobytes() == b"".join(handles)
+    assert rekey(AFTER, new, domain).equals(new)
+    mixed = pa.concat_arrays([old[:cut], new[cut:], pa.array([None], pa.string())])
+    assert rekey(AFTER, mixed, domain).to_pylist() == [*new.to_pylist(), None]
+    shuffled = list(range(len(handles)))
+    seed.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert rekey(AFTER, old.take(pa.array(shuffled)), domain).equals(new.take(pa.array(shuffled)))
+
+
+def test_rekey_tells_how_many_tokens_have_no_key_any_more(ring: Keyring) -> None:
+    old = handles_to_tokens(BEFORE, rows([b"a" * 16, b"b" * 16]), "value")
+    foreign = handles_to_tokens(AFTER, rows([b"a" * 16]), "retention")
+    with pytest.raises(BadInput, match="3 of 4 tokens are not valid value tokens") as caught:
+        rekey(LATER, pa.concat_arrays([old, foreign, pa.array([None], pa.string())]), "value")
+    assert old[0].as_py() not in str(caught.value)
+    with pytest.raises(BadInput, match="unknown token domain"):
+        rekey(ring, old, "nowhere")
+    for column in (old.cast(pa.large_string()), old.dictionary_encode(), pa.chunked_array([old[:1], old[1:]])):
+        assert rekey(AFTER, column, "value").equals(rekey(AFTER, old, "value"))
+
+
 def test_other_column_types(ring: Keyring) -> None:
     tokens = handles_to_tokens(ring, rows([b"a" * 16, b"b" * 16]), "value")
     for column in (tokens.cast(pa.large_string()), tokens.dictionary_encode(), pa.chunked_array([tokens])):
@@ -193,6 +227,29 @@ def test_pseudonymise_is_deterministic_and_reidentifies(keyring: Keyring, vault:
     assert back.to_pylist() == canonical_ids(array).to_pylist()
     moved = pseudonymiser.translate(tokens, "retention", "value")
     assert moved.equals(pseudonymiser.pseudonymise(array, "value"))
+    assert pseudonymiser.rekey(moved, "value").equals(moved)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
+@given(
+    ids=st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=30),
+    cut=st.integers(0, 30),
+    seed=st.randoms(use_true_random=False),
+)
+def test_pseudonymise_depends_on_neither_batch_nor_order_nor_layout(
+    keyring: Keyring, vault: Vault, ids: list[int | None], cut: int, seed: object
+) -> None:
+    door, array = Pseudonymiser(keyring, vault), pa.array(ids, pa.int64())
+    shuffled = list(range(len(ids)))
+    seed.shuffle(shuffled)  # type: ignore[attr-defined]
+    mixed = door.pseudonymise(array.take(pa.array(shuffled)), "service").to_pylist()
+    parts = pa.concat_arrays([door.pseudonymise(part, "service") for part in (array[:cut], array[cut:])])
+    assert [parts[row].as_py() for row in shuffled] == mixed
+    for same in (pa.chunked_array([array[:cut], array[cut:]]), array.dictionary_encode(), array.cast(pa.string())):
+        assert door.pseudonymise(same, "service").equals(parts)
+    assert len(set(parts.drop_null().to_pylist())) == len(set(ids) - {None})
+    back = door.reidentify(parts, "service", Principal("a", Role.ADMIN, Purpose.SERVICE), Purpose.SERVICE, "why")
+    assert back.cast(pa.int64()).to_pylist() == ids
 
 
 def test_reidentify_keeps_integers_and_asks_the_policy(keyring: Keyring, vault: Vault) -> None:

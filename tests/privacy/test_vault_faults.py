@@ -211,6 +211,22 @@ def test_a_server_that_is_gone_is_told_in_one_line(home: Home, keyring: Keyring,
     assert "\n" not in str(caught.value)
 
 
+def test_who_only_reads_waits_for_nobody(home: Home, keyring: Keyring) -> None:
+    home.open_vault().register(ids(0, 3))
+    holders = [sa.create_engine(home.url(name)).connect() for name in ("vault", "keystore")]
+    for holder in holders:
+        holder.exec_driver_sql("BEGIN IMMEDIATE")
+    impatient = [f"{home.url(name)}?timeout=0.1" for name in ("vault", "keystore")]
+    vault = Vault.open(impatient[0], keyring, impatient[1], index=home.index)
+    handles, known = vault.find(ids(0, 5))
+    assert known.tolist() == [True] * 3 + [False] * 2
+    assert vault.source_ids(handles[:3]).equals(ids(0, 3))
+    assert not vault.tombstoned(ids(0, 5)).any()
+    for holder in holders:
+        holder.close()
+    vault.close()
+
+
 def _in_child(work: Callable[[], None]) -> int:
     """Run `work` in a forked process; its exit status, negative for a signal."""
     child = os.fork()
