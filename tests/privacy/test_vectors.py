@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 import privacy.ciphers
-import privacy.keyring
+import privacy.keyset
 from privacy.ciphers import Sealer
 from privacy.cmac import Mac
 from privacy.keyring import derive
@@ -88,7 +88,7 @@ RFC_5869 = [  # test cases 1 to 3: key material, salt, info, length, output
 
 @pytest.mark.parametrize(("material", "salt", "info", "length", "output"), RFC_5869)
 def test_rfc_5869_hkdf_sha_256(material: str, salt: str, info: str, length: int, output: str) -> None:
-    assert (privacy.keyring.HKDF, privacy.keyring.SHA256) == (HKDF, SHA256)  # the one that `derive` uses
+    assert (privacy.keyset.HKDF, privacy.keyset.SHA256) == (HKDF, SHA256)  # the one that `derive` uses
     hkdf = HKDF(SHA256(), length, salt=bytes.fromhex(salt), info=bytes.fromhex(info))
     assert hkdf.derive(bytes.fromhex(material)).hex() == output
 
