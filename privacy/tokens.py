@@ -19,11 +19,12 @@ from privacy.classification import DOMAIN_CODES, Purpose
 from privacy.errors import BadInput, Refused
 from privacy.identifiers import canonical_ids
 from privacy.secret_key_access import SecretKey, release
-from privacy.token_text import Token, decode, encode, parse_token
+from privacy.token_text import DecodedTokens, Token, decode, encode, parse_token
 
 if TYPE_CHECKING:
     from privacy.audit import AuditLog
     from privacy.keyring import Keyring, SealedKeyring
+    from privacy.keyset import TokenKeys
     from privacy.policy import Policy, Principal
     from privacy.vault import Vault
 
@@ -77,35 +78,16 @@ def tokens_to_handles(
 ) -> tuple[Blocks, npt.NDArray[np.bool_]]:
     """(n, 16) uint8 handles and which rows have one; False for null, mistyped, foreign or unknown-key rows."""
     keys = keyring.token_keys(domain)
-    parts = decode(_one_array(tokens), domain)
-    known = np.zeros(len(parts.ok), np.bool_)
-    handles = np.zeros((len(parts.ok), 16), np.uint8)
-    for key_id in parts.key_ids():
-        key = keys.by_id.get(key_id)
-        if key is None:
-            continue
-        same = parts.of_key(key_id)
-        if same.all():  # the usual case needs no picking of rows
-            return _permute(key, parts.blocks, backwards=True), same
-        handles[same] = _permute(key, parts.blocks[same], backwards=True)
-        known |= same
-    return handles, known
+    return _decrypted(keys, decode(_one_array(tokens), domain))
 
 
 def translate(keyring: Keyring | SealedKeyring, tokens: pa.Array, from_domain: str, to_domain: str) -> pa.Array:
     """The same people's tokens in another domain, without the vault; nulls stay null.
 
-    Raises BadInput with the number of tokens that are mistyped, of another domain, or of a key that this
-    keyring doesn't hold.
+    Raises BadInput with the number of tokens that are mistyped or of another domain, or of a key that isn't
+    enabled in this keyring.
     """
-    array = _one_array(tokens)
-    handles, known = tokens_to_handles(keyring, array, from_domain)
-    bad = len(array) - array.null_count - int(known.sum())
-    if bad:
-        raise BadInput(
-            f"{bad} of {len(array)} tokens are not valid {from_domain} tokens",
-            remedy=f"give tokens that begin with {DOMAIN_CODES[from_domain]}_ as they were issued",
-        )
+    handles, known = _all_handles(keyring, _one_array(tokens), from_domain)
     return handles_to_tokens(keyring, handles, to_domain, None if known.all() else known)
 
 
@@ -200,17 +182,10 @@ class Pseudonymiser:
     ) -> tuple[Blocks, npt.NDArray[np.bool_]]:
         """Handles and which rows have one; BadInput, once noted, when a token isn't valid."""
         try:
-            handles, known = tokens_to_handles(self._keyring, array, domain)
-            bad = len(array) - array.null_count - int(known.sum())
-            if bad:
-                raise BadInput(
-                    f"{bad} of {len(array)} tokens are not valid {domain} tokens",
-                    remedy=f"give tokens that begin with {DOMAIN_CODES[domain]}_ as they were issued",
-                )
+            return _all_handles(self._keyring, array, domain)
         except BadInput:
             note("deny", "valid-tokens-only")
             raise
-        return handles, known
 
     def _note(
         self,
@@ -243,6 +218,43 @@ def _built_in_policy() -> Policy:
     from privacy.policy import Policy  # the policy reads YAML; who only makes tokens shouldn't pay for it
 
     return Policy.load()
+
+
+def _decrypted(keys: TokenKeys, parts: DecodedTokens) -> tuple[Blocks, npt.NDArray[np.bool_]]:
+    known = np.zeros(len(parts.ok), np.bool_)
+    handles = np.zeros((len(parts.ok), 16), np.uint8)
+    for key_id in parts.key_ids():
+        key = keys.by_id.get(key_id)
+        if key is None:
+            continue
+        same = parts.of_key(key_id)
+        if same.all():  # the usual case needs no picking of rows
+            return _permute(key, parts.blocks, backwards=True), same
+        handles[same] = _permute(key, parts.blocks[same], backwards=True)
+        known |= same
+    return handles, known
+
+
+def _all_handles(
+    keyring: Keyring | SealedKeyring, tokens: pa.Array, domain: str
+) -> tuple[Blocks, npt.NDArray[np.bool_]]:
+    """The handles of all tokens but nulls, and which rows those are; BadInput with how many have none, and why."""
+    keys = keyring.token_keys(domain)  # refuses an unknown domain
+    parts = decode(tokens, domain)
+    handles, known = _decrypted(keys, parts)
+    bad = len(tokens) - tokens.null_count - int(parts.ok.sum())
+    if bad:
+        raise BadInput(
+            f"{bad} of {len(tokens)} tokens are not valid {domain} tokens",
+            remedy=f"give tokens that begin with {DOMAIN_CODES[domain]}_ as they were issued",
+        )
+    closed = int((parts.ok & ~known).sum())
+    if closed:
+        raise BadInput(
+            f"{closed} of {len(tokens)} tokens were made by a key of {domain} that isn't enabled here",
+            remedy="custos keys list shows each key's state: enable that key, or take tokens of the primary one",
+        )
+    return handles, known
 
 
 def _one_array(tokens: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -192,8 +192,12 @@ def test_rekeyed_tokens_are_the_same_people_under_the_primary_key(
 def test_rekey_tells_how_many_tokens_have_no_key_any_more(ring: Keyring) -> None:
     old = handles_to_tokens(BEFORE, rows([b"a" * 16, b"b" * 16]), "value")
     foreign = handles_to_tokens(AFTER, rows([b"a" * 16]), "retention")
-    with pytest.raises(BadInput, match="3 of 4 tokens are not valid value tokens") as caught:
-        rekey(LATER, pa.concat_arrays([old, foreign, pa.array([None], pa.string())]), "value")
+    nobody = pa.array([None], pa.string())
+    with pytest.raises(BadInput, match="1 of 4 tokens are not valid value tokens") as caught:
+        rekey(LATER, pa.concat_arrays([old, foreign, nobody]), "value")
+    assert old[0].as_py() not in str(caught.value)
+    with pytest.raises(BadInput, match="2 of 3 tokens were made by a key of value that isn't enabled") as caught:
+        rekey(LATER, pa.concat_arrays([old, nobody]), "value")
     assert old[0].as_py() not in str(caught.value)
     with pytest.raises(BadInput, match="unknown token domain"):
         rekey(ring, old, "nowhere")
