@@ -162,9 +162,19 @@ class House:
 
         # Once people were ingested, a missing vault is a loss to be told, not a new one to be made.
         create = not self.paths.state.exists()
-        return Vault.open(
+        vault = Vault.open(
             f"sqlite:///{self.paths.vault}", self.keyring, f"sqlite:///{self.paths.key_store}", create=create
         )
+        if vault.replayed:
+            self.audit.append(
+                action="replay",
+                principal=self.operator(),
+                resource="vault",
+                outcome="allow",
+                rule="a-restored-vault-replays-erasures",
+                count=vault.replayed,
+            )
+        return vault
 
     @cached_property
     def policy(self) -> Policy:

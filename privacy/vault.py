@@ -46,6 +46,7 @@ class Vault:
         self._people = People(engine, key_store, index)
         self._links = Links(engine, key_store, index)
         self._tombstones = Tombstones(engine, keyring.tombstone)
+        self.replayed = 0
 
     @classmethod
     def open(
@@ -55,7 +56,6 @@ class Vault:
         key_store_url: str | None = None,
         *,
         index: Path | None = None,
-        replay: bool = False,
         create: bool = True,
     ) -> Vault:
         """Open the vault at a database URL, or make it unless `create` is False; its key store lies beside it
@@ -63,9 +63,10 @@ class Vault:
 
         The lookup index is kept in the directory `index`, by default beside a SQLite vault, else beside a SQLite
         key store; with both on a server and no `index`, it is held in memory. It is derived and may be deleted.
-        A vault with fewer erasures than the keyring has counted comes from a backup: it is refused until
-        opened with `replay`, which buries again whoever was erased since. Raises BadInput for another
-        keyring's vault, EnvironmentFailed for a database that is missing or fails.
+        A vault with fewer erasures than the keyring has counted comes from a backup: whoever was erased since is
+        buried again before it opens, and `replayed` says how many erasures that were. Raises BadInput for another
+        keyring's vault, EnvironmentFailed for a database that is missing or fails, and for a vault and key store
+        that are both from before an erasure.
         """
         key_store_url = key_store_url or default_key_store(url)
         key_store = open_key_store(url, key_store_url, keyring, create=create)
@@ -79,7 +80,7 @@ class Vault:
         directory = index or (beside.with_suffix(".index") if beside else None)
         owner = hashlib.sha256(f"{stored['vault_id']}|{keyring.keyset_id}".encode()).digest()
         vault = cls(engine, keyring, key_store, IdentityIndex(engine, directory, owner))
-        catch_up(engine, keyring, key_store, vault._links, replay=replay)
+        vault.replayed = catch_up(engine, keyring, key_store, vault._links)
         return vault
 
     @property

@@ -20,10 +20,10 @@ __all__ = ["catch_up"]
 _WHAT: Final = "vault"
 
 
-def catch_up(engine: sa.Engine, keyring: Keyring, key_store: KeyStore, links: Links, *, replay: bool) -> None:
-    """Compare the erasure counters; a vault that is behind is refused, or with `replay` buries again.
+def catch_up(engine: sa.Engine, keyring: Keyring, key_store: KeyStore, links: Links) -> int:
+    """Bury again whoever was erased since the backup that this vault comes from; how many erasures it was behind.
 
-    EnvironmentFailed for a vault that is behind without `replay`, and for a key store that is behind too.
+    EnvironmentFailed when the key store is behind too: then nobody knows any more who was erased.
     """
     with reading(engine, _WHAT) as connection:
         mine = state_of(connection).erasures
@@ -31,18 +31,13 @@ def catch_up(engine: sa.Engine, keyring: Keyring, key_store: KeyStore, links: Li
     if mine > counted:  # killed between the two: the erasure will be resumed
         keyring.count_erasure(at_least=mine)
     if mine >= counted:
-        return
-    if not replay:
-        raise EnvironmentFailed(
-            f"the vault is older than the keyring: {counted - mine} erasures are not in it",
-            where=str(engine.url.database or ""),
-            remedy="it comes from a backup; replay the key store's tombstones (open with replay)",
-        )
+        return 0
     stones, kept = key_store.tombstones()
     if kept < counted:
         raise EnvironmentFailed(
-            "the key store is older than the keyring too, so erasures can't be replayed",
-            remedy="restore the newest key store backup, then replay",
+            f"vault and key store are both older than the keyring: {counted - kept} erasures are in neither",
+            where=str(engine.url.database or ""),
+            remedy="restore the newest backup of the key store; the erasures since are then replayed",
         )
     with transaction(engine, _WHAT) as connection:
         upsert_tombstones(connection, tombstones, stones)
@@ -53,3 +48,4 @@ def catch_up(engine: sa.Engine, keyring: Keyring, key_store: KeyStore, links: Li
         links.sever(handle, "")
     with transaction(engine, _WHAT) as connection:
         raise_counter(connection, vault_meta, kept)
+    return counted - mine
