@@ -20,7 +20,7 @@ from mlproject.settings import (
 )
 from mlproject.state import HomeState, load_state
 from privacy.classification import LawfulBasis, Purpose
-from privacy.durable import locked
+from privacy.durable import expanded, locked
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.policy import Decision, Policy, Principal
 
@@ -111,10 +111,10 @@ class House:
             usual = "CUSTOS_PASSPHRASE" if which == "root" else "CUSTOS_SERVICE_PASSPHRASE"
             return LocalKms.from_environment(place or usual, environment())
         if guard.kind == "key_file":
-            file = Path(place).expanduser() if place else paths.root / "keys" / f"{which}.key"
+            file = expanded(Path(place)) if place else paths.root / "keys" / f"{which}.key"
             return FileKms.from_file(file, create=create)
         own = paths.passphrase if which == "root" else paths.service_passphrase
-        return LocalKms.from_file(Path(place).expanduser() if place else own, create=create)
+        return LocalKms.from_file(expanded(Path(place)) if place else own, create=create)
 
     @cached_property
     def keyring(self) -> Keyring:

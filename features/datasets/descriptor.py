@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from privacy.classification import Sensitivity
+from privacy.durable import expanded
 from privacy.errors import BadInput
 from privacy.strict_yaml import UnreadableYaml, read_document
 
@@ -221,7 +222,7 @@ def load_descriptor(name_or_path: str) -> Descriptor:
     if name_or_path in builtins:
         path = Path(str(resources.files("features.datasets"))) / f"{name_or_path}.yaml"
     else:
-        path = Path(name_or_path).expanduser().absolute()
+        path = expanded(Path(name_or_path)).absolute()
         if path.suffix not in {".yaml", ".yml"} or not path.is_file():
             raise BadInput(f"no dataset '{name_or_path}'", remedy=f"give a YAML file or one of: {', '.join(builtins)}")
     try:
