@@ -95,7 +95,7 @@ class FeatureGateway:
         info, access = self._authorise(principal, service)
         self._require_built(info, pa.chunked_array([pa.array(cutoffs, UTC)]))
         store = self._paths.feature_store(info.dataset)
-        with engine.connect() as connection:
+        with store.reading(), engine.connect() as connection:
             happened = engine.read_parquet(connection, store.files(EVENTS), "happened")
             rows = outcomes(
                 happened,
@@ -263,11 +263,12 @@ class FeatureGateway:
         return rows
 
     def _require_built(self, info: ServiceInfo, moments: pa.ChunkedArray, *, name_day: bool = False) -> None:
-        noted = self._paths.feature_store(info.dataset).manifest()["cutoffs"]
+        noted = self._paths.feature_store(info.dataset).manifest("cutoffs")["cutoffs"]
         require_built(moments.cast(UTC), noted, name_day=name_day)
 
     def _historical(self, info: ServiceInfo, entities: pa.Table) -> pa.Table:
-        return as_known(self._online.feast(), self._online.service(info.name), info, entities)
+        with self._paths.feature_store(info.dataset).reading():
+            return as_known(self._online.feast(), self._online.service(info.name), info, entities)
 
     def _fresh(self, dataset: str) -> dt.datetime:
         """Return the data time of the online rows; refuse them when they lag too far behind the data."""
@@ -277,7 +278,7 @@ class FeatureGateway:
         store = self._paths.feature_store(dataset)
         snapshot = store.snapshot()
         if self._clock is None or self._clock[0] != snapshot:
-            self._clock = (snapshot, dt.datetime.fromisoformat(store.manifest()["as_of"]))
+            self._clock = (snapshot, dt.datetime.fromisoformat(store.manifest("as_of")["as_of"]))
         behind = self._clock[1] - as_of
         if behind > dt.timedelta(days=self._settings.ttl_days):
             raise EnvironmentFailed(

@@ -31,7 +31,7 @@ from privacy.rights import Subject
 from privacy.tokens import parse_token
 
 from .definitions import ENTITY, PERSON, PROJECT, Definitions, repo_config
-from .online_file import connection_to, delete_keys, moment_of, stamp_of, tables_in
+from .online_file import connection_to, delete_keys, moment_of, stamp_of, tables_in, unusable
 from .private_files import close_to_others, make_private
 
 __all__ = ["OnlineRows", "entity_key", "write_online"]
@@ -182,9 +182,8 @@ class OnlineRows:
             answer = self.feast().get_online_features(
                 features=service, entity_rows=[{ENTITY: token} for token in tokens]
             )
-        except sqlite3.Error:
-            remedy = "run `custos materialize`, which writes it anew"
-            raise EnvironmentFailed("the online store can't be read", remedy=remedy) from None
+        except (sqlite3.Error, DecodeError):
+            raise unusable(self._path) from None
         names = list(answer.proto.metadata.feature_names.val)
         columns = []
         for name, result in zip(names, answer.proto.results, strict=True):

@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,14 +29,13 @@ from .buckets import (
     write_buckets,
     write_parquet,
 )
+from .manifest import MANIFEST
 from .private_files import make_private
 
 if TYPE_CHECKING:
     from .storage import TableStore
 
-__all__ = ["MANIFEST", "SnapshotWriter"]
-
-MANIFEST: Final = "manifest.json"
+__all__ = ["SnapshotWriter"]
 
 
 class SnapshotWriter:

@@ -262,9 +262,9 @@ _READERS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
     "role": (Role, f"write one of {', '.join(Role)}"),
     "bearer_days": (
         partial(_days, least=LEAST_BEARER_DAYS, most=366.0),
-        f"write a number of days from {LEAST_BEARER_DAYS} to 366",
+        f"write days: {LEAST_BEARER_DAYS} to 366",
     ),
-    "fresh_days": (partial(_days, least=1, most=3650), "write a whole number of days from 1 to 3650"),
+    "fresh_days": (partial(_days, least=1, most=3650), "write whole days: 1 to 3650"),
     "lawful_bases": (_lawful_bases, f"write {{purpose: basis}} with bases of {', '.join(LawfulBasis)}"),
     "kms": (_guard, f"write {{kind: one of {', '.join(KMS_KINDS)}, root: ..., service: ...}}"),
 }

@@ -95,7 +95,13 @@ class House:
         """The kept descriptor of the home's dataset."""
         from features.datasets.descriptor import load_descriptor
 
-        return load_descriptor(str(self.kept_descriptor(self.state.dataset)))
+        kept = self.kept_descriptor(self.state.dataset)
+        try:
+            return load_descriptor(str(kept))
+        except BadInput:
+            what = f"the kept descriptor is {'damaged' if kept.exists() else 'gone'}"
+            remedy = "run `custos ingest` on the source again, which keeps it anew"
+            raise EnvironmentFailed(what, where=str(kept), remedy=remedy) from None
 
     def kept_descriptor(self, dataset: str) -> Path:
         """Where the descriptor of the ingested dataset is kept."""
@@ -147,6 +153,12 @@ class House:
         from privacy.keyring import SealedKeyring
 
         if not self.paths.service_keyring.exists():
+            if self.paths.keyring.exists() or self.paths.state.exists():
+                what, remedy = (
+                    "the service's keyring is gone",
+                    "restore it, or run `custos run` again, which makes it anew",
+                )
+                raise EnvironmentFailed(what, where=str(self.paths.service_keyring), remedy=remedy)
             remedy = "begin with `custos run DATASET`"
             raise BadInput("this home has no keys yet", where=str(self.paths.root), remedy=remedy)
         return SealedKeyring.open(self.paths.service_keyring, self.kms("service"))

@@ -109,7 +109,7 @@ class LocalKms(Opaque):
         return header + self._kek(self._salt, cost).encrypt(nonce, key, header + context)
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """What `wrap` sealed; BadInput when passphrase or context differ, EnvironmentFailed when the bytes are damaged."""
+        """What `wrap` sealed; BadInput when passphrase or context differ, EnvironmentFailed for damaged bytes."""
         if len(wrapped) < _HEADER.size + 16:
             raise EnvironmentFailed("the wrapped key is truncated", remedy="restore the key file from its backup")
         header = wrapped[: _HEADER.size]
@@ -175,7 +175,7 @@ class FileKms(Opaque):
         return _MAGIC_FILE + nonce + self._cipher.encrypt(nonce, key, context)
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """What `wrap` sealed; BadInput when key or context differ, EnvironmentFailed when the bytes are damaged."""
+        """What `wrap` sealed; BadInput when key or context differ, EnvironmentFailed for damaged bytes."""
         magic, nonce, sealed = wrapped[:4], wrapped[4:16], wrapped[16:]
         if magic != _MAGIC_FILE or len(sealed) < 16:
             raise EnvironmentFailed("the wrapped key is damaged", remedy="restore the key file from its backup")

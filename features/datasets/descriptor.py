@@ -40,6 +40,7 @@ USABLE: Final = frozenset({Sensitivity.BEHAVIOURAL, Sensitivity.NON_PERSONAL})
 SLOW_SHOP_HORIZON_DAYS: Final = 60
 Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Day = Annotated[dt.date, Field(ge=dt.date(1970, 1, 2), lt=dt.date(2200, 1, 1))]
 DEFAULT_TYPES: Final[dict[str, Kind]] = {
     "ordered_at": "timestamp",
     "amount": "float",
@@ -124,8 +125,8 @@ class Table(_Strict):
 class Cutoffs(_Strict):
     """Fixed cut-off dates of a benchmark; each is midnight in the shop's time zone."""
 
-    train: tuple[dt.date, ...] = Field(min_length=1)
-    test: tuple[dt.date, ...] = Field(min_length=1)
+    train: tuple[Day, ...] = Field(min_length=1)
+    test: tuple[Day, ...] = Field(min_length=1)
 
 
 class _Target(_Strict):
