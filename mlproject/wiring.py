@@ -154,11 +154,8 @@ class House:
 
         if not self.paths.service_keyring.exists():
             if self.paths.keyring.exists() or self.paths.state.exists():
-                what, remedy = (
-                    "the service's keyring is gone",
-                    "restore it, or run `custos run` again, which makes it anew",
-                )
-                raise EnvironmentFailed(what, where=str(self.paths.service_keyring), remedy=remedy)
+                where, remedy = str(self.paths.service_keyring), "restore it, or let `custos keys list` make it anew"
+                raise EnvironmentFailed("the service's keyring is gone", where=where, remedy=remedy)
             remedy = "begin with `custos run DATASET`"
             raise BadInput("this home has no keys yet", where=str(self.paths.root), remedy=remedy)
         return SealedKeyring.open(self.paths.service_keyring, self.kms("service"))

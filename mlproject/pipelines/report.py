@@ -50,12 +50,9 @@ def make_report(house: House) -> dict[str, Any]:
     house.permit("report.read", "report")
     report = read_report(house.paths.report)
     if not report:
-        _ = house.state  # says whether nothing was ingested yet, or this file alone is gone
-        raise BadInput(
-            "nothing was recorded in this home yet",
-            where=str(house.paths.root),
-            remedy="every stage that runs records itself: `custos run DATASET`",
-        )
+        _ = house.state  # says so where nothing was ingested yet
+        remedy = "every stage records itself anew when it runs again"
+        raise EnvironmentFailed("the report is gone", where=str(house.paths.report), remedy=remedy)
     if "dataset" not in report:  # the file was lost after the ingest, and later stages began it anew
         state = house.state
         report["dataset"] = {"name": state.dataset, **state.to_dict()}
@@ -117,6 +114,8 @@ def home_status(house: House) -> dict[str, Any]:
     try:
         state = house.state
     except BadInput:
+        if paths.state.exists():
+            raise
         return {**held, "dataset": "none yet"}
     held["dataset"] = state.dataset
     held["events"] = f"{state.first_event.date()} to {state.last_event.date()}"
