@@ -26,7 +26,7 @@ from .disclosures import Access, Disclosures
 from .gateway_types import GatewayPaths, GatewaySettings, OnlineAnswer, ServiceInfo
 from .online_store import OnlineRows, write_online
 from .own_tokens import OwnTokens
-from .point_in_time import as_known, require_built
+from .point_in_time import as_known, require_built, steady
 from .storage import TableStore
 from .transforms.outcomes import outcomes
 from .transforms.registry import feature_set
@@ -55,7 +55,7 @@ class FeatureGateway:
         self._settings, self._paths = settings, settings.paths
         self._own = OwnTokens(keyring, suppression)
         self._disclosures = Disclosures(policy, audit)
-        self._online = OnlineRows(self._paths.online, self._paths.registry)
+        self._online = OnlineRows(self._paths.online, self._paths.registry, self._paths.features)
         self._clock: tuple[str | None, dt.datetime] | None = None
 
     def apply(self, descriptor: Descriptor) -> None:
@@ -121,13 +121,16 @@ class FeatureGateway:
         into scores. Raises BadInput when no features were built at `as_of`.
         """
         info, access = self._authorise(principal, service, action=action)
-        self._require_built(info, pa.chunked_array([pa.array([as_of], UTC)]), name_day=True)
         store = self._paths.feature_store(info.dataset)
-        before = pc.field("purchase") & (pc.field("at") < pa.scalar(as_of, UTC))
-        tokens = pc.unique(store.read(EVENTS, [ENTITY], before)[ENTITY]).sort()
-        moments = pa.array([as_of] * len(tokens), UTC)
-        asked = pa.table({ENTITY: tokens, "event_timestamp": moments})
-        return self._disclosed(access, info, self._historical(info, self._own.unsuppressed(asked)))
+
+        def rows() -> pa.Table:
+            self._require_built(info, pa.chunked_array([pa.array([as_of], UTC)]), name_day=True)
+            before = pc.field("purchase") & (pc.field("at") < pa.scalar(as_of, UTC))
+            tokens = pc.unique(store.read(EVENTS, [ENTITY], before)[ENTITY]).sort()
+            asked = pa.table({ENTITY: tokens, "event_timestamp": pa.array([as_of] * len(tokens), UTC)})
+            return self._historical(info, self._own.unsuppressed(asked))
+
+        return self._disclosed(access, info, steady(store, rows))
 
     def materialize(self, principal: Principal, as_of: dt.datetime) -> int:
         """Put everybody's latest row at `as_of` online, without the suppressed; return how many people.
