@@ -23,7 +23,7 @@ def damage_told(what: str, root: Path, remedy: str, files: Callable[[], Iterable
     """
     try:
         yield
-    except (duckdb.Error, pa.ArrowException, OSError) as error:
+    except (duckdb.Error, pa.ArrowException, ArithmeticError, OSError) as error:
         for file in files():
             if how := _damage(file):
                 raise EnvironmentFailed(f"a file of the {what} is {how}", where=str(file), remedy=remedy) from None
