@@ -37,7 +37,7 @@ def _damage(file: Path) -> str:
     if not file.exists():
         return "gone"
     try:
-        with pq.ParquetFile(file) as opened:
+        with pq.ParquetFile(file, page_checksum_verification=True) as opened:
             for _ in opened.iter_batches():
                 pass
     except (pa.ArrowException, OSError):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from privacy.durable import write_beside
 from privacy.errors import BadInput
@@ -25,6 +24,7 @@ from .buckets import (
     bucket_of,
     bucket_of_file,
     fingerprint_files,
+    read_parquet,
     select,
     write_buckets,
     write_parquet,
@@ -90,7 +90,7 @@ class SnapshotWriter:
                 files.append(name)
                 continue
             mine.append(found)
-            rest = pq.read_table(source / name, partitioning=None)
+            rest = read_parquet(source / name)
             fresh = f"{bucket_of_file(name):03d}-{secrets.token_hex(8)}.parquet"
             write_parquet(target / fresh, rest.filter(pc.invert(pc.is_in(rest[TOKEN], pa.array(tokens, pa.string())))))
             files.append(fresh)

@@ -26,7 +26,7 @@ from privacy.errors import BadInput, EnvironmentFailed
 from privacy.rights import Subject
 from privacy.tokens import parse_token
 
-from .buckets import TOKEN, bucket_of, bucket_of_file, select
+from .buckets import TOKEN, bucket_of, bucket_of_file, read_parquet, select
 from .damage import damage_told
 from .manifest import REMEDY, read_manifest
 from .private_files import make_private
@@ -94,9 +94,7 @@ class TableStore:
     def read(self, table: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Read `table`, or those of its rows that fulfil `where`."""
         with self.reading():
-            return pa.concat_tables(
-                pq.read_table(file, columns=columns, filters=where, partitioning=None) for file in self.files(table)
-            )
+            return pa.concat_tables(read_parquet(file, columns, where) for file in self.files(table))
 
     def key_id(self) -> str | None:
         """Return the id of the key that made the tokens of the published snapshot; None before the first."""

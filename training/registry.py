@@ -17,7 +17,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
-from privacy.json_files import read_object
+from privacy.json_files import parse_object
 from training.models import CustomerModel, load
 from training.models._base import CHURN, TARGETS
 from training.tracking import pointed_at, store_client, store_errors
@@ -123,13 +123,16 @@ class Registry:
         """Return what the run behind a version measured: metrics, baselines, verdicts, cut-offs."""
         with store_errors("artifact store"), pointed_at(self._uri):
             local = mlflow.artifacts.download_artifacts(run_id=ref.run_id, artifact_path=EVALUATION_FILE)
-            path = Path(local)
-            told = read_object(path, "the run's evaluation", remedy=f"custos train {ref.target}") or {}
+            data = Path(local).read_bytes()
+        try:
+            told = parse_object(data)
+        except ValueError:
+            told = {}
         baselines = told.get("baselines")
         whole = isinstance(baselines, dict) and all(map(_measured, (told.get("metrics"), *baselines.values())))
         if not whole or not isinstance(told.get("design"), str):
-            what, remedy = "the run's evaluation is damaged", f"custos train {ref.target}"
-            raise EnvironmentFailed(what, where=str(path), remedy=remedy)
+            what, remedy = f"{EVALUATION_FILE} of the run is damaged", f"custos train {ref.target}"
+            raise EnvironmentFailed(what, where=f"run {ref.run_id}", remedy=remedy)
         return told
 
     def champion_metrics(self, ref: ChampionRef) -> Mapping[str, float]:

@@ -63,7 +63,7 @@ CASES: tuple[tuple[str, tuple[Damage, ...], tuple[str, ...]], ...] = (
     ("features/*/snapshots/*/customer_features/*", (*BYTES, GONE), ("materialize",)),
     ("features/*/snapshots/*/order_events/*", (EMPTY, GONE), ("train", "clv", "--trials", "1")),
     ("protected/*/snapshots/*/manifest.json", (*JSON, GONE), ("build",)),
-    ("protected/*/snapshots/*/people/*", (*BYTES, GONE), ("build",)),
+    ("protected/*/snapshots/*/people/*", (*BYTES, CHANGED, GONE), ("build",)),
     ("protected/*/snapshots/*/transactions/*", (*BYTES, GONE), ("build",)),
     ("protected/*/snapshots/*/customers/*", (EMPTY, GONE), NOBODY),
     ("feast/registry.db", (EMPTY, HALF, GARBAGE, DIRECTORY, GONE), SCORE),
