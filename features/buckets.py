@@ -26,6 +26,7 @@ __all__ = [
     "bucket_of_file",
     "fingerprint_files",
     "order_rows",
+    "read_parquet",
     "select",
     "write_buckets",
     "write_parquet",
@@ -91,7 +92,7 @@ def fingerprint_files(directory: Path, files: Sequence[str]) -> Fingerprint:
         buckets.setdefault(bucket_of_file(name), []).append(name)
     for _, names in sorted(buckets.items()):
         columns = [TOKEN, *_told_apart_by(pq.read_schema(directory / names[0]).names)]
-        parts = [pq.read_table(directory / name, columns=columns, partitioning=None) for name in names]
+        parts = [read_parquet(directory / name, columns) for name in names]
         fingerprint.add(pa.concat_tables(parts))
     return fingerprint
 
@@ -128,7 +129,12 @@ def bucket_of_file(name: str) -> int:
 
 def select(file: Path, tokens: Sequence[str]) -> pa.Table:
     """Read one person's rows of a file, under whichever of their `tokens` it was written."""
-    return pq.read_table(file, filters=[(TOKEN, "in", list(tokens))], partitioning=None)
+    return read_parquet(file, filters=pc.field(TOKEN).isin(list(tokens)))
+
+
+def read_parquet(file: Path, columns: Sequence[str] | None = None, filters: pc.Expression | None = None) -> pa.Table:
+    """Read rows and columns of one of our files, each page held to its checksum."""
+    return pq.read_table(file, columns=columns, filters=filters, partitioning=None, page_checksum_verification=True)
 
 
 def order_rows(table: pa.Table) -> pa.Table:
@@ -176,6 +182,7 @@ def write_parquet(path: Path, table: pa.Table) -> None:
                 compression="zstd",
                 compression_level=1,
                 write_statistics=bare or False,
+                write_page_checksum=True,
                 row_group_size=131_072,
                 coerce_timestamps="us",
             )

@@ -68,7 +68,7 @@ def build(
     tell = progress or (lambda _name, _rows: None)
     people = protected.read("people", ["customer_token", "audit_reference"])
     schema = _schema(descriptor.slow)
-    with features.writer() as writer, engine.connect() as connection:
+    with features.writer() as writer, protected.reading(), engine.connect() as connection:
         lines = engine.read_parquet(connection, protected.files("transactions"), "lines")
         happened = engine.freeze(connection, orders.events(lines), "events")
         _require_purchase(happened, as_of)

@@ -57,7 +57,10 @@ def columns_of(text: str, where: str) -> frozenset[str]:
     with duckdb.connect() as connection:
         # The line's end closes a comment, so what follows it can't be cut away.
         row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({text}\n)"]).fetchone()
-    tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    try:
+        tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+    except RecursionError:
+        raise _no_expression(where) from None
     if tree.get("error") or len(tree["statements"]) != 1:
         raise _no_expression(where)
     node = tree["statements"][0]["node"]

@@ -26,7 +26,7 @@ from .disclosures import Access, Disclosures
 from .gateway_types import GatewayPaths, GatewaySettings, OnlineAnswer, ServiceInfo
 from .online_store import OnlineRows, write_online
 from .own_tokens import OwnTokens
-from .point_in_time import as_known, require_built
+from .point_in_time import as_known, require_built, steady
 from .storage import TableStore
 from .transforms.outcomes import outcomes
 from .transforms.registry import feature_set
@@ -55,7 +55,7 @@ class FeatureGateway:
         self._settings, self._paths = settings, settings.paths
         self._own = OwnTokens(keyring, suppression)
         self._disclosures = Disclosures(policy, audit)
-        self._online = OnlineRows(self._paths.online, self._paths.registry)
+        self._online = OnlineRows(self._paths.online, self._paths.registry, self._paths.features)
         self._clock: tuple[str | None, dt.datetime] | None = None
 
     def apply(self, descriptor: Descriptor) -> None:
@@ -95,7 +95,7 @@ class FeatureGateway:
         info, access = self._authorise(principal, service)
         self._require_built(info, pa.chunked_array([pa.array(cutoffs, UTC)]))
         store = self._paths.feature_store(info.dataset)
-        with engine.connect() as connection:
+        with store.reading(), engine.connect() as connection:
             happened = engine.read_parquet(connection, store.files(EVENTS), "happened")
             rows = outcomes(
                 happened,
@@ -121,13 +121,16 @@ class FeatureGateway:
         into scores. Raises BadInput when no features were built at `as_of`.
         """
         info, access = self._authorise(principal, service, action=action)
-        self._require_built(info, pa.chunked_array([pa.array([as_of], UTC)]), name_day=True)
         store = self._paths.feature_store(info.dataset)
-        before = pc.field("purchase") & (pc.field("at") < pa.scalar(as_of, UTC))
-        tokens = pc.unique(store.read(EVENTS, [ENTITY], before)[ENTITY]).sort()
-        moments = pa.array([as_of] * len(tokens), UTC)
-        asked = pa.table({ENTITY: tokens, "event_timestamp": moments})
-        return self._disclosed(access, info, self._historical(info, self._own.unsuppressed(asked)))
+
+        def rows() -> pa.Table:
+            self._require_built(info, pa.chunked_array([pa.array([as_of], UTC)]), name_day=True)
+            before = pc.field("purchase") & (pc.field("at") < pa.scalar(as_of, UTC))
+            tokens = pc.unique(store.read(EVENTS, [ENTITY], before)[ENTITY]).sort()
+            asked = pa.table({ENTITY: tokens, "event_timestamp": pa.array([as_of] * len(tokens), UTC)})
+            return self._historical(info, self._own.unsuppressed(asked))
+
+        return self._disclosed(access, info, steady(store, rows))
 
     def materialize(self, principal: Principal, as_of: dt.datetime) -> int:
         """Put everybody's latest row at `as_of` online, without the suppressed; return how many people.
@@ -263,11 +266,12 @@ class FeatureGateway:
         return rows
 
     def _require_built(self, info: ServiceInfo, moments: pa.ChunkedArray, *, name_day: bool = False) -> None:
-        noted = self._paths.feature_store(info.dataset).manifest()["cutoffs"]
+        noted = self._paths.feature_store(info.dataset).manifest("cutoffs")["cutoffs"]
         require_built(moments.cast(UTC), noted, name_day=name_day)
 
     def _historical(self, info: ServiceInfo, entities: pa.Table) -> pa.Table:
-        return as_known(self._online.feast(), self._online.service(info.name), info, entities)
+        with self._paths.feature_store(info.dataset).reading():
+            return as_known(self._online.feast(), self._online.service(info.name), info, entities)
 
     def _fresh(self, dataset: str) -> dt.datetime:
         """Return the data time of the online rows; refuse them when they lag too far behind the data."""
@@ -277,7 +281,7 @@ class FeatureGateway:
         store = self._paths.feature_store(dataset)
         snapshot = store.snapshot()
         if self._clock is None or self._clock[0] != snapshot:
-            self._clock = (snapshot, dt.datetime.fromisoformat(store.manifest()["as_of"]))
+            self._clock = (snapshot, dt.datetime.fromisoformat(store.manifest("as_of")["as_of"]))
         behind = self._clock[1] - as_of
         if behind > dt.timedelta(days=self._settings.ttl_days):
             raise EnvironmentFailed(

@@ -6,14 +6,16 @@ import datetime as dt
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+
+from google.protobuf.message import DecodeError
 
 from privacy.errors import EnvironmentFailed
 
 from .definitions import PROJECT
 
-__all__ = ["connection_to", "delete_keys", "moment_of", "stamp_of", "tables_in"]
+__all__ = ["connection_to", "delete_keys", "moment_of", "stamp_of", "tables_in", "unusable"]
 
 
 def moment_of(stored: int | str) -> dt.datetime:
@@ -34,16 +36,18 @@ def stamp_of(path: Path) -> tuple[int, int]:
 @contextmanager
 def connection_to(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the file for one transaction that overwrites what it deletes; EnvironmentFailed when it can't be used."""
-    connection = sqlite3.connect(path, timeout=30)
     try:
-        connection.execute("PRAGMA secure_delete = ON")
-        with connection:
+        with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
+            connection.execute("PRAGMA secure_delete = ON")
             yield connection
-    except sqlite3.Error:
-        remedy = "run `custos materialize`, which writes it anew"
-        raise EnvironmentFailed("the online store can't be used", where=str(path), remedy=remedy) from None
-    finally:
-        connection.close()
+    except (sqlite3.Error, DecodeError):
+        raise unusable(path) from None
+
+
+def unusable(path: Path) -> EnvironmentFailed:
+    """What to raise when the file is damaged, or something else lies in its place."""
+    remedy = "remove it, then run `custos materialize`, which writes it anew"
+    return EnvironmentFailed("the online store can't be used", where=str(path), remedy=remedy)
 
 
 def tables_in(connection: sqlite3.Connection) -> list[str]:

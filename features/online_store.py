@@ -31,7 +31,7 @@ from privacy.rights import Subject
 from privacy.tokens import parse_token
 
 from .definitions import ENTITY, PERSON, PROJECT, Definitions, repo_config
-from .online_file import connection_to, delete_keys, moment_of, stamp_of, tables_in
+from .online_file import connection_to, delete_keys, moment_of, stamp_of, tables_in, unusable
 from .private_files import close_to_others, make_private
 
 __all__ = ["OnlineRows", "entity_key", "write_online"]
@@ -112,10 +112,10 @@ class _Held:
 
 
 class OnlineRows:
-    """One online file; a SubjectStore, and the tables a service reads."""
+    """One online file; a SubjectStore, and the tables a service reads; `features` holds the tables it was made of."""
 
-    def __init__(self, path: Path, registry: Path) -> None:
-        self._path, self._registry = path, registry
+    def __init__(self, path: Path, registry: Path, features: Path) -> None:
+        self._path, self._registry, self._features = path, registry, features
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
         self._held: tuple[int, _Held] | None = None  # inode of the file, what it holds
@@ -145,7 +145,7 @@ class OnlineRows:
 
     def service(self, name: str) -> FeatureService:
         """Return a service object, held in memory; BadInput if there is none of that name."""
-        services = self._open().services
+        services = self._registered()
         if name not in services:
             raise BadInput(
                 f"no feature service '{name}'",
@@ -155,7 +155,7 @@ class OnlineRows:
 
     def services(self) -> list[FeatureService]:
         """List the registered services by name."""
-        return [service for _, service in sorted(self._open().services.items())]
+        return [service for _, service in sorted(self._registered().items())]
 
     def as_of(self) -> dt.datetime | None:
         """Return the data time of the newest row, or None before the first materialisation."""
@@ -182,9 +182,8 @@ class OnlineRows:
             answer = self.feast().get_online_features(
                 features=service, entity_rows=[{ENTITY: token} for token in tokens]
             )
-        except sqlite3.Error:
-            remedy = "run `custos materialize`, which writes it anew"
-            raise EnvironmentFailed("the online store can't be read", remedy=remedy) from None
+        except (sqlite3.Error, DecodeError):
+            raise unusable(self._path) from None
         names = list(answer.proto.metadata.feature_names.val)
         columns = []
         for name, result in zip(names, answer.proto.results, strict=True):
@@ -217,6 +216,17 @@ class OnlineRows:
         """Count what remains of the person."""
         return self.count(subject)
 
+    def _registered(self) -> dict[str, FeatureService]:
+        # Feast would write an empty registry where there is none.
+        services = self._open().services if self._registry.exists() else {}
+        if not services and any(self._features.glob("*/current")):
+            raise self._lost("gone")
+        return services
+
+    def _lost(self, how: str) -> EnvironmentFailed:
+        remedy = "run `custos build`, which writes it anew"
+        return EnvironmentFailed(f"the feature registry is {how}", where=str(self._registry), remedy=remedy)
+
     def _open(self) -> _Opened:
         stamp = (stamp_of(self._path)[0], *stamp_of(self._registry))
         opened = self._opened
@@ -228,10 +238,7 @@ class OnlineRows:
                     store = FeatureStore(config=repo_config(self._registry, self._path))
                     services = {service.name: service for service in store.list_feature_services()}
                 except DecodeError:
-                    remedy = "run `custos build`, which writes it anew"
-                    raise EnvironmentFailed(
-                        "the feature registry is damaged", where=str(self._registry), remedy=remedy
-                    ) from None
+                    raise self._lost("damaged") from None
                 self._opened = _Opened(stamp, store, services)
             return self._opened
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from privacy.errors import BadInput, CheckFailed
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 
 from .definitions import ENTITY
 from .gateway_types import ServiceInfo
@@ -18,9 +18,12 @@ from .gateway_types import ServiceInfo
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_known", "require_built"]
+    from .storage import TableStore
+
+__all__ = ["as_known", "require_built", "steady"]
 
 _ROW: Final = "custos_row"
+_ATTEMPTS: Final = 5
 
 
 def as_known(feast: Any, service: Any, info: ServiceInfo, entities: pa.Table) -> pa.Table:
@@ -41,6 +44,25 @@ def as_known(feast: Any, service: Any, info: ServiceInfo, entities: pa.Table) ->
         name: pa.array(ordered[name].to_numpy(np.float64), pa.float64(), from_pandas=True) for name in info.features
     }
     return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
+
+
+def steady(store: TableStore, read: Callable[[], pa.Table]) -> pa.Table:
+    """Return what `read` reads of one snapshot of `store`: read again where another was published meanwhile.
+
+    An erasure or a build beside would else mix rows of two snapshots, or take the files away under the reader.
+    """
+    for _ in range(_ATTEMPTS):
+        before = store.snapshot()
+        try:
+            found = read()
+        except EnvironmentFailed:
+            if store.snapshot() == before:
+                raise
+        else:
+            if store.snapshot() == before:
+                return found
+    what = f"the {store.name} were written anew {_ATTEMPTS} times while they were read"
+    raise EnvironmentFailed(what, where=str(store.root), remedy="run it again when nothing else writes this home")
 
 
 def require_built(moments: pa.ChunkedArray, cutoffs: Sequence[str], *, name_day: bool = False) -> None:

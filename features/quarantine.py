@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.durable import locked, read_bytes, write_beside
+from privacy.errors import CheckFailed, EnvironmentFailed
 from privacy.keyring import Keyring
 from privacy.rights import Subject
 
@@ -132,8 +133,12 @@ class Quarantine:
         sealed = read_bytes(path, "the quarantine")
         if sealed is None:
             return None
-        opened = self._keyring.quarantine.open(sealed, self._context(path))
-        return pa.ipc.open_stream(opened).read_all()
+        try:
+            opened = self._keyring.quarantine.open(sealed, self._context(path))
+            return pa.ipc.open_stream(opened).read_all()
+        except (CheckFailed, pa.ArrowException, OSError):
+            remedy = "restore it, or run `custos run` on the source again, which writes it anew"
+            raise EnvironmentFailed("the quarantine is damaged", where=str(path), remedy=remedy) from None
 
 
 def written_ids(bad: pa.RecordBatch, subject: str) -> pa.Array:

@@ -7,11 +7,10 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from privacy.durable import write_beside
 from privacy.errors import BadInput
@@ -25,18 +24,18 @@ from .buckets import (
     bucket_of,
     bucket_of_file,
     fingerprint_files,
+    read_parquet,
     select,
     write_buckets,
     write_parquet,
 )
+from .manifest import MANIFEST
 from .private_files import make_private
 
 if TYPE_CHECKING:
     from .storage import TableStore
 
-__all__ = ["MANIFEST", "SnapshotWriter"]
-
-MANIFEST: Final = "manifest.json"
+__all__ = ["SnapshotWriter"]
 
 
 class SnapshotWriter:
@@ -91,7 +90,7 @@ class SnapshotWriter:
                 files.append(name)
                 continue
             mine.append(found)
-            rest = pq.read_table(source / name, partitioning=None)
+            rest = read_parquet(source / name)
             fresh = f"{bucket_of_file(name):03d}-{secrets.token_hex(8)}.parquet"
             write_parquet(target / fresh, rest.filter(pc.invert(pc.is_in(rest[TOKEN], pa.array(tokens, pa.string())))))
             files.append(fresh)

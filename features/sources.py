@@ -16,6 +16,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from privacy.durable import expanded
 from privacy.errors import BadInput
 
 from .datasets.descriptor import Descriptor, Table
@@ -145,7 +146,7 @@ def _call(table: Table) -> str | pa.Table | pa.RecordBatchReader:
 
 
 def _matching(base_dir: Path, pattern: str) -> list[Path]:
-    path = Path(pattern).expanduser()
+    path = expanded(Path(pattern))
     if not path.is_absolute():
         path = base_dir / path
     if any(mark in pattern for mark in "*?["):

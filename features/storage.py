@@ -9,12 +9,11 @@ A reader resolves `current` once and sees one snapshot whole. Files that don't c
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,9 +26,11 @@ from privacy.errors import BadInput, EnvironmentFailed
 from privacy.rights import Subject
 from privacy.tokens import parse_token
 
-from .buckets import TOKEN, bucket_of, bucket_of_file, select
+from .buckets import TOKEN, bucket_of, bucket_of_file, read_parquet, select
+from .damage import damage_told
+from .manifest import REMEDY, read_manifest
 from .private_files import make_private
-from .snapshot_writer import MANIFEST, SnapshotWriter
+from .snapshot_writer import SnapshotWriter
 
 __all__ = ["SnapshotWriter", "TableStore"]
 
@@ -57,10 +58,15 @@ class TableStore:
 
     def snapshot(self) -> str | None:
         """Name the published snapshot, or None before the first."""
+        link = self._root / "current"
         try:
-            return (self._root / "current").readlink().name
+            return link.readlink().name
         except FileNotFoundError:
             return None
+        except OSError:
+            what = f"the link to the {self._name} is something else"
+            remedy = "remove it, then run `custos run` on the source again"
+            raise EnvironmentFailed(what, where=str(link), remedy=remedy) from None
 
     def directory(self) -> Path:
         """Return the published snapshot's directory; BadInput before the first."""
@@ -69,33 +75,37 @@ class TableStore:
             raise BadInput(f"there are no {self._name} yet", remedy="run the stage that writes them first")
         return self._root / "snapshots" / snapshot
 
-    def manifest(self) -> dict[str, Any]:
-        """Return what the writer noted, with rows, digest and files by table."""
-        return _manifest(self.directory())
+    def manifest(self, *needed: str) -> dict[str, Any]:
+        """Return what the writer noted, with rows, digest and files by table; `needed` are notes it must have."""
+        return read_manifest(self.directory(), needed)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Tell a damaged file of this store by its name, whoever reads it in the block."""
+        return damage_told(self._name, self._root, REMEDY, self._stored)
 
     def files(self, table: str) -> list[Path]:
         """List the parquet files of `table`; BadInput if the snapshot has no such table."""
         directory = self.directory()
-        known = _manifest(directory)["tables"]
+        known = read_manifest(directory)["tables"]
         if table not in known:
             raise BadInput(f"there is no table '{table}' among the {self._name}")
         return [directory / table / name for name in known[table]["files"]]
 
     def read(self, table: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
         """Read `table`, or those of its rows that fulfil `where`."""
-        parts = [pq.read_table(file, columns=columns, filters=where, partitioning=None) for file in self.files(table)]
-        return pa.concat_tables(parts)
+        with self.reading():
+            return pa.concat_tables(read_parquet(file, columns, where) for file in self.files(table))
 
     def key_id(self) -> str | None:
         """Return the id of the key that made the tokens of the published snapshot; None before the first."""
         if self.snapshot() is None:
             return None
         directory = self.directory()
-        for name, entry in _manifest(directory)["tables"].items():
+        for name, entry in read_manifest(directory)["tables"].items():
             if entry["keyed"] and entry["rows"]:
-                file = pq.ParquetFile(directory / name / entry["files"][0])
-                first = next(file.iter_batches(batch_size=1, columns=[TOKEN]))
-                return parse_token(first[TOKEN][0].as_py()).key_id
+                with self.reading(), pq.ParquetFile(directory / name / entry["files"][0]) as file:
+                    first = next(file.iter_batches(batch_size=1, columns=[TOKEN]))
+                    return parse_token(first[TOKEN][0].as_py()).key_id
         return None
 
     @contextmanager
@@ -114,15 +124,17 @@ class TableStore:
 
     def count(self, subject: Subject) -> int:
         """Count the person's rows in the published snapshot."""
-        return sum(table.num_rows for _, table in self._rows_of(subject.tokens))
+        with self.reading():
+            return sum(table.num_rows for _, table in self._rows_of(subject.tokens))
 
     def export(self, subject: Subject) -> list[dict[str, object]]:
         """List the person's rows, each with its table's name and without tokens."""
-        return [
-            {"table": name, **{key: _plain(value) for key, value in row.items() if not key.endswith("_token")}}
-            for name, table in self._rows_of(subject.tokens)
-            for row in table.to_pylist()
-        ]
+        with self.reading():
+            return [
+                {"table": name, **{key: _plain(value) for key, value in row.items() if not key.endswith("_token")}}
+                for name, table in self._rows_of(subject.tokens)
+                for row in table.to_pylist()
+            ]
 
     def erase(self, subject: Subject) -> int:
         """Drop the person's rows and every older snapshot; return how many rows went.
@@ -136,12 +148,12 @@ class TableStore:
             with locked(self._root / ".lock"):
                 self._sweep(keep_previous=False)
             return 0
-        with self.writer() as writer:
-            directory, gone = self.directory(), 0
-            for name, entry in _manifest(directory)["tables"].items():
+        with self.writer() as writer, self.reading():
+            manifest, gone = self.manifest(), 0
+            for name, entry in manifest["tables"].items():
                 gone += writer.copy_without(name, entry, subject.tokens)
             if gone:
-                notes = {name: note for name, note in _manifest(directory).items() if name != "tables"}
+                notes = {name: note for name, note in manifest.items() if name != "tables"}
                 writer.commit({**notes, "digest": None})
             self._sweep(keep_previous=False)
         return gone
@@ -149,13 +161,21 @@ class TableStore:
     def verify(self, subject: Subject) -> int:
         """Count what remains of the person on disk, in any snapshot, published or not."""
         files = (self._root / "snapshots").rglob("*.parquet") if subject.tokens and self._root.exists() else ()
-        return sum(select(file, subject.tokens).num_rows for file in files if TOKEN in pq.read_schema(file).names)
+        with self.reading():
+            return sum(select(file, subject.tokens).num_rows for file in files if TOKEN in pq.read_schema(file).names)
+
+    def _stored(self) -> Iterator[Path]:
+        """List what the published snapshot should hold, then whatever else is there."""
+        directory = self.directory()
+        for name, entry in read_manifest(directory)["tables"].items():
+            yield from (directory / name / file for file in entry["files"])
+        yield from (self._root / "snapshots").rglob("*.parquet")
 
     def _rows_of(self, tokens: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
         if not tokens or self.snapshot() is None:
             return
         directory = self.directory()
-        for name, entry in _manifest(directory)["tables"].items():
+        for name, entry in read_manifest(directory)["tables"].items():
             for file in entry["files"]:
                 if entry["keyed"] and bucket_of_file(file) in {bucket_of(token, entry["buckets"]) for token in tokens}:
                     yield name, select(directory / name / file, tokens)
@@ -191,13 +211,6 @@ class TableStore:
         for item in snapshots.iterdir():
             if item.name not in kept:
                 shutil.rmtree(item, ignore_errors=True)
-
-
-def _manifest(directory: Path) -> dict[str, Any]:
-    try:
-        return json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise EnvironmentFailed("a snapshot's manifest can't be read", where=str(directory)) from None
 
 
 def _plain(value: object) -> object:

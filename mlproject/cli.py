@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -12,11 +13,12 @@ import click
 
 from mlproject.commands import answers, audit, control, jobs, keys, policy
 from mlproject.settings import debugging, quiet_environment
-from privacy.errors import CustosError, EnvironmentFailed
+from privacy.errors import BadInput, CustosError, EnvironmentFailed
 
 __all__ = ["cli", "main"]
 
 ENVIRONMENT_FAILED = EnvironmentFailed.exit_status
+_ARGUMENTS = re.compile(r"(?<=^Got unexpected extra argument) .*|(?<=^Got unexpected extra arguments) .*")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -64,8 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         error.show()
         return 0
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _failed(_usage(error), BadInput.exit_status)
     except CustosError as error:
         return _failed(str(error), error.exit_status)
     except (click.Abort, KeyboardInterrupt):
@@ -75,22 +76,40 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0  # click swaps it when the reader (head, less) went away: nothing to tell
         # Nothing of ours calls it: a shop's loader did, and must not pass for success.
         return _failed(f"a part of the program asked to stop (status {error.code})", ENVIRONMENT_FAILED)
-    except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        return _failed(f"{error.strerror or 'the system refused'}{place}", ENVIRONMENT_FAILED)
     except Exception as error:  # noqa: BLE001 - the one edge where everything left becomes a line
+        if isinstance(error, OSError) and error.errno is not None:
+            return _failed(_refused(error), ENVIRONMENT_FAILED)
         return _unforeseen(error)
     return result if isinstance(result, int) else 0
+
+
+def _usage(error: click.ClickException) -> str:
+    """What is wrong with the words of the command, in one line that quotes no argument, such as a customer's id."""
+    told = " ".join(error.format_message().split()).rstrip(".")
+    told = _ARGUMENTS.sub("", told)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    help_ = f"{context.command_path if context else 'custos'} --help"
+    return f"{told[:1].lower()}{told[1:]}; see `{help_}`"
+
+
+def _refused(error: OSError) -> str:
+    """What the system refused, and where: an error without a path is told by the line of ours that it came to."""
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    reason = os.strerror(error.errno or 0)
+    return f"{reason} ({' -> '.join(names) or _place(error)}); check that the disk has room and the permissions let you"
+
+
+def _place(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "nowhere"  # noqa: PTH119
 
 
 def _unforeseen(error: Exception) -> int:
     # The text of a foreign exception can quote data, so only its kind and place are shown.
     if debugging():
         traceback.print_exception(error)
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "nowhere"  # noqa: PTH119
     kind = type(error).__name__
-    message = f"unforeseen {kind} at {place}; nothing stored was lost. CUSTOS_DEBUG=1 shows the trace"
+    message = f"unforeseen {kind} at {_place(error)}; nothing stored was lost. CUSTOS_DEBUG=1 shows the trace"
     return _failed(message, ENVIRONMENT_FAILED)
 
 

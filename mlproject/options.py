@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from errno import ENAMETOOLONG
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from mlproject.state import usable
 from privacy.classification import Purpose, Role
 
-__all__ = ["TARGETS", "Day", "as_json", "as_of", "home", "purpose", "role", "seed", "trials"]
+__all__ = ["TARGETS", "Day", "Place", "as_json", "as_of", "home", "purpose", "role", "seed", "trials"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 TARGETS = click.Choice(["churn", "clv"])
@@ -28,25 +31,40 @@ class Day(click.ParamType[datetime]):
             return value
         try:
             moment = datetime.fromisoformat(str(value))
-        except ValueError:
+            moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        except (ValueError, OverflowError):
             self.fail("not a date: write it as 2017-12-31", param, ctx)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if not usable(moment):
+            self.fail("give a date from 1970 to 2199", param, ctx)
+        return moment
 
 
-class HomeFolder(click.Path):
-    """A folder; an empty word, as an unset variable gives, is refused rather than taken for this folder."""
+class Place(click.Path):
+    """The path of a file, or of a folder; whether it can be read is for whoever reads it to say.
+
+    An empty word, as an unset variable gives, is refused rather than taken for this folder.
+    """
+
+    def __init__(self, *, folder: bool = False) -> None:
+        super().__init__(path_type=Path, file_okay=not folder, dir_okay=folder, readable=False)
+        self._folder = folder
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, or fail."""
         if value == "":
-            self.fail("the home is empty: name a folder", param, ctx)
+            self.fail(f"it is empty: name a {'folder' if self._folder else 'file'}", param, ctx)
+        try:
+            os.lstat(value)
+        except OSError as error:
+            if error.errno == ENAMETOOLONG:
+                self.fail("the name is too long", param, ctx)
         return super().convert(value, param, ctx)
 
 
 def home(command: Command) -> Command:
     """Add --home."""
     text = "Where everything is kept.  [default: CUSTOS_HOME, else the nearest .custos]"
-    return click.option("--home", type=HomeFolder(path_type=Path, file_okay=False), help=text)(command)
+    return click.option("--home", type=Place(folder=True), help=text)(command)
 
 
 def as_json(command: Command) -> Command:
@@ -81,6 +99,5 @@ def trials(command: Command) -> Command:
 
 def seed(command: Command) -> Command:
     """Add --seed."""
-    return click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same trees.")(
-        command
-    )
+    span = click.IntRange(0, 2**31 - 1)  # LightGBM's own
+    return click.option("--seed", type=span, default=0, show_default=True, help="Same seed, same trees.")(command)

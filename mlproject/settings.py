@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from privacy.classification import LawfulBasis, Purpose, Role
+from privacy.durable import expanded, read_bytes
 from privacy.errors import BadInput
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
 
 HOME_NAME: Final = ".custos"
 KMS_KINDS: Final = ("passphrase", "key_file", "environment")
+LEAST_BEARER_DAYS: Final = 0.001
 
 # Usage reports are off before any framework is imported. Both compare with the word itself: "1" does not switch
 # them off (mlflow.telemetry.utils, bentoml._internal.utils.analytics).
@@ -52,7 +55,7 @@ class HomePaths:
     root: Path
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", self.root.expanduser().absolute())
+        object.__setattr__(self, "root", expanded(self.root).absolute())
 
     @property
     def passphrase(self) -> Path:
@@ -188,9 +191,9 @@ def find_home(given: Path | None, environment: Mapping[str, str] | None = None, 
     environment = os.environ if environment is None else environment
     start = (cwd or Path.cwd()).absolute()
     if given is not None:
-        return start / given.expanduser()
+        return start / expanded(given)
     if environment.get("CUSTOS_HOME"):
-        return start / Path(environment["CUSTOS_HOME"]).expanduser()
+        return start / expanded(Path(environment["CUSTOS_HOME"]))
     for folder in (start, *start.parents):
         if (folder / HOME_NAME).is_dir():
             return folder / HOME_NAME
@@ -199,53 +202,73 @@ def find_home(given: Path | None, environment: Mapping[str, str] | None = None, 
 
 def load_settings(path: Path) -> Settings:
     """Return the settings of a home; raise BadInput for a key or a value that means nothing."""
-    if not path.exists():
+    if (data := read_bytes(path, "the settings")) is None:
         return Settings()
-    import yaml
+    from privacy.strict_yaml import UnreadableYaml, read_document
 
     try:
-        raw = yaml.safe_load(path.read_text("utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise BadInput("the settings are not YAML", where=str(path), remedy="mend or remove the file") from None
-    if not isinstance(raw, dict):
+        raw, _ = read_document(data)
+    except UnreadableYaml as error:
+        where = f"{path}, line {error.line}" if error.line else str(path)
+        raise BadInput(f"the settings file {error.why}", where=where, remedy="mend the file") from None
+    if not isinstance(raw, dict | None):
         raise BadInput("the settings are not a mapping", where=str(path), remedy="write `key: value` lines")
-    return _checked(raw, path)
+    return _checked(raw or {}, path)
 
 
-def _checked(raw: Mapping[str, Any], path: Path) -> Settings:
-    known = {"operator", "role", "bearer_days", "fresh_days", "lawful_bases", "kms"}
-    unknown = sorted(str(key) for key in raw.keys() - known)
-    if unknown:
-        remedy = f"known keys: {', '.join(sorted(known))}"
-        raise BadInput(f"unknown setting {', '.join(unknown)}", where=str(path), remedy=remedy)
-    try:
-        bases = {Purpose(k).value: LawfulBasis(v) for k, v in (raw.get("lawful_bases") or {}).items()}
-        settings = Settings(
-            operator=str(raw.get("operator", "operator")),
-            role=Role(raw.get("role", Role.ADMIN)),
-            bearer_days=float(raw.get("bearer_days", 30)),
-            fresh_days=int(raw.get("fresh_days", 35)),
-            lawful_bases=bases,
-            kms=_guard(raw.get("kms") or {}, path),
-        )
-    except (AttributeError, TypeError, ValueError):
-        remedy = f"role: one of {', '.join(Role)}; lawful_bases: a purpose to one of {', '.join(LawfulBasis)}"
-        raise BadInput("a setting has a value that means nothing", where=str(path), remedy=remedy) from None
-    if not settings.operator.strip():
-        raise BadInput("the operator has no name", where=str(path), remedy="name one: operator: mei")
-    if not 0 < settings.bearer_days <= 366 or settings.fresh_days <= 0:
-        what = "bearer_days must be within 0 to 366, fresh_days above 0"
-        raise BadInput(what, where=str(path), remedy="mend the file")
-    return settings
+def _checked(raw: Mapping[Any, Any], path: Path) -> Settings:
+    found: dict[str, Any] = {}
+    for key, value in raw.items():
+        if key not in _READERS:
+            remedy = f"known keys: {', '.join(sorted(_READERS))}"
+            raise BadInput(f"unknown setting {key!s:.60}", where=str(path), remedy=remedy)
+        reader, remedy = _READERS[key]
+        try:
+            found[key] = reader(value)
+        except (TypeError, ValueError):
+            raise BadInput(f"the setting {key} means nothing", where=str(path), remedy=remedy) from None
+    return Settings(**found)
 
 
-def _guard(raw: Any, path: Path) -> Guard:
-    if not isinstance(raw, dict) or not raw.keys() <= {"kind", "root", "service"} or raw.get("kind") not in KMS_KINDS:
-        remedy = f"write kms: {{kind: one of {', '.join(KMS_KINDS)}, root: ..., service: ...}}"
-        if raw:
-            raise BadInput("the setting kms means nothing", where=str(path), remedy=remedy)
-        return Guard()
-    return Guard(raw["kind"], str(raw.get("root", "")), str(raw.get("service", "")))
+def _operator(raw: Any) -> str:
+    if not isinstance(raw, str) or not raw.strip() or not raw.isprintable():
+        raise ValueError
+    return raw
+
+
+def _days(raw: Any, least: float, most: float) -> Any:
+    # The bound's own kind is the kind wanted: whole days between integers.
+    if isinstance(raw, bool) or not isinstance(raw, int | type(most)) or not least <= raw <= most:
+        raise ValueError
+    return type(most)(raw)
+
+
+def _lawful_bases(raw: Any) -> dict[str, LawfulBasis]:
+    if not isinstance(raw, dict | None):
+        raise TypeError
+    return {Purpose(purpose).value: LawfulBasis(basis) for purpose, basis in (raw or {}).items()}
+
+
+def _guard(raw: Any) -> Guard:
+    raw = {"kind": "passphrase"} if raw is None else raw
+    texts = isinstance(raw, dict) and all(isinstance(word, str) for word in raw.values())
+    if not texts or raw.get("kind") not in KMS_KINDS:
+        raise ValueError
+    return Guard(**raw)
+
+
+_READERS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
+    "operator": (_operator, "name who acts, in one line: operator: mei"),
+    "role": (Role, f"write one of {', '.join(Role)}"),
+    "bearer_days": (
+        partial(_days, least=LEAST_BEARER_DAYS, most=366.0),
+        f"write days: {LEAST_BEARER_DAYS} to 366",
+    ),
+    "fresh_days": (partial(_days, least=1, most=3650), "write whole days: 1 to 3650"),
+    "lawful_bases": (_lawful_bases, f"write {{purpose: basis}} with bases of {', '.join(LawfulBasis)}"),
+    "kms": (_guard, f"write {{kind: one of {', '.join(KMS_KINDS)}, root: ..., service: ...}}"),
+}
+"""Each setting: what makes a value of it, or raises TypeError or ValueError, and how it is to be written."""
 
 
 def environment() -> Mapping[str, str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from privacy.durable import write_beside
 from privacy.errors import BadInput, EnvironmentFailed
+from privacy.json_files import read_object
 
-__all__ = ["HomeState", "load_state", "read_json", "save_state", "write_json"]
+__all__ = ["HomeState", "load_state", "save_state", "usable", "write_json"]
+
+_DATASET: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")  # as a descriptor may be named
 
 
 @dataclass(frozen=True)
@@ -36,34 +40,52 @@ class HomeState:
 
 
 def load_state(path: Path) -> HomeState:
-    """Return the home's state; raise BadInput where nothing was ingested yet."""
-    if not path.exists():
+    """Return the home's state; raise BadInput where nothing was ingested yet, EnvironmentFailed where it is lost."""
+    again = "run `custos run` on the source again, which writes a new one"
+    raw = read_object(path, "the home's state", remedy=again)
+    if raw is None:
+        if any(path.parent.glob("protected/*/current")):
+            raise EnvironmentFailed("the home's state is gone", where=str(path), remedy=again)
         raise BadInput("this home holds no data yet", where=str(path.parent), remedy="begin with `custos run DATASET`")
-    raw = read_json(path)
-    if not {"home", "dataset", "first_event", "last_event"} <= raw.keys():
-        remedy = "run `custos ingest` again; it writes a new one"
-        raise EnvironmentFailed("the home's state is damaged", where=str(path), remedy=remedy)
-    if Path(str(raw.get("home"))) != path.parent.resolve():
+    try:
+        state = _parsed(raw)
+    except (KeyError, TypeError, ValueError):
+        raise EnvironmentFailed("the home's state is damaged", where=str(path), remedy=again) from None
+    if Path(state.home) != path.parent.resolve():
         # MLflow and Feast keep absolute places: a moved or copied home would go on reading the old one.
         remedy = "move it back, or run everything again in a new home"
         raise BadInput("this home was made at another place", where=str(path.parent), remedy=remedy)
-    moments = {k: datetime.fromisoformat(raw[k]) for k in ("first_event", "last_event", "as_of") if raw.get(k)}
-    return HomeState(**{**raw, **moments})
+    return state
+
+
+def _parsed(raw: Mapping[str, Any]) -> HomeState:
+    """The state that a file holds; KeyError, TypeError or ValueError when it is none."""
+    home, dataset, online = raw["home"], raw["dataset"], raw.get("online", False)
+    if not isinstance(home, str) or not isinstance(online, bool) or not _DATASET.fullmatch(dataset):
+        raise ValueError
+    as_of = None if raw.get("as_of") is None else _moment(raw["as_of"])
+    return HomeState(home, dataset, _moment(raw["first_event"]), _moment(raw["last_event"]), as_of, online)
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or not usable(moment):
+        raise ValueError
+    return moment
+
+
+def usable(moment: datetime) -> bool:
+    """Say whether data may be dated so: contracts begin with 1970, and pandas' nanoseconds end in 2262.
+
+    >>> usable(datetime(2026, 1, 1)), usable(datetime(9999, 12, 31))
+    (True, False)
+    """
+    return 1970 <= moment.year < 2200
 
 
 def save_state(path: Path, state: HomeState) -> None:
     """Keep the state, atomically."""
     write_json(path, state.to_dict())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object from a file of ours, empty where there is none yet."""
-    if not path.exists():
-        return {}
-    try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except ValueError:
-        raise EnvironmentFailed("the file is damaged", where=str(path), remedy="remove it and run again") from None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

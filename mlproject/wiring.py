@@ -20,7 +20,7 @@ from mlproject.settings import (
 )
 from mlproject.state import HomeState, load_state
 from privacy.classification import LawfulBasis, Purpose
-from privacy.durable import locked
+from privacy.durable import expanded, locked
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.policy import Decision, Policy, Principal
 
@@ -95,7 +95,13 @@ class House:
         """The kept descriptor of the home's dataset."""
         from features.datasets.descriptor import load_descriptor
 
-        return load_descriptor(str(self.kept_descriptor(self.state.dataset)))
+        kept = self.kept_descriptor(self.state.dataset)
+        try:
+            return load_descriptor(str(kept))
+        except BadInput:
+            what = f"the kept descriptor is {'damaged' if kept.exists() else 'gone'}"
+            remedy = "run `custos ingest` on the source again, which keeps it anew"
+            raise EnvironmentFailed(what, where=str(kept), remedy=remedy) from None
 
     def kept_descriptor(self, dataset: str) -> Path:
         """Where the descriptor of the ingested dataset is kept."""
@@ -111,10 +117,10 @@ class House:
             usual = "CUSTOS_PASSPHRASE" if which == "root" else "CUSTOS_SERVICE_PASSPHRASE"
             return LocalKms.from_environment(place or usual, environment())
         if guard.kind == "key_file":
-            file = Path(place).expanduser() if place else paths.root / "keys" / f"{which}.key"
+            file = expanded(Path(place)) if place else paths.root / "keys" / f"{which}.key"
             return FileKms.from_file(file, create=create)
         own = paths.passphrase if which == "root" else paths.service_passphrase
-        return LocalKms.from_file(Path(place).expanduser() if place else own, create=create)
+        return LocalKms.from_file(expanded(Path(place)) if place else own, create=create)
 
     @cached_property
     def keyring(self) -> Keyring:
@@ -147,6 +153,9 @@ class House:
         from privacy.keyring import SealedKeyring
 
         if not self.paths.service_keyring.exists():
+            if self.paths.keyring.exists() or self.paths.state.exists():
+                where, remedy = str(self.paths.service_keyring), "restore it, or let `custos keys list` make it anew"
+                raise EnvironmentFailed("the service's keyring is gone", where=where, remedy=remedy)
             remedy = "begin with `custos run DATASET`"
             raise BadInput("this home has no keys yet", where=str(self.paths.root), remedy=remedy)
         return SealedKeyring.open(self.paths.service_keyring, self.kms("service"))

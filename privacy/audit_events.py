@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, NotRequired, TypedDict
 
 from privacy.errors import BadInput, CheckFailed
+from privacy.json_files import parse_object
 from privacy.policy import Principal
 
 __all__ = ["Entry", "Event", "commitment", "encoded", "new_event_id", "parsed_line"]
@@ -119,12 +120,9 @@ def _optional(event: Event, key: Literal["commitment", "detail", "reference"]) -
 def parsed_line(line: bytes, number: int) -> dict[str, Any]:
     """The event of line `number` (from 1); CheckFailed when it is none."""
     try:
-        body = json.loads(line)
+        return parse_object(line)
     except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise CheckFailed("an audit line is unreadable", where=f"line {number}")
-    return body
+        raise CheckFailed("an audit line is unreadable", where=f"line {number}") from None
 
 
 def _plain(value: object) -> object:

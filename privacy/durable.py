@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from privacy.errors import EnvironmentFailed
+from privacy.errors import BadInput, EnvironmentFailed
 
-__all__ = ["locked", "read_bytes", "write_beside"]
+__all__ = ["expanded", "locked", "read_bytes", "write_beside"]
 
 
 def write_beside(path: Path, *data: bytes | memoryview, mode: int = 0o600, read_back: bool = False) -> None:
@@ -52,6 +52,14 @@ def read_bytes(path: Path, what: str) -> bytes | None:
     except OSError as error:
         reason = error.strerror or "input/output error"
         raise EnvironmentFailed(f"cannot read {what}: {reason}", where=str(path)) from None
+
+
+def expanded(path: Path) -> Path:
+    """`path` with a leading `~` or `~user` made that user's folder; BadInput when there is no such user."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise BadInput("there is no user of this name here", where=str(path), remedy="write the path out") from None
 
 
 @contextmanager

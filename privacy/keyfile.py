@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any, Final
 
 from privacy.ciphers import Sealer
 from privacy.durable import read_bytes, write_beside
-from privacy.errors import BadInput, CheckFailed
+from privacy.errors import BadInput, CheckFailed, CustosError, EnvironmentFailed
+from privacy.json_files import parse_object
 from privacy.kms import Kms
 from privacy.secret_key_access import KEY_BYTES, SecretKey, seal_in_handle
 
@@ -22,7 +24,7 @@ ROOT: Final = "root"
 SEALED: Final = "sealed"
 _FORMAT: Final = "custos-keyring"
 _VERSION: Final = 1
-_FIELDS: Final = frozenset({"format", "version", "kind", "keyset_id", "kms", "wrapped_key", "payload"})
+_FIELDS: Final = frozenset({"format", "version", "kind", "keyset_id", "kms", "wrapped_key", "payload", "checksum"})
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,6 +61,7 @@ def write_key_file(path: Path, file: KeyFile) -> None:
         "wrapped_key": base64.b64encode(file.wrapped_key).decode(),
         "payload": base64.b64encode(sealed).decode(),
     }
+    envelope["checksum"] = _checksum(envelope)
     data = json.dumps(envelope, indent=1).encode() + b"\n"
     if box.open(_decoded(_parsed(data, path), "payload", path), context) != plain:
         raise CheckFailed("the new keyring does not read back; the old one was kept", where=str(path))
@@ -68,15 +71,16 @@ def write_key_file(path: Path, file: KeyFile) -> None:
 def read_key_file(path: Path, kms: Kms, kind: str) -> KeyFile:
     """Open the key file at `path`.
 
-    Raises BadInput when it is missing, truncated, changed, of another kind, or the passphrase is wrong;
-    nothing is ever written here.
+    Raises EnvironmentFailed when it is missing, truncated, changed or of another kind, BadInput when the passphrase
+    is wrong; nothing is ever written here.
     """
     data = read_bytes(path, "the keyring")
     if data is None:
-        raise BadInput("the keyring is missing", where=str(path), remedy="create it, or restore its backup")
+        raise EnvironmentFailed("the keyring is missing", where=str(path), remedy="create it, or restore its backup")
     envelope = _parsed(data, path)
     if envelope["kind"] != kind:
-        raise BadInput(f"this is a {envelope['kind']} keyring, not a {kind} one", where=str(path))
+        what = f"this is a {envelope['kind']} keyring, not a {kind} one"
+        raise EnvironmentFailed(what, where=str(path), remedy="restore it from its backup")
     keyset_id = str(envelope["keyset_id"])
     if envelope["kms"] != kms.key_id:
         raise BadInput(
@@ -88,26 +92,26 @@ def read_key_file(path: Path, kms: Kms, kind: str) -> KeyFile:
     wrapped = _decoded(envelope, "wrapped_key", path)
     try:
         data_key = kms.unwrap(wrapped, context)
-    except BadInput as error:
-        raise BadInput(error.what, where=str(path), remedy=error.remedy) from None
+    except CustosError as error:
+        raise type(error)(error.what, where=str(path), remedy=error.remedy) from None
     if len(data_key) != KEY_BYTES:
         raise _damaged(path)
     return reopened(path, seal_in_handle(data_key), kind)
 
 
 def reopened(path: Path, data_key: SecretKey, kind: str) -> KeyFile:
-    """Read the file again with the data key already known; BadInput when it was changed."""
+    """Read the file again with the data key already known; EnvironmentFailed when it was changed."""
     data = read_bytes(path, "the keyring")
     if data is None:
-        raise BadInput("the keyring is missing", where=str(path), remedy="restore its backup")
+        raise EnvironmentFailed("the keyring is missing", where=str(path), remedy="restore its backup")
     envelope = _parsed(data, path)
     keyset_id = str(envelope["keyset_id"])
     try:
         plain = Sealer(data_key).open(_decoded(envelope, "payload", path), _context(kind, keyset_id))
-        payload = json.loads(plain)
+        payload = parse_object(plain)
     except (CheckFailed, ValueError):
         raise _damaged(path) from None
-    if not isinstance(payload, dict) or payload.get("keyset_id") != keyset_id:
+    if payload.get("keyset_id") != keyset_id:
         raise _damaged(path)
     wrapped = _decoded(envelope, "wrapped_key", path)
     return KeyFile(kind, keyset_id, str(envelope["kms"]), wrapped, data_key, payload)
@@ -115,16 +119,24 @@ def reopened(path: Path, data_key: SecretKey, kind: str) -> KeyFile:
 
 def _parsed(data: bytes, path: Path) -> dict[str, Any]:
     try:
-        envelope = json.loads(data)
+        envelope = parse_object(data)
     except ValueError:
         raise _damaged(path) from None
-    if not isinstance(envelope, dict) or set(envelope) != _FIELDS or envelope["format"] != _FORMAT:
+    if set(envelope) != _FIELDS or envelope["format"] != _FORMAT:
         raise _damaged(path)
     if envelope["version"] != _VERSION:
-        raise BadInput(
+        raise EnvironmentFailed(
             "the keyring was written by another version", where=str(path), remedy="use the Custos that wrote it"
         )
+    if envelope["checksum"] != _checksum(envelope):
+        raise _damaged(path)
     return envelope
+
+
+def _checksum(envelope: Mapping[str, Any]) -> str:
+    """By which damage shows, so that it isn't taken for a wrong passphrase; it proves nothing against a forger."""
+    body = {name: value for name, value in envelope.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _decoded(envelope: Mapping[str, Any], field: str, path: Path) -> bytes:
@@ -134,8 +146,8 @@ def _decoded(envelope: Mapping[str, Any], field: str, path: Path) -> bytes:
         raise _damaged(path) from None
 
 
-def _damaged(path: Path) -> BadInput:
-    return BadInput(
+def _damaged(path: Path) -> EnvironmentFailed:
+    return EnvironmentFailed(
         "the keyring is truncated or was changed",
         where=str(path),
         remedy="restore it from its backup; nothing was overwritten",

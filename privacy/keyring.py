@@ -64,7 +64,7 @@ class Keyring(KeyHolder):
 
     @classmethod
     def open(cls, path: Path, kms: Kms) -> Keyring:
-        """The keyring at `path`; BadInput when missing, truncated, changed, or the passphrase is wrong."""
+        """The keyring at `path`; EnvironmentFailed when missing or damaged, BadInput when the passphrase is wrong."""
         return cls(path, read_key_file(path, kms, ROOT))
 
     @property

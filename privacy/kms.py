@@ -34,7 +34,7 @@ class Kms(Protocol):
         ...
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """What `wrap` was given; BadInput for a wrong credential, context or changed bytes."""
+        """What `wrap` was given; BadInput for another credential or context, EnvironmentFailed for what it can't be."""
         ...
 
 
@@ -93,11 +93,11 @@ class LocalKms(Opaque):
     ) -> LocalKms:
         """The passphrase in the first line of `path`; with `create`, a missing file is made (256 bits, 0600).
 
-        Raises BadInput when the file is missing, empty, or readable by group or others.
+        Raises EnvironmentFailed when the file is missing, empty, or readable by group or others.
         """
         line = _secret_line(path, "passphrase", create=create)
         if len(line) < _MIN_PASSPHRASE:
-            raise BadInput(
+            raise EnvironmentFailed(
                 "the passphrase file is empty or too short", where=str(path), remedy="restore it from its backup"
             )
         return cls(passphrase=line, parameters=parameters)
@@ -109,14 +109,14 @@ class LocalKms(Opaque):
         return header + self._kek(self._salt, cost).encrypt(nonce, key, header + context)
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """What `wrap` sealed; BadInput when passphrase, context or bytes differ."""
+        """What `wrap` sealed; BadInput when passphrase or context differ, EnvironmentFailed for damaged bytes."""
         if len(wrapped) < _HEADER.size + 16:
-            raise BadInput("the wrapped key is truncated", remedy="restore the key file from its backup")
+            raise EnvironmentFailed("the wrapped key is truncated", remedy="restore the key file from its backup")
         header = wrapped[: _HEADER.size]
         magic, passes, memory_kib, lanes, salt, nonce = _HEADER.unpack(header)
         cost = Argon2Parameters(passes=passes, memory_kib=memory_kib, lanes=lanes)
         if magic != _MAGIC or not _plausible(cost):
-            raise BadInput("the wrapped key is damaged", remedy="restore the key file from its backup")
+            raise EnvironmentFailed("the wrapped key is damaged", remedy="restore the key file from its backup")
         try:
             return self._kek(salt, cost).decrypt(nonce, wrapped[_HEADER.size :], header + context)
         except InvalidTag:
@@ -156,15 +156,17 @@ class FileKms(Opaque):
     def from_file(cls, path: Path, *, create: bool = False) -> FileKms:
         """The key in the first line of `path`, 64 hex digits; with `create`, a missing file is made (0600).
 
-        Raises BadInput when the file is missing, damaged, or readable by group or others.
+        Raises EnvironmentFailed when the file is missing, damaged, or readable by group or others.
         """
         line = _secret_line(path, "key", create=create)
         try:
             key = bytes.fromhex(line.decode("ascii"))
         except ValueError:
-            raise BadInput("the key file does not hold hex digits", where=str(path), remedy="restore it") from None
+            raise EnvironmentFailed(
+                "the key file does not hold hex digits", where=str(path), remedy="restore it"
+            ) from None
         if len(key) != KEY_BYTES:
-            raise BadInput("the key file does not hold 64 hex digits", where=str(path), remedy="restore it")
+            raise EnvironmentFailed("the key file does not hold 64 hex digits", where=str(path), remedy="restore it")
         return cls(key)
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
@@ -173,10 +175,10 @@ class FileKms(Opaque):
         return _MAGIC_FILE + nonce + self._cipher.encrypt(nonce, key, context)
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """What `wrap` sealed; BadInput when key, context or bytes differ."""
+        """What `wrap` sealed; BadInput when key or context differ, EnvironmentFailed for damaged bytes."""
         magic, nonce, sealed = wrapped[:4], wrapped[4:16], wrapped[16:]
         if magic != _MAGIC_FILE or len(sealed) < 16:
-            raise BadInput("the wrapped key is damaged", remedy="restore the key file from its backup")
+            raise EnvironmentFailed("the wrapped key is damaged", remedy="restore the key file from its backup")
         try:
             return self._cipher.decrypt(nonce, sealed, context)
         except InvalidTag:
@@ -194,9 +196,9 @@ def _secret_line(path: Path, what: str, *, create: bool) -> bytes:
         write_beside(path, fresh.encode() + b"\n", read_back=True)
         data = read_bytes(path, f"the {what} file")
     if data is None:
-        raise BadInput(f"the {what} file is missing", where=str(path), remedy="restore it from its backup")
+        raise EnvironmentFailed(f"the {what} file is missing", where=str(path), remedy="restore it from its backup")
     if os.name == "posix" and path.stat().st_mode & 0o077:
-        raise BadInput(f"the {what} file is readable by others", where=str(path), remedy="chmod 600 the file")
+        raise EnvironmentFailed(f"the {what} file is readable by others", where=str(path), remedy="chmod 600 the file")
     return (data.splitlines() or [b""])[0].strip()
 
 

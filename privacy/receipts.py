@@ -11,6 +11,7 @@ from typing import Any, Final
 from privacy.ciphers import Signer, verify_signature
 from privacy.durable import read_bytes, write_beside
 from privacy.errors import CheckFailed, EnvironmentFailed
+from privacy.json_files import parse_object
 
 __all__ = ["Receipt", "StoreResult", "read_receipt", "write_receipt"]
 
@@ -98,7 +99,7 @@ def read_receipt(path: Path, audit_public_key: bytes) -> Receipt:
             "this person was erased, but the receipt is gone", where=str(path), remedy="restore it from its backup"
         )
     try:
-        found = Receipt.from_dict(json.loads(data))
+        found = Receipt.from_dict(parse_object(data))
     except (KeyError, TypeError, ValueError):
         raise EnvironmentFailed(
             "the receipt is unreadable", where=str(path), remedy="restore it from its backup"

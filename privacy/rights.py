@@ -21,7 +21,8 @@ import pyarrow as pa
 from privacy.audit import AuditLog, new_event_id
 from privacy.classification import FEATURE_STORE
 from privacy.durable import locked, read_bytes, write_beside
-from privacy.errors import BadInput, CheckFailed
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
+from privacy.json_files import parse_object
 from privacy.keyring import Keyring
 from privacy.policy import Principal
 from privacy.receipts import Receipt, StoreResult, read_receipt, write_receipt
@@ -227,8 +228,12 @@ class Rights:
         sealed = read_bytes(self._journal_path(receipt), "the erasure journal")
         if sealed is None:
             return None
-        journal: dict[str, Any] = json.loads(self._keyring.journal.open(sealed, receipt.encode()))
-        return journal
+        try:
+            return parse_object(self._keyring.journal.open(sealed, receipt.encode()))
+        except (CheckFailed, ValueError):
+            remedy = "restore it from its backup; without it an erasure that was interrupted can't be finished"
+            where = str(self._journal_path(receipt))
+            raise EnvironmentFailed("the erasure journal is damaged", where=where, remedy=remedy) from None
 
     def _receipt_path(self, receipt: str) -> Path:
         return self._receipts / f"{receipt}.json"

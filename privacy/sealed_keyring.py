@@ -72,7 +72,7 @@ class SealedKeyring(KeyHolder):
 
     @classmethod
     def open(cls, path: Path, kms: Kms) -> SealedKeyring:
-        """The sealed keyring at `path`; BadInput when missing, changed, or the passphrase is wrong."""
+        """The sealed keyring at `path`; EnvironmentFailed if missing or damaged, BadInput for a wrong passphrase."""
         return cls(read_key_file(path, kms, SEALED).payload)
 
     @property

@@ -9,7 +9,7 @@ from typing import Final
 
 from training.models._base import CHURN
 
-__all__ = ["GateThresholds", "Verdict", "beats", "best_baseline", "judge", "passed", "table"]
+__all__ = ["GateThresholds", "Verdict", "beats", "best_baseline", "judge", "passed"]
 
 _NAIVE: Final = {"churn": "recency", "clv": "naive"}
 _BTYD: Final = "bgnbd"
@@ -105,11 +105,6 @@ def best_baseline(target: str, baselines: Mapping[str, Metrics]) -> str:
     by_gini = sorted(baselines, key=lambda name: -baselines[name]["gini"])
     by_mae = sorted(baselines, key=lambda name: baselines[name]["mae"])
     return min(baselines, key=lambda name: (by_gini.index(name) + by_mae.index(name), by_gini.index(name)))
-
-
-def table(verdicts: Sequence[Verdict]) -> str:
-    """Return the verdicts as aligned lines, failures first."""
-    return "\n".join(verdict.text() for verdict in sorted(verdicts, key=lambda verdict: verdict.passed))
 
 
 def _verdict(gate: str, value: float, relation: str, bound: float, against: str) -> Verdict:

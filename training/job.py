@@ -145,7 +145,7 @@ def promote(target: str, registry: Registry, thresholds: GateThresholds | None =
     nothing serves yet is not judged: the gates are made of it.
 
     Raises:
-        CheckFailed: a gate says no; lists every verdict.
+        CheckFailed: a gate says no; names each that does.
         BadInput: nothing was trained yet.
     """
     waiting, champion = registry.challenger(target), registry.champion(target)
@@ -157,10 +157,15 @@ def promote(target: str, registry: Registry, thresholds: GateThresholds | None =
         registry.crown(target, waiting.version)
         return Promotion(waiting, True, ())
     told = registry.evaluation(waiting)
-    verdicts = judge(target, told["metrics"], told["baselines"], thresholds)
+    try:
+        verdicts = judge(target, told["metrics"], told["baselines"], thresholds)
+    except (KeyError, ValueError):
+        what = f"the run behind {target} version {waiting.version} lacks a figure that the gates need"
+        raise EnvironmentFailed(what, remedy=f"custos train {target}") from None
     if not gates.passed(verdicts):
+        failed = "; ".join(verdict.text() for verdict in verdicts if not verdict.passed)
         raise CheckFailed(
-            f"{target} version {waiting.version} is not promoted\n{gates.table(verdicts)}",
+            f"{target} version {waiting.version} is not promoted: {failed}",
             remedy="train on more history, or look at the run in MLflow",
         )
     registry.crown(target, waiting.version)

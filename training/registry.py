@@ -6,7 +6,6 @@ A reader only ever follows `champion`, which moves in one statement once the ver
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
+from privacy.json_files import parse_object
 from training.models import CustomerModel, load
 from training.models._base import CHURN, TARGETS
 from training.tracking import pointed_at, store_client, store_errors
@@ -117,13 +117,23 @@ class Registry:
         found = self.champion(target)
         if found is None:
             raise BadInput(f"there is no champion of {target} yet", remedy=f"custos train {target}")
-        return load(found.path), found.version
+        return load(found.path, f"{target}/{found.design}"), found.version
 
     def evaluation(self, ref: ChampionRef) -> dict[str, Any]:
         """Return what the run behind a version measured: metrics, baselines, verdicts, cut-offs."""
         with store_errors("artifact store"), pointed_at(self._uri):
             local = mlflow.artifacts.download_artifacts(run_id=ref.run_id, artifact_path=EVALUATION_FILE)
-            return dict(json.loads(Path(local).read_text(encoding="utf-8")))
+            data = Path(local).read_bytes()
+        try:
+            told = parse_object(data)
+        except ValueError:
+            told = {}
+        baselines = told.get("baselines")
+        whole = isinstance(baselines, dict) and all(map(_measured, (told.get("metrics"), *baselines.values())))
+        if not whole or not isinstance(told.get("design"), str):
+            what, remedy = f"{EVALUATION_FILE} of the run is damaged", f"custos train {ref.target}"
+            raise EnvironmentFailed(what, where=f"run {ref.run_id}", remedy=remedy)
+        return told
 
     def champion_metrics(self, ref: ChampionRef) -> Mapping[str, float]:
         """Return the out-of-time metrics of the design that a version has, as the run behind it measured them.
@@ -177,3 +187,7 @@ class Registry:
                 f"the files of {found.name} version {found.version} are gone", remedy="train again or restore them"
             )
         return root / _DATA
+
+
+def _measured(metrics: object) -> bool:
+    return isinstance(metrics, dict) and all(isinstance(value, int | float) for value in metrics.values())

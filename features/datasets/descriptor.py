@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from privacy.classification import Sensitivity
+from privacy.durable import expanded
 from privacy.errors import BadInput
 from privacy.strict_yaml import UnreadableYaml, read_document
 
@@ -39,6 +40,7 @@ USABLE: Final = frozenset({Sensitivity.BEHAVIOURAL, Sensitivity.NON_PERSONAL})
 SLOW_SHOP_HORIZON_DAYS: Final = 60
 Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Day = Annotated[dt.date, Field(ge=dt.date(1970, 1, 2), lt=dt.date(2200, 1, 1))]
 DEFAULT_TYPES: Final[dict[str, Kind]] = {
     "ordered_at": "timestamp",
     "amount": "float",
@@ -123,8 +125,8 @@ class Table(_Strict):
 class Cutoffs(_Strict):
     """Fixed cut-off dates of a benchmark; each is midnight in the shop's time zone."""
 
-    train: tuple[dt.date, ...] = Field(min_length=1)
-    test: tuple[dt.date, ...] = Field(min_length=1)
+    train: tuple[Day, ...] = Field(min_length=1)
+    test: tuple[Day, ...] = Field(min_length=1)
 
 
 class _Target(_Strict):
@@ -221,7 +223,7 @@ def load_descriptor(name_or_path: str) -> Descriptor:
     if name_or_path in builtins:
         path = Path(str(resources.files("features.datasets"))) / f"{name_or_path}.yaml"
     else:
-        path = Path(name_or_path).expanduser().absolute()
+        path = expanded(Path(name_or_path)).absolute()
         if path.suffix not in {".yaml", ".yml"} or not path.is_file():
             raise BadInput(f"no dataset '{name_or_path}'", remedy=f"give a YAML file or one of: {', '.join(builtins)}")
     try:

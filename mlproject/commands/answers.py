@@ -12,7 +12,7 @@ from mlproject import options
 
 __all__ = ["COMMANDS"]
 
-Parquet = click.Path(path_type=Path, dir_okay=False)
+Parquet = options.Place()
 
 
 @click.command()

@@ -12,7 +12,7 @@ from mlproject import options
 
 __all__ = ["COMMANDS"]
 
-File = click.Path(path_type=Path, dir_okay=False)
+File = options.Place()
 
 
 @click.group()

@@ -127,7 +127,7 @@ def destroy(key_id: str, yes: bool, home: Path | None) -> None:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.Place(),
     help="Where to write it.  [default: the service's own keyring of this home]",
 )
 @options.home

@@ -13,7 +13,7 @@ from privacy.policy_rules import ACTIONS
 
 __all__ = ["COMMANDS"]
 
-PolicyFile = click.Path(path_type=Path, dir_okay=False)
+PolicyFile = options.Place()
 
 
 @click.group()

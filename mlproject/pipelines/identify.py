@@ -45,16 +45,23 @@ def read_tokens(source: Path) -> pa.Table:
 
     if not source.exists():
         raise BadInput("no such file", where=str(source), remedy="give a parquet file made by `custos score`")
+    where, remedy = str(source), "give a file made by `custos score`"
     try:
-        table = pq.read_table(source)
+        table = pq.read_table(source, partitioning=None)
     except (pa.ArrowException, OSError):
-        raise BadInput("not a parquet file", where=str(source), remedy="give a file made by `custos score`") from None
-    if "customer_token" not in table.column_names:
-        raise BadInput("no column customer_token", where=str(source), remedy="give a file made by `custos score`")
-    index = table.column_names.index("customer_token")
-    kind = table.schema.field(index).type
-    if pa.types.is_dictionary(kind) or pa.types.is_large_string(kind):
-        table = table.set_column(index, "customer_token", table["customer_token"].cast(pa.string()))
-    elif not pa.types.is_string(kind):
-        raise BadInput("customer_token is not text", where=str(source), remedy="give a file made by `custos score`")
-    return table
+        raise BadInput("not a parquet file", where=where, remedy=remedy) from None
+    names = table.column_names
+    if "customer_token" not in names:
+        raise BadInput("no column customer_token", where=where, remedy=remedy)
+    if twice := len(names) - len(set(names)):
+        raise BadInput(f"{twice} column names are there twice", where=where, remedy="name every column once")
+    kind = table["customer_token"].type
+    text = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not any(fits(text) for fits in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):
+        raise BadInput("customer_token is not text", where=where, remedy=remedy)
+    try:
+        tokens = table["customer_token"].cast(pa.string())
+        tokens.validate(full=True)
+    except pa.ArrowException:
+        raise BadInput("customer_token is not UTF-8", where=where, remedy=remedy) from None
+    return table.set_column(names.index("customer_token"), "customer_token", tokens)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from mlproject.pipelines.report import record
-from mlproject.state import HomeState, read_json, save_state
+from mlproject.state import HomeState, save_state
 from privacy.durable import write_beside
-from privacy.errors import BadInput
+from privacy.errors import BadInput, EnvironmentFailed
+from privacy.json_files import read_object
 
 if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
@@ -56,9 +57,12 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
 
 def _one_dataset(house: House, descriptor: Descriptor) -> None:
     # Two shops may give two people the same id, and a vault can't tell them apart.
-    # Read plainly: a damaged state must not keep an ingest from writing a new one.
     kept = [path.stem for path in sorted(house.paths.descriptors.glob("*.yaml"))]  # also when the state is lost
-    held = read_json(house.paths.state).get("dataset", kept[0] if kept else descriptor.name)
+    try:
+        state = read_object(house.paths.state, "the home's state", remedy="") or {}
+    except EnvironmentFailed:
+        state = {}  # a damaged one must not keep an ingest from writing a new one
+    held = state.get("dataset", kept[0] if kept else descriptor.name)
     if held != descriptor.name:
         remedy = f"use another --home for {descriptor.name}"
         raise BadInput(f"this home holds the dataset {held}", where=str(house.paths.root), remedy=remedy)

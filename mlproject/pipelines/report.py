@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from mlproject.report_file import read_report
 from mlproject.stages import Stages
-from mlproject.state import read_json, write_json
+from mlproject.state import write_json
 from privacy.durable import locked
 from privacy.errors import BadInput, EnvironmentFailed
 
@@ -21,7 +22,7 @@ def record(house: House, section: str, content: Mapping[str, Any] | Stages, *, m
     """Keep one section of the report; stages replace their own earlier entry, `merge` keeps the section's rest."""
     with locked(house.paths.report.with_suffix(".lock")):
         try:
-            report = read_json(house.paths.report)
+            report = read_report(house.paths.report)
         except EnvironmentFailed:
             report = {}  # damaged: what was just done must not fail for it
         _put(report, section, content, merge=merge)
@@ -47,13 +48,14 @@ def _put(report: dict[str, Any], section: str, content: Mapping[str, Any] | Stag
 def make_report(house: House) -> dict[str, Any]:
     """Return the report; the champions are read from the registry as they stand now."""
     house.permit("report.read", "report")
-    report = read_json(house.paths.report)
+    report = read_report(house.paths.report)
     if not report:
-        raise BadInput(
-            "nothing ran in this home yet",
-            where=str(house.paths.root),
-            remedy="begin with `custos run DATASET`",
-        )
+        _ = house.state  # says so where nothing was ingested yet
+        remedy = "every stage records itself anew when it runs again"
+        raise EnvironmentFailed("the report is gone", where=str(house.paths.report), remedy=remedy)
+    if "dataset" not in report:  # the file was lost after the ingest, and later stages began it anew
+        state = house.state
+        report["dataset"] = {"name": state.dataset, **state.to_dict()}
     report["lawful_bases"] = {purpose: basis.value for purpose, basis in house.lawful_bases().items()}
     for target, model in report.get("models", {}).items():
         champion = house.registry.champion(target)
@@ -109,9 +111,12 @@ def home_status(house: House) -> dict[str, Any]:
     """Return what the home holds, in a few words."""
     paths = house.paths
     held: dict[str, Any] = {"home": str(paths.root)}
-    if not paths.state.exists():
+    try:
+        state = house.state
+    except BadInput:
+        if paths.state.exists():
+            raise
         return {**held, "dataset": "none yet"}
-    state = house.state
     held["dataset"] = state.dataset
     held["events"] = f"{state.first_event.date()} to {state.last_event.date()}"
     held["as_of"] = state.as_of.date().isoformat() if state.as_of else "not built"

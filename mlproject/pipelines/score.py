@@ -90,10 +90,16 @@ def _told(target: str, decision: Decision, values: np.ndarray) -> dict[str, pa.A
 
 def check_out(house: House, out: Path) -> None:
     """Refuse, before any work, to write over the home's own files or what is no file."""
-    if out.resolve().is_relative_to(house.paths.root.resolve()):
+    try:
+        inside = out.resolve().is_relative_to(house.paths.root.resolve())
+    except (OSError, RuntimeError):  # links that lead in a circle
+        raise BadInput("this path leads nowhere", where=str(out), remedy="name another --out") from None
+    if inside:
         raise BadInput("this lies inside the home", where=str(out), remedy="name a file elsewhere")
     if out.exists() and not out.is_file():
         raise BadInput("this is no file", where=str(out), remedy="name a file")
+    if not out.absolute().parent.is_dir():
+        raise BadInput("no such folder", where=str(out.parent), remedy="make it first, or name another --out")
 
 
 def write_parquet(table: pa.Table, out: Path, *, mode: int = 0o600) -> None:
@@ -101,8 +107,6 @@ def write_parquet(table: pa.Table, out: Path, *, mode: int = 0o600) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not out.absolute().parent.is_dir():
-        raise BadInput("no such folder", where=str(out.parent), remedy="make it first, or name another --out")
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     write_beside(out, sink.getvalue().to_pybytes(), mode=mode)

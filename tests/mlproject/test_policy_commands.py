@@ -71,7 +71,7 @@ def test_a_program_reads_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[
         (FORBID.replace("model:*", "model:chrun"), 1, "danger"),
         (FORBID.replace("predict", "predikt"), 1, "did you mean predict?"),
         (FORBID.replace("forbid", "forbids"), 1, "unknown key forbids; did you mean forbid?"),
-        ("\nversion: 1\n", 1, "has a key twice"),
+        ("\nversion: 1\n", 1, "has the key version twice"),
         ("\n  bad indent: [", 1, "can't be read as YAML"),
     ],
 )

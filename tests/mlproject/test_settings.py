@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from mlproject.report_file import read_report
 from mlproject.settings import HomePaths, find_home, load_settings, project_run, quiet_environment
-from mlproject.state import HomeState, load_state, read_json, save_state, write_json
+from mlproject.state import HomeState, load_state, save_state, write_json
 from privacy.classification import LawfulBasis, Role
 from privacy.errors import BadInput, EnvironmentFailed
 
@@ -124,7 +126,7 @@ def test_no_state_says_what_to_do(tmp_path: Path) -> None:
 def test_a_damaged_file_of_ours_is_named(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"a": ')
     with pytest.raises(EnvironmentFailed, match=r"report\.json"):
-        read_json(tmp_path / "report.json")
+        read_report(tmp_path / "report.json")
 
 
 def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
@@ -132,5 +134,5 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     write_json(file, {"kept": 1})
     with pytest.raises(TypeError):
         write_json(file, {"bad": object()})
-    assert read_json(file) == {"kept": 1}
+    assert json.loads(file.read_text()) == {"kept": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]

@@ -65,10 +65,10 @@ def test_wrong_passphrase_is_bad_input_and_changes_nothing(home: Home) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 10, 200, 600])
-def test_a_truncated_file_is_bad_input_and_stays_as_it_is(home: Home, kept: int) -> None:
+def test_a_truncated_file_is_told_and_stays_as_it_is(home: Home, kept: int) -> None:
     home.key_file.write_bytes(home.key_file.read_bytes()[:kept])
     before = home.key_file.read_bytes()
-    with pytest.raises(BadInput, match=r"truncated or was changed"):
+    with pytest.raises(EnvironmentFailed, match=r"truncated or was changed"):
         home.open_keyring()
     with pytest.raises(BadInput, match="exists already"):
         Keyring.create(home.key_file, home.kms())
@@ -76,7 +76,7 @@ def test_a_truncated_file_is_bad_input_and_stays_as_it_is(home: Home, kept: int)
 
 
 @pytest.mark.parametrize("field", ["payload", "wrapped_key", "keyset_id", "kind", "version", "format"])
-def test_a_tampered_field_is_bad_input(home: Home, field: str) -> None:
+def test_a_tampered_field_is_told(home: Home, field: str) -> None:
     envelope = json.loads(home.key_file.read_text())
     value = envelope[field]
     if isinstance(value, str):
@@ -84,13 +84,13 @@ def test_a_tampered_field_is_bad_input(home: Home, field: str) -> None:
     else:
         envelope[field] = value + 1
     home.key_file.write_text(json.dumps(envelope))
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(EnvironmentFailed) as caught:
         home.open_keyring()
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_keyring_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="missing"):
+def test_a_missing_keyring_is_told(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFailed, match="missing"):
         Keyring.open(tmp_path / "none.json", Home(tmp_path).kms())
 
 
@@ -146,9 +146,9 @@ def test_a_sealed_keyring_has_no_key_of_the_vault(home: Home, keyring: Keyring) 
 
 def test_root_and_sealed_files_are_not_interchangeable(home: Home, keyring: Keyring) -> None:
     sealed(home, keyring, "retention")
-    with pytest.raises(BadInput, match="not a root one"):
+    with pytest.raises(EnvironmentFailed, match="not a root one"):
         Keyring.open(home.root / "keys" / "service.json", home.kms("service passphrase"))
-    with pytest.raises(BadInput, match="not a sealed one"):
+    with pytest.raises(EnvironmentFailed, match="not a sealed one"):
         SealedKeyring.open(home.key_file, home.kms())
 
 

@@ -287,7 +287,7 @@ def test_broken_files(tmp_path: Path) -> None:
     for broken in ("a: [", "a: 2024-13-45", "? [a, b]\n: c", "a: \0", "[" * 1500, "a: &a [*a, *b]"):
         with pytest.raises(BadInput, match="the policy can't be read as YAML"):
             load(tmp_path, broken)
-    with pytest.raises(BadInput, match=r"the policy has a key twice .*line 2"):
+    with pytest.raises(BadInput, match=r"the policy has the key version twice .*line 2"):
         load(tmp_path, "version: 1\nversion: 1")
     for empty in ("", "[]", "7"):
         with pytest.raises(BadInput, match="the policy must be a mapping"):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from privacy.errors import BadInput
-from training.models._base import CHURN, CLV, TARGETS, CustomerModel, read_spec, try_out
+from privacy.errors import EnvironmentFailed
+from training.models._base import CHURN, CLV, MODEL_FILE, REMEDY, TARGETS, CustomerModel, read_spec, try_out
 from training.models.baselines import PurchaseBaseline, RateClv, ScoreChurn
 from training.models.churn import ChurnTrees
 from training.models.clv import AnchoredClv
@@ -29,17 +29,19 @@ DESIGNS: Final[Mapping[str, Callable[[Mapping[str, Any], Path], CustomerModel]]]
 """`target/name` -> how a model of that design is rebuilt from its stored numbers."""
 
 
-def load(directory: Path) -> CustomerModel:
-    """Read a model that some design's `save` wrote.
+def load(directory: Path, design: str = "") -> CustomerModel:
+    """Read a model that some design's `save` wrote; it must be of `design` (`target/name`), where one is named.
 
     Raises:
-        BadInput: the directory holds no model, a damaged one, or one of an unknown design.
+        EnvironmentFailed: the directory holds no model, a damaged one, or one of another or an unknown design.
     """
     spec = read_spec(directory)
-    design = str(spec.get("design"))
-    if design not in DESIGNS:
-        raise BadInput(f"the saved model has an unknown design {design!r}", remedy="train it again")
+    saved, where = str(spec.get("design")), str(directory / MODEL_FILE)
+    if saved not in DESIGNS or (design and saved != design):
+        what = f"the saved model is no {design}" if design else "the saved model has an unknown design"
+        raise EnvironmentFailed(what, where=where, remedy=REMEDY)
     try:
-        return DESIGNS[design](spec, directory)
-    except (KeyError, TypeError, ValueError):
-        raise BadInput(f"the saved {design} model lacks some of its numbers", remedy="train it again") from None
+        return DESIGNS[saved](spec, directory)
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
+        what = f"the saved {saved} model lacks some of its numbers"
+        raise EnvironmentFailed(what, where=where, remedy=REMEDY) from None

@@ -6,6 +6,7 @@ A saved model is a directory: `model.json` (design, features, fitted numbers) an
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from privacy.durable import write_beside
-from privacy.errors import BadInput, CheckFailed
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
+from privacy.json_files import read_object
 
 __all__ = [
     "CHURN",
@@ -23,6 +25,7 @@ __all__ = [
     "MODEL_FILE",
     "TARGETS",
     "CustomerModel",
+    "damaged",
     "feature_matrix",
     "read_spec",
     "try_out",
@@ -33,7 +36,8 @@ CHURN: Final = "churn"
 CLV: Final = "clv"
 TARGETS: Final = (CHURN, CLV)
 MODEL_FILE: Final = "model.json"
-_FORMAT: Final = 1
+REMEDY: Final = "restore it, or train it again: `custos train churn`, `custos train clv`"
+_FORMAT: Final = 2
 _FLOAT: Final = np.dtype(np.float64)
 
 
@@ -127,6 +131,7 @@ def try_out(model: CustomerModel) -> None:
 def write_spec(directory: Path, design: str, spec: Mapping[str, object]) -> None:
     """Store what a design needs to be rebuilt, as JSON; floats survive exactly (shortest repr)."""
     body = {"format": _FORMAT, "design": design, **spec}
+    body["digest"] = _digest(body)
     text = json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n"
     write_beside(directory / MODEL_FILE, text.encode())
 
@@ -135,15 +140,23 @@ def read_spec(directory: Path) -> dict[str, object]:
     """Read `model.json` of a saved model.
 
     Raises:
-        BadInput: there is none, or it was written by something else.
+        EnvironmentFailed: there is none, it isn't as it was written, or something else wrote it.
     """
     path = directory / MODEL_FILE
-    try:
-        spec = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadInput(f"no saved model here: {MODEL_FILE} is missing", remedy="train one") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise BadInput(f"the saved model is damaged: {MODEL_FILE} is not JSON", remedy="train it again") from None
-    if not isinstance(spec, dict) or spec.get("format") != _FORMAT:
-        raise BadInput(f"{MODEL_FILE} has an unknown format", remedy="train it again with this version")
+    spec = read_object(path, "the saved model", remedy=REMEDY)
+    if spec is None:
+        raise EnvironmentFailed("the saved model is gone", where=str(path), remedy=REMEDY)
+    if spec.get("format") != _FORMAT:
+        raise EnvironmentFailed("the saved model has an unknown format", where=str(path), remedy=REMEDY)
+    if spec.pop("digest", None) != _digest(spec):
+        raise damaged(path)
     return spec
+
+
+def damaged(path: Path) -> EnvironmentFailed:
+    """What to raise when a file of a saved model isn't what was saved."""
+    return EnvironmentFailed("the saved model is damaged", where=str(path), remedy=REMEDY)
+
+
+def _digest(body: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()

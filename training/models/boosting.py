@@ -13,9 +13,9 @@ from typing import Any, Final, TypeVar
 import lightgbm as lgb
 import numpy as np
 
-from privacy.durable import write_beside
-from privacy.errors import BadInput
-from training.models._base import CHURN, CLV
+from privacy.durable import read_bytes, write_beside
+from privacy.errors import BadInput, EnvironmentFailed
+from training.models._base import CHURN, CLV, REMEDY, damaged
 
 __all__ = ["BOOSTER_FILE", "FoldedBoosters", "Folds", "Hyperparameters", "Trees"]
 
@@ -130,21 +130,26 @@ class Trees:
         return hashlib.sha256(data).hexdigest()
 
     @classmethod
-    def load(cls, directory: Path, digest: str) -> Trees:
+    def load(cls, directory: Path, digest: str, features: Sequence[str]) -> Trees:
         """Read what `save` wrote, if it is still that: LightGBM ends the whole process over a file cut short.
 
         Raises:
-            BadInput: the file is missing or damaged.
+            EnvironmentFailed: the file is missing or damaged.
+            ValueError: it is as it was saved, but no booster of these features.
         """
+        path = directory / BOOSTER_FILE
+        data = read_bytes(path, "the saved model")
+        if data is None:
+            raise EnvironmentFailed(f"the saved model lacks {BOOSTER_FILE}", where=str(path), remedy=REMEDY)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise damaged(path)
         try:
-            data = (directory / BOOSTER_FILE).read_bytes()
-            if hashlib.sha256(data).hexdigest() != digest:
-                raise BadInput(f"the saved model is damaged: {BOOSTER_FILE}", remedy="train it again")
-            return cls(lgb.Booster(model_str=data.decode()))
-        except FileNotFoundError:
-            raise BadInput(f"the saved model lacks {BOOSTER_FILE}", remedy="train it again") from None
-        except (lgb.basic.LightGBMError, UnicodeDecodeError):
-            raise BadInput(f"the saved model is damaged: {BOOSTER_FILE}", remedy="train it again") from None
+            booster = lgb.Booster(model_str=data.decode())
+        except lgb.basic.LightGBMError:
+            raise damaged(path) from None
+        if booster.feature_name() != list(features):
+            raise ValueError("the booster was grown on other features")
+        return cls(booster)
 
 
 class FoldedBoosters:

@@ -61,10 +61,9 @@ class ChurnTrees:
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], directory: Path) -> ChurnTrees:
         """Rebuild from `save`."""
-        purchase = PurchaseModel.from_dict(spec["purchase"])
-        return cls(
-            Trees.load(directory, str(spec["booster"])), tuple(spec["inputs"]), purchase, int(spec["horizon_days"])
-        )
+        purchase, inputs = PurchaseModel.from_dict(spec["purchase"]), tuple(spec["inputs"])
+        trees = Trees.load(directory, str(spec["booster"]), boosted_names(inputs))
+        return cls(trees, inputs, purchase, int(spec["horizon_days"]))
 
 
 def boosted_matrix(

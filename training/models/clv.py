@@ -15,7 +15,7 @@ import pandas as pd
 
 from training.models._base import CLV, feature_matrix, write_spec
 from training.models.boosting import Trees
-from training.models.churn import boosted_matrix
+from training.models.churn import boosted_matrix, boosted_names
 from training.models.purchase import PURCHASE_COLUMNS, PurchaseModel
 
 __all__ = ["DAILY_SPEND", "AnchoredClv", "log_anchor"]
@@ -70,9 +70,10 @@ class AnchoredClv:
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], directory: Path) -> AnchoredClv:
         """Rebuild from `save`."""
-        purchase = PurchaseModel.from_dict(spec["purchase"])
+        purchase, inputs = PurchaseModel.from_dict(spec["purchase"]), tuple(spec["inputs"])
         horizon, floor = int(spec["horizon_days"]), float(spec["floor"])
-        return cls(Trees.load(directory, str(spec["booster"])), tuple(spec["inputs"]), purchase, horizon, floor)
+        trees = Trees.load(directory, str(spec["booster"]), boosted_names(inputs))
+        return cls(trees, inputs, purchase, horizon, floor)
 
 
 def log_anchor(frame: pd.DataFrame, expected_spend: np.ndarray, horizon_days: int, floor: float) -> np.ndarray:

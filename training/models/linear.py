@@ -16,6 +16,7 @@ from training.models.purchase import PURCHASE_COLUMNS, PurchaseModel
 
 __all__ = ["LinearChurn"]
 
+_FITTED: Final = ("median", "centre", "spread", "weight", "intercept")
 _CLIP: Final = 5.0
 """Standardised values beyond this are pulled in: one fuel purchase must not decide a prediction."""
 
@@ -97,8 +98,12 @@ class LinearChurn:
     @classmethod
     def from_spec(cls, spec: Mapping[str, Any], _directory: Path) -> LinearChurn:
         """Rebuild from `save`."""
-        purchase = PurchaseModel.from_dict(spec["purchase"])
-        return cls(tuple(spec["inputs"]), purchase, int(spec["horizon_days"]), spec["fitted"])
+        purchase, inputs = PurchaseModel.from_dict(spec["purchase"]), tuple(spec["inputs"])
+        columns = len(boosted_names(inputs))
+        fitted = {name: [float(value) for value in spec["fitted"][name]] for name in _FITTED}
+        if any(len(values) != (1 if name == "intercept" else columns) for name, values in fitted.items()):
+            raise ValueError("its numbers are of other columns")
+        return cls(inputs, purchase, int(spec["horizon_days"]), fitted)
 
 
 def _signed_log(matrix: np.ndarray) -> np.ndarray:

@@ -57,7 +57,9 @@ class PurchaseModel:
     @classmethod
     def from_dict(cls, spec: Mapping[str, Any]) -> PurchaseModel:
         """Rebuild from `to_dict`."""
-        return cls(BgNbd(**spec["bg_nbd"]), GammaGamma(**spec["gamma_gamma"]), str(spec["fitted_at"]))
+        orders = BgNbd(**{name: float(value) for name, value in spec["bg_nbd"].items()})
+        value = GammaGamma(**{name: float(value) for name, value in spec["gamma_gamma"].items()})
+        return cls(orders, value, str(spec["fitted_at"]))
 
 
 def _history(frame: pd.DataFrame) -> PurchaseHistory:

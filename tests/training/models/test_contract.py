@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from privacy.errors import BadInput
+from privacy.errors import BadInput, EnvironmentFailed
 from tests.training.conftest import CHURN_TASK, CLV_TASK, TableGateway, days
 from training import models
 from training.candidates import Bench
@@ -106,7 +106,7 @@ class TestEveryDesign:
         spec = (tmp_path / "model.json").read_text()
         for wrong in ("{", "[]", spec.replace("horizon_days", "x"), spec.replace(design, "churn/oracle")):
             (tmp_path / "model.json").write_text(wrong)
-            with pytest.raises(BadInput):
+            with pytest.raises(EnvironmentFailed, match=r"model\.json"):
                 models.load(tmp_path)
 
 
@@ -160,15 +160,15 @@ def test_returns_outweighing_sales_still_give_a_forecast(fitted: Fitted, frame: 
 def test_a_missing_booster_is_named(fitted: Fitted, tmp_path: Path) -> None:
     fitted["clv/anchored"].save(tmp_path)
     (tmp_path / "booster.txt").write_text("tree\nnonsense")
-    with pytest.raises(BadInput, match="damaged"):
+    with pytest.raises(EnvironmentFailed, match="damaged"):
         models.load(tmp_path)
     fitted["clv/anchored"].save(tmp_path)
     whole = (tmp_path / "booster.txt").read_bytes()
     (tmp_path / "booster.txt").write_bytes(whole[: len(whole) // 2])  # LightGBM itself would end the process
-    with pytest.raises(BadInput, match="damaged"):
+    with pytest.raises(EnvironmentFailed, match="damaged"):
         models.load(tmp_path)
     (tmp_path / "booster.txt").unlink()
-    with pytest.raises(BadInput, match=r"lacks booster\.txt"):
+    with pytest.raises(EnvironmentFailed, match=r"lacks booster\.txt"):
         models.load(tmp_path)
-    with pytest.raises(BadInput, match="no saved model"):
+    with pytest.raises(EnvironmentFailed, match="the saved model is gone"):
         models.load(tmp_path / "nowhere")
