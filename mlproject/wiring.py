@@ -176,9 +176,14 @@ class House:
         return {purpose.value: self.policy.lawful_basis(purpose) for purpose in Purpose}
 
     def permit(self, action: str, resource: str, purpose: str | None = None) -> Decision:
-        """Return the policy's decision for the operator, or raise Refused; a refusal is audited."""
+        """Return the policy's decision for the operator, or raise Refused; a refusal is audited.
+
+        Whatever will be audited is refused while the log can't take an event; only reading goes on then.
+        """
         principal = self.operator(purpose)
         decision = self.policy.decide(principal, action, resource)
+        if self.paths.service_keyring.exists() and not action.endswith(".read"):
+            self.audit.check()
         if not decision.allowed and self.paths.service_keyring.exists():
             self.note(decision, action, resource, purpose)
         return self.policy.require(principal, action, resource)

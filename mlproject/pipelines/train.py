@@ -53,7 +53,7 @@ def train_target(
     house.note(decision, "train", f"model:{target}", purpose, detail=detail)
     record(house, "models", {target: _reported(result)}, merge=True)
     record(house, "stages", stages)
-    yield from result_lines(target, result)
+    yield from metric_table(target, _reported(result))
     if house.project is not None:
         house.tracker.link(*house.project, result.run_id)
 
@@ -72,17 +72,13 @@ def promote_target(house: House, target: str) -> Iterator[str]:
     yield f"{target}: version {champion.version} ({champion.design}) is champion{already}"
 
 
-def result_lines(target: str, result: TrainResult) -> Iterator[str]:
-    """Tell a training's outcome and its metrics beside every baseline's."""
-    yield from metric_table(target, _reported(result))
-
-
 def _reported(result: TrainResult) -> dict[str, Any]:
     champion = result.champion
     return {
         "champion": {"version": champion.version, "design": champion.design} if champion else None,
         "outcome": result.outcome,
         "message": result.message,
+        "notes": list(result.notes),
         "tested": {"version": result.tested_version, "design": result.design},
         "metrics": dict(result.metrics),
         "champion_metrics": dict(result.champion_metrics),

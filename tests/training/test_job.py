@@ -118,8 +118,8 @@ def test_another_home_with_other_tokens_grows_the_same_trees(new_store: Callable
         store = new_store(name)
         found = job(store, CLV_TASK, TableGateway(shuffle=shuffle), trials=3)
         assert found.champion is not None
-        digest = json.loads((found.champion.path / "model.json").read_text())["booster"]
-        texts.append(Trees.load(found.champion.path, digest).text())
+        digest = json.loads((store.registry.files(found.champion) / "model.json").read_text())["booster"]
+        texts.append(Trees.load(store.registry.files(found.champion), digest).text())
         studies.append(json.loads(next(store.root.rglob("trials.json")).read_text()))
     assert texts[0] == texts[1]
     assert studies[0] == studies[1]
@@ -135,7 +135,7 @@ def test_without_a_passing_candidate_the_best_baseline_serves(store: Store) -> N
     assert (found.tested_version, found.version) == (1, 3)
     assert found.champion_metrics == found.baselines[best] != found.metrics
     assert found.champion.tags["refit_of"] == str(found.champion.version - 1)
-    assert models.load(found.champion.path).name == best
+    assert models.load(store.registry.files(found.champion)).name == best
     with pytest.raises(CheckFailed, match=r"auc not below best.*failed"):
         promote("churn", store.registry, GateThresholds(auc_margin=-1.0))
     champion = store.registry.champion("churn")
