@@ -95,7 +95,11 @@ class House:
         """The kept descriptor of the home's dataset."""
         from features.datasets.descriptor import load_descriptor
 
-        return load_descriptor(str(self.kept_descriptor(self.state.dataset)))
+        kept = self.kept_descriptor(self.state.dataset)
+        if not kept.exists():
+            remedy = "run `custos ingest` on the source again, which keeps a new copy"
+            raise EnvironmentFailed("the kept descriptor is gone", where=str(kept), remedy=remedy)
+        return load_descriptor(str(kept))
 
     def kept_descriptor(self, dataset: str) -> Path:
         """Where the descriptor of the ingested dataset is kept."""

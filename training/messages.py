@@ -53,7 +53,7 @@ def setting_note(
     """Return whether the tuned setting of the boosted design was used, by which out-of-time figures."""
     trials = len(tuned.history)
     if tuned.best == tuned.default:
-        return f"tuning: the default setting; no other of {trials} trials was better inside the training windows"
+        return f"tuning: the default setting, of {trials} tried the best inside the training windows"
     names = ("auc",) if target == CHURN else ("gini", "mae")
     tuned_has, default_has = (", ".join(f"{name} {by[name]:.4g}" for name in names) for by in (best, default))
     fate = "discarded for the default setting" if chosen == "default" else "used"

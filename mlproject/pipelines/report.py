@@ -81,12 +81,14 @@ def champion_of(house: House, target: str) -> ChampionRef | None:
     """
     paths = house.paths
     found = house.registry.champion(target) if paths.mlflow_database.exists() else None
+    if found is not None:
+        return found
     told = read_json(paths.report).get("models", {}).get(target, {}).get("champion")
-    if found is None and told:
+    if told:
         what = f"the registry lost {target} version {told['version']}, which was champion"
         remedy = f"restore it from its backup, or run `custos train {target}`"
         raise EnvironmentFailed(what, where=str(paths.mlflow_database), remedy=remedy)
-    return found
+    return None
 
 
 def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
