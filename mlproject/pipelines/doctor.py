@@ -233,7 +233,7 @@ OF_HOME: Final[tuple[tuple[str, Check, str], ...]] = (
     ("suppression", _suppression, "restore it from its backup; people on it must not be served meanwhile"),
     ("report", _report, "remove it; the next run writes it anew"),
 )
-"""What there is beside the keys from the first moment on: its name, how to look at it, and the remedy where an error names none."""
+"""What there is beside the keys from the first moment on: a name, the check, the remedy where an error names none."""
 OF_DATA: Final[tuple[tuple[str, Check, str], ...]] = (
     ("vault", _vault, LOST_VAULT),
     ("dataset", _dataset, "run `custos ingest` on the source again, which keeps a new copy"),
