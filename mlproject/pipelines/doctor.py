@@ -182,7 +182,7 @@ def _quarantine(house: House) -> Iterator[Finding]:
     folder = house.paths.quarantine / dataset
     names = [path.name.removesuffix(".sealed") for path in sorted(folder.iterdir()) if path.name.endswith(".sealed")]
     tables = [house.quarantine.read(dataset, name) for name in names]
-    yield Finding("quarantine", "ok", f"{sum(table.num_rows for table in tables if table is not None):,} bad rows")
+    yield Finding("quarantine", "ok", f"{sum(table.num_rows for table in tables if table is not None):,} rows")
 
 
 def _protected(house: House) -> Iterator[Finding]:
