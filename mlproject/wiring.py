@@ -151,6 +151,9 @@ class House:
         from privacy.keyring import SealedKeyring
 
         if not self.paths.service_keyring.exists():
+            if self.paths.state.exists():
+                place, remedy = str(self.paths.service_keyring), "restore it from its backup, or run `custos keys seal`"
+                raise EnvironmentFailed("the service's keyring is gone", where=place, remedy=remedy)
             remedy = "begin with `custos run DATASET`"
             raise BadInput("this home has no keys yet", where=str(self.paths.root), remedy=remedy)
         return SealedKeyring.open(self.paths.service_keyring, self.kms("service"))

@@ -69,8 +69,6 @@ def examine(house: House) -> list[Finding]:
         return findings  # without keys nothing else can be looked at
     for what, check, remedy in OF_HOME:
         findings += _looked_at(what, check, house, remedy)
-    if not house.paths.state.exists():
-        return [*findings, Finding("data", "note", "nothing ingested yet", "run `custos run DATASET`")]
     found = _looked_at("state", _state, house, "run `custos ingest` on the source, which writes it anew")
     if found[0].outcome == "ok":
         for what, check, remedy in OF_DATA:
@@ -139,6 +137,11 @@ def _keys(house: House) -> Iterator[Finding]:
 
 
 def _state(house: House) -> Iterator[Finding]:
+    if not house.paths.state.exists():
+        if house.paths.protected.exists() or house.paths.descriptors.exists():
+            raise EnvironmentFailed("the home's state is gone", where=str(house.paths.state))
+        yield Finding("state", "note", "nothing ingested yet", "run `custos run DATASET`")
+        return
     yield Finding("state", "ok", f"{house.state.dataset}, events to {house.state.last_event.date()}")
 
 
@@ -277,6 +280,8 @@ def _read_through(store: TableStore) -> dict[str, int]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    if store.snapshot() is None:
+        raise EnvironmentFailed(f"the {store.name} are gone", where=str(store.root))
     counted: dict[str, int] = {}
     for table, entry in store.manifest()["tables"].items():
         counted[table] = 0

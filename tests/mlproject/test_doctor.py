@@ -109,6 +109,8 @@ CASES: dict[str, tuple[tuple[Damage, str, str], ...]] = {
     "all of mlflow": ((gone("mlflow"), "registry", "custos train clv"),),
     "state a number": ((holds("state.json", b"5"), "state", "run"),),
     "state a folder": ((a_folder("state.json"), "state", "custos ingest"),),
+    "state gone": ((gone("state.json"), "state", "custos ingest"),),
+    "all tables gone": ((gone("protected"), "protected", "custos run"), (gone("features"), "features", "custos build")),
     "keyring": ((holds("keys/keyring.json", NOISE), "keys", "backup"),),
     "policy": ((holds("policy.yaml", NOISE), "policy", "write it as"),),
 }
