@@ -118,7 +118,7 @@ class OnlineRows:
         self._path, self._registry, self._features = path, registry, features
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
-        self._held: tuple[int, _Held] | None = None  # inode of the file, what it holds
+        self._held: tuple[tuple[int, int], _Held] | None = None  # stamp of the file, what it holds
 
     @property
     def name(self) -> str:
@@ -243,9 +243,9 @@ class OnlineRows:
             return self._opened
 
     def _known(self) -> _Held:
-        inode = stamp_of(self._path)[0]
-        if self._held is None or self._held[0] != inode:
-            self._held = (inode, self._read_held())
+        stamp = stamp_of(self._path)
+        if self._held is None or self._held[0] != stamp:
+            self._held = (stamp, self._read_held())
         return self._held[1]
 
     def _read_held(self) -> _Held:

@@ -15,8 +15,8 @@ from privacy.errors import BadInput
 
 __all__ = [
     "Guard",
-    "HomePaths",
     "Settings",
+    "VaultPlaces",
     "debugging",
     "environment",
     "find_home",
@@ -45,116 +45,6 @@ QUIET: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True)
-class HomePaths:
-    """Every place under one home, as absolute paths.
-
-    >>> HomePaths(Path("/srv/.custos")).vault.as_posix()
-    '/srv/.custos/vault/vault.db'
-    """
-
-    root: Path
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "root", expanded(self.root).absolute())
-
-    @property
-    def passphrase(self) -> Path:
-        return self.root / "keys" / "passphrase"
-
-    @property
-    def keyring(self) -> Path:
-        return self.root / "keys" / "keyring.json"
-
-    @property
-    def service_passphrase(self) -> Path:
-        return self.root / "keys" / "service.passphrase"
-
-    @property
-    def service_keyring(self) -> Path:
-        return self.root / "keys" / "service.json"
-
-    @property
-    def vault(self) -> Path:
-        return self.root / "vault" / "vault.db"
-
-    @property
-    def key_store(self) -> Path:
-        return self.root / "vault" / "keystore.db"
-
-    @property
-    def quarantine(self) -> Path:
-        return self.root / "quarantine"
-
-    @property
-    def protected(self) -> Path:
-        return self.root / "protected"
-
-    @property
-    def features(self) -> Path:
-        return self.root / "features"
-
-    @property
-    def feast_registry(self) -> Path:
-        return self.root / "feast" / "registry.db"
-
-    @property
-    def feast_online(self) -> Path:
-        return self.root / "feast" / "online.db"
-
-    @property
-    def mlflow_database(self) -> Path:
-        return self.root / "mlflow" / "mlflow.db"
-
-    @property
-    def mlflow_artifacts(self) -> Path:
-        return self.root / "mlflow" / "artifacts"
-
-    @property
-    def studies(self) -> Path:
-        return self.root / "tuning" / "optuna.db"
-
-    @property
-    def audit(self) -> Path:
-        return self.root / "audit"
-
-    @property
-    def suppression(self) -> Path:
-        return self.root / "suppression.json"
-
-    @property
-    def receipts(self) -> Path:
-        return self.root / "receipts"
-
-    @property
-    def policy(self) -> Path:
-        return self.root / "policy.yaml"
-
-    @property
-    def settings(self) -> Path:
-        return self.root / "settings.yaml"
-
-    @property
-    def state(self) -> Path:
-        return self.root / "state.json"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.json"
-
-    @property
-    def lock(self) -> Path:
-        return self.root / "lock"
-
-    @property
-    def descriptors(self) -> Path:
-        return self.root / "datasets"
-
-    @property
-    def bento(self) -> Path:
-        return self.root / "bentoml"
-
-
-@dataclass(frozen=True)
 class Guard:
     """What the key files are opened with; `root` and `service` name a file or a variable, empty for the usual one.
 
@@ -165,6 +55,14 @@ class Guard:
     kind: Literal["passphrase", "key_file", "environment"] = "passphrase"
     root: str = ""
     service: str = ""
+
+
+@dataclass(frozen=True)
+class VaultPlaces:
+    """Database URLs of the vault and its key store, empty for the home's own SQLite files."""
+
+    database: str = ""
+    key_store: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,6 +78,7 @@ class Settings:
     fresh_days: int = 35
     lawful_bases: Mapping[str, LawfulBasis] = field(default_factory=dict)
     kms: Guard = field(default_factory=Guard)
+    vault: VaultPlaces = field(default_factory=VaultPlaces)
 
 
 def find_home(given: Path | None, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Path:
@@ -257,6 +156,20 @@ def _guard(raw: Any) -> Guard:
     return Guard(**raw)
 
 
+def _vault_places(raw: Any) -> VaultPlaces:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    places = VaultPlaces(**({} if raw is None else raw))
+    try:
+        with_password = any(url and make_url(url).password for url in (places.database, places.key_store))
+    except ArgumentError:
+        raise ValueError from None
+    if with_password:  # settings are copied and shown; libpq has a place for passwords
+        raise ValueError
+    return places
+
+
 _READERS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
     "operator": (_operator, "name who acts, in one line: operator: mei"),
     "role": (Role, f"write one of {', '.join(Role)}"),
@@ -267,6 +180,10 @@ _READERS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
     "fresh_days": (partial(_days, least=1, most=3650), "write whole days: 1 to 3650"),
     "lawful_bases": (_lawful_bases, f"write {{purpose: basis}} with bases of {', '.join(LawfulBasis)}"),
     "kms": (_guard, f"write {{kind: one of {', '.join(KMS_KINDS)}, root: ..., service: ...}}"),
+    "vault": (
+        _vault_places,
+        "write {database: URL, key_store: URL}, such as postgresql://custos@host/vault; passwords go into ~/.pgpass",
+    ),
 }
 """Each setting: what makes a value of it, or raises TypeError or ValueError, and how it is to be written."""
 

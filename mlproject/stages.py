@@ -33,7 +33,7 @@ class Measured:
 class Stages:
     """Runs named stages one after the other, shows them on standard error, keeps what each took.
 
-    On a terminal the running stage has a live bar; elsewhere each stage prints one line when it ends.
+    On a terminal the running stage has a live bar; elsewhere each prints a line when it begins and one when it ends.
     """
 
     console: Console = field(default_factory=lambda: Console(stderr=True))
@@ -59,6 +59,8 @@ class Stages:
             self._progress = Progress(*columns, console=self.console, transient=True)
             self._progress.start()
             self._task = self._progress.add_task(name, total=None, detail="")
+        elif not self.quiet:
+            self.console.print(f"  {name} ...", highlight=False, markup=False)
         try:
             yield
         finally:

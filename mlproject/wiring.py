@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mlproject import home_keys
+from mlproject.home_paths import HomePaths
 from mlproject.settings import (
-    HomePaths,
     Settings,
-    environment,
     find_home,
     load_settings,
     project_run,
@@ -20,7 +20,7 @@ from mlproject.settings import (
 )
 from mlproject.state import HomeState, load_state
 from privacy.classification import LawfulBasis, Purpose
-from privacy.durable import expanded, locked
+from privacy.durable import locked
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.policy import Decision, Policy, Principal
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["House", "build_serving"]
 
 UNUSABLE = frozenset("?%*[]{}$;\\")
-SERVED_PURPOSES = (Purpose.RETENTION.value, Purpose.VALUE.value)
 
 
 def _now() -> datetime:
@@ -109,43 +108,12 @@ class House:
 
     def kms(self, which: Literal["root", "service"], *, create: bool = False) -> Kms:
         """Return what opens the root keyring or the service's, as the settings say; `create` makes a missing file."""
-        from privacy.kms import FileKms, LocalKms
-
-        guard, paths = self.settings.kms, self.paths
-        place = guard.root if which == "root" else guard.service
-        if guard.kind == "environment":
-            usual = "CUSTOS_PASSPHRASE" if which == "root" else "CUSTOS_SERVICE_PASSPHRASE"
-            return LocalKms.from_environment(place or usual, environment())
-        if guard.kind == "key_file":
-            file = expanded(Path(place)) if place else paths.root / "keys" / f"{which}.key"
-            return FileKms.from_file(file, create=create)
-        own = paths.passphrase if which == "root" else paths.service_passphrase
-        return LocalKms.from_file(expanded(Path(place)) if place else own, create=create)
+        return home_keys.opener(which, self.paths, self.settings.kms, create=create)
 
     @cached_property
     def keyring(self) -> Keyring:
         """The root keyring; made with its passphrase file and the service's sub-keyring on the first run."""
-        from privacy.audit import AuditLog
-        from privacy.keyring import Keyring
-        from privacy.suppression import SuppressionList
-
-        paths = self.paths
-        # A lock of its own: whoever makes the keyring may already hold the home's.
-        with locked(paths.keyring.with_suffix(".lock")):
-            paths.root.chmod(0o700)
-            first = not paths.keyring.exists()
-            if first and any(path.exists() for path in (paths.state, paths.vault, paths.audit, paths.protected)):
-                remedy = "restore it from its backup; without it nobody in the vault can be found"
-                raise EnvironmentFailed("the keyring is gone", where=str(paths.keyring), remedy=remedy)
-            kms = self.kms("root", create=first)
-            keyring = Keyring.create(paths.keyring, kms) if first else Keyring.open(paths.keyring, kms)
-            if not paths.service_keyring.exists():
-                service = self.kms("service", create=True)
-                if not paths.state.exists():
-                    AuditLog.begin(paths.audit, keyring)
-                    SuppressionList.begin(paths.suppression, keyring)
-                keyring.seal(paths.service_keyring, service, SERVED_PURPOSES)
-        return keyring
+        return home_keys.root_keyring(self.paths, self.settings.kms)
 
     @cached_property
     def sealed(self) -> SealedKeyring:
@@ -154,7 +122,7 @@ class House:
 
         if not self.paths.service_keyring.exists():
             if self.paths.keyring.exists() or self.paths.state.exists():
-                where, remedy = str(self.paths.service_keyring), "restore it, or let `custos keys list` make it anew"
+                where, remedy = str(self.paths.service_keyring), "restore it from its backup, or run `custos keys seal`"
                 raise EnvironmentFailed("the service's keyring is gone", where=where, remedy=remedy)
             remedy = "begin with `custos run DATASET`"
             raise BadInput("this home has no keys yet", where=str(self.paths.root), remedy=remedy)
@@ -167,13 +135,10 @@ class House:
 
     @cached_property
     def vault(self) -> Vault:
-        from privacy.vault import Vault
-
+        """The vault; when it came from a backup and had to catch up with erasures, the log says so."""
         # Once people were ingested, a missing vault is a loss to be told, not a new one to be made.
         create = not self.paths.state.exists()
-        vault = Vault.open(
-            f"sqlite:///{self.paths.vault}", self.keyring, f"sqlite:///{self.paths.key_store}", create=create
-        )
+        vault = home_keys.open_vault(self.paths, self.settings.vault, self.keyring, create=create)
         if vault.replayed:
             self.audit.append(
                 action="replay",
@@ -195,9 +160,14 @@ class House:
         return {purpose.value: self.policy.lawful_basis(purpose) for purpose in Purpose}
 
     def permit(self, action: str, resource: str, purpose: str | None = None) -> Decision:
-        """Return the policy's decision for the operator, or raise Refused; a refusal is audited."""
+        """Return the policy's decision for the operator, or raise Refused; a refusal is audited.
+
+        Whatever will be audited is refused while the log can't take an event; only reading goes on then.
+        """
         principal = self.operator(purpose)
         decision = self.policy.decide(principal, action, resource)
+        if self.paths.service_keyring.exists() and not action.endswith(".read"):
+            self.audit.check()
         if not decision.allowed and self.paths.service_keyring.exists():
             self.note(decision, action, resource, purpose)
         return self.policy.require(principal, action, resource)

@@ -111,6 +111,12 @@ class AuditLog:
             self._group.submit(entries)
         return [entry.id for entry in entries]
 
+    def check(self) -> None:
+        """Raise now what `append` would, so that nothing is done that can't be written down; cheap."""
+        with locked(self._files.lock):
+            self._end()
+        self._files.check_writable()
+
     def verify(self, kept: Sequence[bytes] = ()) -> AuditSummary:
         """As `verify_audit`, with this log's own key, and against what this process has seen."""
         ends: dict[str, bytes] = {}

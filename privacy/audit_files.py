@@ -8,6 +8,7 @@ so that a new process needn't read them all. Either may be lost or stale: it is 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import mmap
 import os
@@ -122,6 +123,15 @@ class LogFiles:
     def publish(self, note: bytes) -> None:
         """Put a checkpoint in the place of the last one and sync; from now on the lines it covers are the log."""
         write_beside(self.checkpoint, note)
+
+    def check_writable(self) -> None:
+        """EnvironmentFailed when the lines can't be written to, or no space is left for one."""
+        place = self.events if self.events.exists() else self.directory
+        room = os.statvfs(place)
+        full = room.f_blocks and not (room.f_bavail if os.geteuid() else room.f_bfree)
+        for refused, number in ((not os.access(place, os.W_OK), errno.EACCES), (full, errno.ENOSPC)):
+            if refused:
+                raise _failed("write", OSError(number, os.strerror(number)), self.events)
 
     def write_leaves(self, first: int, leaves: Sequence[bytes]) -> None:
         """Keep the hashes of the lines from `first` on, and those before when they aren't there.

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +18,8 @@ from types import FrameType, TracebackType
 from typing import IO, Final
 
 from privacy.errors import BadInput, CheckFailed, CustosError, EnvironmentFailed, Refused
+
+from .tethered import tethered
 
 __all__ = ["ServerProcess", "serve", "server_environment"]
 
@@ -88,10 +89,8 @@ class ServerProcess:
         output: IO[bytes] | None = None
         if self._log is not None:
             output = self._files.enter_context(self._log.open("ab"))
-        command = [
-            sys.executable, "-m", "bentoml", "serve", _SERVICE,
-            "--host", self._host, "--port", str(self._port), "--working-dir", str(work),
-        ]  # fmt: skip
+        place = ["--host", self._host, "--port", str(self._port), "--working-dir", str(work)]
+        command = tethered("bentoml", "serve", _SERVICE, *place)
         self._process = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
             command,
             cwd=work,  # not the home: Bento puts it first on the import path, and the home has a folder `features`

@@ -98,11 +98,16 @@ class Predictor:
         self._champions, self._shop = champions, shop
 
     def unready(self) -> list[str]:
-        """Say what is missing to answer: champions of every model, readable features; empty when nothing is."""
+        """Say what is missing to answer: champions of every model, features, an audit log that takes events."""
         lost = [model for model in self._shop.services if self._champions.current(model) is None]
         why = [f"no champion of {model} is in service" for model in lost]
-        features = self._gateway.unready()
-        return [*why, features] if features else why
+        if features := self._gateway.unready():
+            why.append(features)
+        try:
+            self._audit.check()
+        except CustosError as error:
+            why.append(error.what)
+        return why
 
     def predict(
         self, principal: Principal, tokens: Sequence[str], models: Sequence[str], request_id: str = ""

@@ -27,6 +27,7 @@ from .app import PREFIX, build_app, openapi_document, routes_of
 from .edge import Edge
 from .errors import named
 from .parts import ServingParts, Slot
+from .tethered import stop_with_parent
 
 __all__ = ["FACTORY_VARIABLE", "HOME_VARIABLE", "SERVICE_NAME", "CustosService", "load_factory"]
 
@@ -96,6 +97,7 @@ class _Shell:
     def __init__(self) -> None:
         """Open the home's serving parts; runs once, when the worker starts."""
         _log_to_stderr()
+        stop_with_parent()  # else a worker whose supervisor was killed would go on holding the port
         with ThreadPoolExecutor(1, thread_name_prefix="start-up") as once:
             error = once.submit(_start).exception()
         self._failed = error is not None

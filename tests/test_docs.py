@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -11,10 +12,12 @@ import pytest
 
 from features.datasets.descriptor import load_descriptor
 from mlproject.cli import cli
+from mlproject.settings import Settings, load_settings
 from privacy.classification import Sensitivity
 from privacy.masking import MASKS
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 README = (ROOT / "README.md").read_text("utf-8")
 
 
@@ -68,7 +71,16 @@ def test_the_descriptor_page_loads_and_names_every_mask_and_sensitivity(tmp_path
         assert f"`{word}`" in page, word
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/descriptor.md"])
+def test_the_settings_page_loads_and_names_every_setting(tmp_path: Path) -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "settings.md").read_text("utf-8"), re.DOTALL)
+    path = tmp_path / "settings.yaml"
+    for example in examples:
+        path.write_text(example, "utf-8")
+        load_settings(path)
+    assert {line.split(":")[0] for line in examples[0].splitlines()} == {field.name for field in fields(Settings)}
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{name}" for name in PAGES)])
 def test_links_lead_somewhere(page: str) -> None:
     folder = (ROOT / page).parent
     links = re.findall(r"\]\((?!https?://|#)([^)#]+)\)", (ROOT / page).read_text("utf-8"))

@@ -37,7 +37,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Tested:
-    """The candidate and the baselines with their out-of-time figures and the verdicts on them."""
+    """The candidate and the baselines with their out-of-time figures and the verdicts on them.
+
+    `setting` tells how the boosted design's setting was chosen.
+    """
 
     candidate: Candidate
     metrics: dict[str, float]
@@ -45,6 +48,7 @@ class Tested:
     baselines: dict[str, dict[str, float]]
     verdicts: tuple[Verdict, ...]
     tuned: Tuned
+    setting: str
 
 
 class Bench:

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
-from typing import Final
 
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from training import gates
@@ -16,18 +15,14 @@ from training.candidates import Bench, Candidate, Tested
 from training.dataset import CutoffPlan, Snapshots, Task, TrainingGateway, fetch, plan_cutoffs
 from training.evaluation import evaluate
 from training.gates import GateThresholds, Verdict, best_baseline, judge
+from training.messages import BASELINE, CHALLENGER, KEPT, PROMOTED, Made, message, setting_note, version_note
 from training.models import CustomerModel, try_out
 from training.records import JobFacts, record
 from training.registry import ChampionRef, Registry
 from training.tracking import JobRun, Tracker
 from training.tuning import StudyRequest, Tuned, tune
 
-__all__ = ["PROMOTED", "Promotion", "TrainRequest", "TrainResult", "promote", "train"]
-
-PROMOTED: Final = "promoted"
-CHALLENGER: Final = "challenger"
-KEPT: Final = "incumbent_kept"
-BASELINE: Final = "baseline"
+__all__ = ["Promotion", "TrainRequest", "TrainResult", "promote", "train"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -60,12 +55,14 @@ class TrainResult:
 
     `outcome` is `promoted`, `challenger` (waiting for promotion), `incumbent_kept` or `baseline`. `version` is what
     serves or waits because of this job: a refit on all closed windows, or the candidate itself if it failed.
+    `notes` say which setting was chosen, what each version made is, and whether the former champion was lost.
     `champion_metrics` are those of the champion's design, of whichever run tested it (empty: there is none).
     """
 
     target: str
     outcome: str
     message: str
+    notes: tuple[str, ...]
     version: int
     tested_version: int
     design: str
@@ -116,13 +113,15 @@ def train(
         say("registering", 0, 1)
         made = _register(run, request, registry, plan, data, tested)
         champion = registry.champion(task.target)
-        message = _message(made.outcome, tested, champion)
-        run.describe({"outcome": made.outcome}, message)
+        told = message(made.outcome, tested, champion)
+        notes = (tested.setting, version_note(task.target, made, tested), *made.lost)
+        run.describe({"outcome": made.outcome}, "\n\n".join((told, *notes)))
         say("registering", 1, 1)
         return TrainResult(
             target=task.target,
             outcome=made.outcome,
-            message=message,
+            message=told,
+            notes=notes,
             version=made.version,
             tested_version=made.tested,
             design=tested.candidate.model.name,
@@ -147,13 +146,16 @@ def promote(target: str, registry: Registry, thresholds: GateThresholds | None =
     Raises:
         CheckFailed: a gate says no; names each that does.
         BadInput: nothing was trained yet.
+        EnvironmentFailed: the files of the version that would serve are gone.
     """
     waiting, champion = registry.challenger(target), registry.champion(target)
     if waiting is None:
         if champion is None:
             raise BadInput(f"there is no model of {target} to promote", remedy=f"custos train {target}")
+        registry.load(champion)
         return Promotion(champion, False, ())
-    if champion is None and waiting.tags.get("gates") == BASELINE:
+    registry.load(waiting)
+    if waiting.tags.get("gates") == BASELINE and _incumbent(registry, target)[0] is None:
         registry.crown(target, waiting.version)
         return Promotion(waiting, True, ())
     told = registry.evaluation(waiting)
@@ -184,7 +186,7 @@ def _test(request: TrainRequest, plan: CutoffPlan, data: Snapshots, study_url: s
     study = StudyRequest(target, data.train.digest, study_url, request.trials, request.seed)
     tuned = tune(bench.folds, study, lambda done, total: say("tuning", done, total))
     say("fitting", 0, 1)
-    candidates = _candidates(request, data, bench, tuned)
+    candidates, setting = _candidates(request, data, bench, tuned)
     say("fitting", 1, 1)
     found: list[Tested] = []
     for candidate in candidates:
@@ -193,68 +195,77 @@ def _test(request: TrainRequest, plan: CutoffPlan, data: Snapshots, study_url: s
         metrics = _measure(target, data, candidate.model)
         verdicts = judge(target, metrics, others, request.thresholds)
         fallback: dict[str, CustomerModel] = models | {rival.model.name: rival.model for rival in rivals}
-        found.append(Tested(candidate, metrics, fallback, others, verdicts, tuned))
+        found.append(Tested(candidate, metrics, fallback, others, verdicts, tuned, setting))
         if gates.passed(verdicts):
             return found[-1]
     return found[0]
 
 
-def _candidates(request: TrainRequest, data: Snapshots, bench: Bench, tuned: Tuned) -> list[Candidate]:
-    """The boosted design, at the tuned setting only if that beats the default out of time; then its rival."""
+def _candidates(request: TrainRequest, data: Snapshots, bench: Bench, tuned: Tuned) -> tuple[list[Candidate], str]:
+    """The boosted design, at the tuned setting only if that beats the default out of time; then its rival.
+
+    With them, how the setting was chosen.
+    """
     target = request.task.target
     with ThreadPoolExecutor(max_workers=2) as threads:
         # Each fit is single-threaded and independent, so two at a time change nothing but the wait.
         default = threads.submit(bench.boosted, tuned.default, tuned.default_rounds, request.seed)
         best = threads.submit(bench.boosted, tuned.best, tuned.best_rounds, request.seed, "tuned")
         chosen, other = default.result(), best.result()
-    if gates.beats(target, _measure(target, data, other.model), _measure(target, data, chosen.model)):
+    by_default, by_best = (_measure(target, data, candidate.model) for candidate in (chosen, other))
+    if gates.beats(target, by_best, by_default):
         chosen = other
+    note = setting_note(target, tuned, chosen.setting, by_default, by_best)
     rival = bench.challenger()
-    return [chosen] if rival is None else [chosen, rival]
+    return ([chosen] if rival is None else [chosen, rival]), note
 
 
 def _measure(target: str, data: Snapshots, model: CustomerModel) -> dict[str, float]:
     return evaluate(target, data.test.label, model.predict(data.test.frame))
 
 
-@dataclass(frozen=True)
-class _Registered:
-    """The candidate as it was measured, and the version that serves or waits (see `TrainResult`)."""
-
-    tested: int
-    version: int
-    outcome: str
-
-
 def _register(
     run: JobRun, request: TrainRequest, registry: Registry, plan: CutoffPlan, data: Snapshots, tested: Tested
-) -> _Registered:
+) -> Made:
     """Register what was tested and, if it may serve, its refit, complete before any alias points at it."""
     target = request.task.target
     passed = gates.passed(tested.verdicts)
     state = "passed" if passed else "failed"
+    incumbent, lost = _incumbent(registry, target)
     candidate = _version(run, registry, tested.candidate.model, {"stage": "candidate", "gates": state})
     if passed:
         refit = _bench(request, plan, data).again(tested.candidate, request.seed)
         version = _version(run, registry, refit, {"stage": "refit", "gates": state, "refit_of": str(candidate)})
         if not request.promote:
             registry.challenge(target, version)
-            return _Registered(candidate, version, CHALLENGER)
+            return Made(candidate, candidate, version, CHALLENGER, lost)
         registry.drop_challenger(target)
         registry.crown(target, version)
-        return _Registered(candidate, version, PROMOTED)
+        return Made(candidate, candidate, version, PROMOTED, lost)
     registry.challenge(target, candidate)
-    if registry.champion(target) is not None:
-        return _Registered(candidate, candidate, KEPT)
+    if incumbent is not None:
+        return Made(candidate, candidate, candidate, KEPT)
     name = best_baseline(target, tested.baselines)
     first = _version(run, registry, tested.models[name], {"stage": "baseline", "gates": BASELINE})
     served = _bench(request, plan, data).named(name)
     version = _version(run, registry, served, {"stage": "refit", "gates": BASELINE, "refit_of": str(first)})
     if not request.promote:
         registry.challenge(target, version)
-        return _Registered(candidate, version, CHALLENGER)
+        return Made(candidate, first, version, CHALLENGER, lost)
     registry.crown(target, version)
-    return _Registered(candidate, version, BASELINE)
+    return Made(candidate, first, version, BASELINE, lost)
+
+
+def _incumbent(registry: Registry, target: str) -> tuple[ChampionRef | None, tuple[str, ...]]:
+    """Return the champion; one whose model no longer loads is none, and the note says why."""
+    champion = registry.champion(target)
+    if champion is None:
+        return None, ()
+    try:
+        registry.load(champion)
+    except (BadInput, EnvironmentFailed) as error:
+        return None, (f"former champion: version {champion.version} no longer counts, as {error.what}",)
+    return champion, ()
 
 
 def _metrics_of(registry: Registry, champion: ChampionRef | None) -> Mapping[str, float]:
@@ -289,16 +300,3 @@ def _lineage(request: TrainRequest, data: Snapshots) -> dict[str, str]:
         "as_of": f"{request.as_of:%Y-%m-%d}",
         **request.tags,
     }
-
-
-def _message(outcome: str, tested: Tested, champion: ChampionRef | None) -> str:
-    design = tested.candidate.model.name
-    failed = "; ".join(verdict.text() for verdict in tested.verdicts if not verdict.passed)
-    now = f"version {champion.version} ({champion.design})" if champion else "none"
-    waits = f"did not pass ({failed}); the best baseline" if failed else "passed every gate and"
-    return {
-        PROMOTED: f"{design} passed every gate and is champion: {now}",
-        CHALLENGER: f"{design} {waits} waits for promotion; champion: {now}",
-        KEPT: f"{design} did not pass ({failed}); the incumbent stays: {now}",
-        BASELINE: f"{design} did not pass ({failed}); the best baseline serves: {now}",
-    }[outcome]

@@ -9,18 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import mlflow.artifacts
 from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from privacy.json_files import parse_object
-from training.models import CustomerModel, load
-from training.models._base import CHURN, TARGETS
-from training.tracking import pointed_at, store_client, store_errors
+from training.databases import file_of, is_whole
+from training.tracking import EXPERIMENT_TABLE, pointed_at, store_client, store_errors
+
+if TYPE_CHECKING:
+    from training.models import CustomerModel
 
 __all__ = ["EVALUATION_FILE", "ChampionRef", "Registry"]
 
@@ -31,25 +35,25 @@ _PREVIOUS: Final = "previous"
 _CHALLENGER: Final = "challenger"
 _MISSING: Final = "RESOURCE_DOES_NOT_EXIST"
 _DESCRIPTIONS: Final = {
-    CHURN: "Probability that a customer who bought lately makes no purchase within the horizon.",
+    "churn": "Probability that a customer who bought lately makes no purchase within the horizon.",
     "clv": "Net spend expected of a customer within the horizon, in the shop's currency.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ChampionRef:
-    """A registered version: where its files are, and which run tested it."""
+    """A registered version: where MLflow says its files are, and which run tested it."""
 
     target: str
     version: int
     run_id: str
     design: str
     tags: Mapping[str, str]
-    path: Path
+    source: str
 
 
 class Registry:
-    """The model registry of one home, by absolute tracking URI."""
+    """The model registry of one home, by absolute tracking URI; asking never makes a database that isn't there."""
 
     def __init__(self, tracking_uri: str) -> None:
         self._uri = tracking_uri
@@ -117,23 +121,46 @@ class Registry:
         found = self.champion(target)
         if found is None:
             raise BadInput(f"there is no champion of {target} yet", remedy=f"custos train {target}")
-        return load(found.path, f"{target}/{found.design}"), found.version
+        return self.load(found), found.version
+
+    def load(self, ref: ChampionRef) -> CustomerModel:
+        """Return the model of a version; raises EnvironmentFailed where its files are gone or damaged."""
+        from training.models import load
+
+        return load(self.files(ref), f"{ref.target}/{ref.design}")
+
+    def files(self, ref: ChampionRef) -> Path:
+        """Folder with the model's files; artifacts on this disk are read in place, others are fetched.
+
+        Raises:
+            EnvironmentFailed: they are gone; names where they were.
+        """
+        try:
+            with pointed_at(self._uri):
+                root = Path(mlflow.artifacts.download_artifacts(artifact_uri=ref.source))
+        except (MlflowException, SQLAlchemyError, OSError):
+            root = None
+        if root is None or not (root / _DATA).is_dir():
+            what = f"the files of {ref.target} version {ref.version} are gone"
+            raise EnvironmentFailed(what, where=self._place(ref), remedy=_again(ref.target))
+        return root / _DATA
 
     def evaluation(self, ref: ChampionRef) -> dict[str, Any]:
-        """Return what the run behind a version measured: metrics, baselines, verdicts, cut-offs."""
-        with store_errors("artifact store"), pointed_at(self._uri):
-            local = mlflow.artifacts.download_artifacts(run_id=ref.run_id, artifact_path=EVALUATION_FILE)
-            data = Path(local).read_bytes()
+        """Return what the run behind a version measured: metrics, baselines, verdicts, cut-offs.
+
+        Raises:
+            EnvironmentFailed: that file is gone or damaged.
+        """
         try:
-            told = parse_object(data)
-        except ValueError:
-            told = {}
-        baselines = told.get("baselines")
-        whole = isinstance(baselines, dict) and all(map(_measured, (told.get("metrics"), *baselines.values())))
-        if not whole or not isinstance(told.get("design"), str):
-            what, remedy = f"{EVALUATION_FILE} of the run is damaged", f"custos train {ref.target}"
-            raise EnvironmentFailed(what, where=f"run {ref.run_id}", remedy=remedy)
-        return told
+            with pointed_at(self._uri):
+                local = mlflow.artifacts.download_artifacts(run_id=ref.run_id, artifact_path=EVALUATION_FILE)
+            told = parse_object(Path(local).read_bytes())
+            if all(map(_measured, (told["metrics"], *told["baselines"].values()))) and isinstance(told["design"], str):
+                return told
+            raise ValueError
+        except (MlflowException, SQLAlchemyError, OSError, AttributeError, LookupError, TypeError, ValueError):
+            what = f"{EVALUATION_FILE} of the run behind {ref.target} version {ref.version} is gone or damaged"
+            raise EnvironmentFailed(what, where=f"MLflow run {ref.run_id}", remedy=_again(ref.target)) from None
 
     def champion_metrics(self, ref: ChampionRef) -> Mapping[str, float]:
         """Return the out-of-time metrics of the design that a version has, as the run behind it measured them.
@@ -153,8 +180,11 @@ class Registry:
         return dict(told["baselines"][ref.design])
 
     def _aliases(self, target: str) -> dict[str, str] | None:
-        if target not in TARGETS:
-            raise BadInput(f"unknown model {target!r}", remedy=f"use one of {', '.join(TARGETS)}")
+        if target not in _DESCRIPTIONS:
+            raise BadInput(f"unknown model {target!r}", remedy=f"use one of {', '.join(_DESCRIPTIONS)}")
+        file = file_of(self._uri)
+        if file is not None and not is_whole(file, EXPERIMENT_TABLE):
+            return None
         try:
             return dict(self._client.get_registered_model(target).aliases)
         except MlflowException as error:
@@ -168,26 +198,27 @@ class Registry:
             if number is None:
                 return None
             found = self._client.get_model_version(target, str(number))
-            place = self._local(found)
         return ChampionRef(
             target=target,
             version=int(found.version),
             run_id=str(found.run_id),
             design=found.tags.get("design", ""),
             tags=dict(found.tags),
-            path=place,
+            source=str(found.source),
         )
 
-    def _local(self, found: ModelVersion) -> Path:
-        """Folder with the model's files; artifacts on this disk are read in place, others are fetched."""
-        with pointed_at(self._uri):
-            root = Path(mlflow.artifacts.download_artifacts(artifact_uri=str(found.source)))
-        if not (root / _DATA).is_dir():
-            raise EnvironmentFailed(
-                f"the files of {found.name} version {found.version} are gone", remedy="train again or restore them"
-            )
-        return root / _DATA
+    def _place(self, ref: ChampionRef) -> str:
+        """Where the files of a version were, for a person to look."""
+        with store_errors("model registry"):
+            place = ref.source
+            if place.startswith("models:/"):
+                place = str(self._client.get_logged_model(place.removeprefix("models:/")).artifact_location)
+        return url2pathname(urlsplit(place).path) if place.startswith("file:") else place
 
 
 def _measured(metrics: object) -> bool:
     return isinstance(metrics, dict) and all(isinstance(value, int | float) for value in metrics.values())
+
+
+def _again(target: str) -> str:
+    return f"restore it from its backup, or run `custos train {target}`"

@@ -15,31 +15,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import mlflow
-import mlflow.pyfunc
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
+from mlflow.environment_variables import MLFLOW_SQLALCHEMYSTORE_POOLCLASS
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from privacy.errors import EnvironmentFailed
-from training.models._base import CHURN, CustomerModel
+from training.databases import ensure_whole, reason_of
 
-__all__ = ["JobRun", "Tracker", "pointed_at", "store_client", "store_errors"]
+if TYPE_CHECKING:
+    # Who only asks for a champion needs no plots and no models.
+    from matplotlib.figure import Figure
+
+    from training.models import CustomerModel
+
+__all__ = ["EXPERIMENT_TABLE", "JobRun", "Tracker", "pointed_at", "store_client", "store_errors"]
 
 _LOADER: Final = "training.models.pyfunc"
 _PINNED: Final = ("lightgbm", "mlflow", "numpy", "pandas", "scikit-learn", "scipy")
 _DIGITS: Final = 6
 _NOTE: Final = "mlflow.note.content"
 """The tag that MLflow shows as a description."""
+EXPERIMENT_TABLE: Final = "experiments"
+"""MLflow adds its default experiment once every table is made: a database without any is unfinished."""
 _EXPERIMENTS: Final = {
-    CHURN: "Will a customer who bought lately stop? One run a training job, tested on the latest windows.",
+    "churn": "Will a customer who bought lately stop? One run a training job, tested on the latest windows.",
     "clv": "What will a customer spend within the horizon? One run a training job, tested on the latest window.",
 }
 
@@ -52,10 +56,15 @@ class Tracker:
 
     @contextmanager
     def run(self, target: str, name: str, tags: Mapping[str, str]) -> Iterator[JobRun]:
-        """Open the run of one job; it ends FINISHED, or FAILED when the block raises."""
+        """Open the run of one job; it ends FINISHED, or FAILED when the block raises.
+
+        One job at a time (the home's lock): runs that still stand as running were killed, and are shown as such.
+        """
         with store_errors("tracking store"):
             client = store_client(self.tracking_uri)
-            made = client.create_run(self._experiment(client, target), run_name=name, tags=dict(tags))
+            experiment = self._experiment(client, target)
+            _bury_killed(client, experiment)
+            made = client.create_run(experiment, run_name=name, tags=dict(tags))
         status = "FAILED"
         try:
             yield JobRun(client, self.tracking_uri, made.info.run_id)
@@ -145,6 +154,10 @@ class JobRun:
 
     def model(self, name: str, model: CustomerModel) -> str:
         """Store a model as a pyfunc without pickle, code or example rows, and return its URI."""
+        import mlflow.pyfunc
+        from mlflow.models import ModelSignature
+        from mlflow.types import ColSpec, Schema
+
         inputs = Schema([ColSpec("double", column) for column in model.feature_names])
         signature = ModelSignature(inputs, Schema([ColSpec("double")]))
         with (
@@ -168,16 +181,25 @@ class JobRun:
 
 
 def store_client(tracking_uri: str) -> MlflowClient:
-    """Return a client of a store, whose SQLite file's folder is made if need be."""
-    try:
-        url = make_url(tracking_uri)
-    except ArgumentError:
-        url = None
-    if url is not None and url.get_backend_name() == "sqlite" and url.database:
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
+    """Return a client of a store; a SQLite file that isn't there, or was never finished, is made whole first."""
+    for library in ("mlflow", "alembic", "sqlalchemy"):
+        # On a full disk they tell it in hundreds of lines; the one line is ours.
+        logging.getLogger(library).setLevel(logging.CRITICAL)
+    # A pooled connection would go on reading a file that was deleted or replaced meanwhile.
+    MLFLOW_SQLALCHEMYSTORE_POOLCLASS.set("NullPool")  # type: ignore[no-untyped-call]
+    with store_errors("tracking store"):
+        ensure_whole(tracking_uri, EXPERIMENT_TABLE, _make_store)
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+def _make_store(tracking_uri: str) -> None:
+    # Any first call makes all the tables and an experiment "Default", where nothing of ours would ever be.
+    MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri).delete_experiment("0")
+
+
+def _bury_killed(client: MlflowClient, experiment: str) -> None:
+    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
+        client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
 
 
 @contextmanager
@@ -197,7 +219,5 @@ def store_errors(what: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise EnvironmentFailed(
-            f"the MLflow {what} failed ({getattr(error, 'error_code', None) or type(error).__name__})",
-            remedy="run custos doctor, check the disk and try again",
-        ) from None
+        remedy = "free space or mend it as `custos doctor` says, then run the command again"
+        raise EnvironmentFailed(f"the MLflow {what} failed: {reason_of(error)}", remedy=remedy) from None

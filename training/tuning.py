@@ -6,10 +6,10 @@ anew for every trial with seed + finished trials: an interrupted study continues
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Final
 
 import optuna
@@ -17,10 +17,10 @@ from optuna.pruners import MedianPruner
 from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from privacy.errors import BadInput, EnvironmentFailed
+from training.databases import ensure_whole, file_of, reason_of
 from training.models.boosting import FoldedBoosters, Folds, Hyperparameters
 
 __all__ = ["StudyRequest", "Tuned", "tune"]
@@ -32,6 +32,8 @@ _REPORT_EVERY: Final = 20
 _PATIENCE: Final = 30
 _DEFAULT: Final = "default"
 _ROUNDS: Final = "rounds"
+_LAST_TABLE: Final = "alembic_version"
+"""Optuna stamps its schema's version once every table is made."""
 _SPACE_VERSION: Final = 1
 """Raise it when the search space, the default or the objective changes: older studies must not be resumed."""
 
@@ -80,7 +82,9 @@ def tune(data: Folds, request: StudyRequest, on_trial: Callable[[int, int], None
     """
     if request.trials < 1:
         raise BadInput(f"{request.trials} trials were asked for", remedy="use at least 1")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    for library in ("alembic", "sqlalchemy"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # what fails is told once, by the error
     default = Hyperparameters.default(data.target, len(data.label))
     try:
         study, resumed = _open(request, default)
@@ -90,14 +94,16 @@ def tune(data: Folds, request: StudyRequest, on_trial: Callable[[int, int], None
                 if on_trial:
                     on_trial(done + 1, request.trials)
         return _summary(study, default, request.trials, resumed)
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError):
-        raise EnvironmentFailed("the study's database failed", remedy="check disk and tuning store") from None
+    except (SQLAlchemyError, OSError, optuna.exceptions.StorageInternalError) as error:
+        remedy = "free space and run again; a damaged one may be removed, it only holds trials"
+        place = str(file_of(request.url) or "")
+        raise EnvironmentFailed(
+            f"the study's database failed: {reason_of(error)}", where=place, remedy=remedy
+        ) from None
 
 
 def _open(request: StudyRequest, default: Hyperparameters) -> tuple[optuna.Study, bool]:
-    url = make_url(request.url)
-    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    ensure_whole(request.url, _LAST_TABLE, lambda url: RDBStorage(url).engine.dispose())
     study = optuna.create_study(
         study_name=request.name,
         storage=RDBStorage(request.url),

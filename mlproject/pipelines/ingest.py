@@ -32,7 +32,8 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     _one_dataset(house, descriptor)
     resource = f"dataset:{descriptor.name}"
     decision = house.permit("ingest", resource)
-    _ = house.keyring, house.audit  # refuse before anything is stored if the keys or the log are damaged
+    _ = house.keyring  # made on the first run, and the log with it
+    house.audit.check()  # refuse before anything is stored if it is damaged
     with house.lock(), stages.stage("validate and protect"):
         _one_dataset(house, descriptor)  # again: another first ingest may have come before
         report = ingest(

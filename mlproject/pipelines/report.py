@@ -10,12 +10,13 @@ from mlproject.report_file import read_report
 from mlproject.stages import Stages
 from mlproject.state import write_json
 from privacy.durable import locked
-from privacy.errors import BadInput, EnvironmentFailed
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 
 if TYPE_CHECKING:
     from mlproject.wiring import House
+    from training.registry import ChampionRef
 
-__all__ = ["home_status", "make_report", "metric_table", "record", "report_lines"]
+__all__ = ["champion_of", "home_status", "make_report", "metric_table", "record", "report_lines"]
 
 
 def record(house: House, section: str, content: Mapping[str, Any] | Stages, *, merge: bool = False) -> None:
@@ -58,11 +59,38 @@ def make_report(house: House) -> dict[str, Any]:
         report["dataset"] = {"name": state.dataset, **state.to_dict()}
     report["lawful_bases"] = {purpose: basis.value for purpose, basis in house.lawful_bases().items()}
     for target, model in report.get("models", {}).items():
-        champion = house.registry.champion(target)
-        if champion is not None:
-            model["champion"] = {"version": champion.version, "design": champion.design}
-            model["champion_metrics"] = dict(house.registry.champion_metrics(champion))
+        model.update(_champion_now(house, target))
     return report
+
+
+def _champion_now(house: House, target: str) -> dict[str, Any]:
+    """Return what the registry says of a target's champion, or why nothing can be said of it now."""
+    try:
+        champion = champion_of(house, target)
+        if champion is None:
+            return {"champion": None, "champion_metrics": {}}
+        now = {"version": champion.version, "design": champion.design}
+        return {"champion": now, "champion_metrics": dict(house.registry.champion_metrics(champion))}
+    except (CheckFailed, EnvironmentFailed) as error:
+        return {"champion": None, "champion_metrics": {}, "trouble": str(error)}
+
+
+def champion_of(house: House, target: str) -> ChampionRef | None:
+    """Return the champion as the registry has it now, None before there was one.
+
+    Raises:
+        EnvironmentFailed: the registry can't be read, or lost the champion that the last report tells of.
+    """
+    paths = house.paths
+    found = house.registry.champion(target) if paths.mlflow_database.exists() else None
+    if found is not None:
+        return found
+    told = read_report(paths.report).get("models", {}).get(target, {}).get("champion")
+    if told:
+        what = f"the registry lost {target} version {told['version']}, which was champion"
+        remedy = f"restore it from its backup, or run `custos train {target}`"
+        raise EnvironmentFailed(what, where=str(paths.mlflow_database), remedy=remedy)
+    return None
 
 
 def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -94,13 +122,17 @@ def metric_table(target: str, model: Mapping[str, Any]) -> Iterator[str]:
     """Yield a model's out-of-time metrics beside every baseline's, a line each."""
     champion = model["champion"]
     now = f"champion version {champion['version']} ({champion['design']})" if champion else "no champion yet"
+    if model.get("trouble"):
+        now = f"the champion can't be told: {model['trouble']}. When it was trained"
     yield f"{target}: {now}. {model['message']}"
+    for note in model.get("notes", ()):
+        yield f"  {note}"
     names = list(model["metrics"])
     widths = {name: max(10, len(name) + 2) for name in names}
     yield "  " + f"{'out of time':<16}" + "".join(f"{name:>{widths[name]}}" for name in names)
     rows = {"champion": model["champion_metrics"], f"tested {model['tested']['design']}": model["metrics"]}
-    if rows["champion"] == model["metrics"]:
-        del rows["champion"]  # the champion is what was tested, refitted
+    if rows["champion"] in ({}, model["metrics"]):
+        del rows["champion"]  # there is none, or it is what was tested, refitted
     for label, metrics in {**rows, **model["baselines"]}.items():
         cells = (f"{metrics[name]:.4g}" if metrics.get(name) is not None else "-" for name in names)
         line = "".join(f"{cell:>{widths[name]}}" for name, cell in zip(names, cells, strict=True))
@@ -121,6 +153,9 @@ def home_status(house: House) -> dict[str, Any]:
     held["events"] = f"{state.first_event.date()} to {state.last_event.date()}"
     held["as_of"] = state.as_of.date().isoformat() if state.as_of else "not built"
     for target in ("churn", "clv"):
-        champion = house.registry.champion(target) if paths.mlflow_database.exists() else None
-        held[target] = f"version {champion.version} ({champion.design})" if champion else "no champion"
+        try:
+            champion = champion_of(house, target)
+            held[target] = f"version {champion.version} ({champion.design})" if champion else "no champion"
+        except EnvironmentFailed as error:
+            held[target] = str(error)
     return held

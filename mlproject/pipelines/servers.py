@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -35,19 +34,10 @@ def serve_mlflow(house: House, port: int) -> int:
     paths = house.paths
     if not paths.mlflow_database.exists():
         raise BadInput("no run was tracked yet", where=str(paths.root), remedy="run `custos run DATASET` first")
+    from serving.tethered import tethered
+
     environment = {**quiet_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
+    command = tethered("mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
     command += ["--backend-store-uri", f"sqlite:///{paths.mlflow_database}"]
     command += ["--default-artifact-root", paths.mlflow_artifacts.as_uri()]
     click.echo(f"Runs and models: {mlflow_link(port)}")

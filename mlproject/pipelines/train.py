@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mlproject.pipelines.report import metric_table, record
+from mlproject.pipelines.report import champion_of, metric_table, record
 from privacy.classification import Purpose
-from privacy.errors import BadInput
+from privacy.errors import BadInput, EnvironmentFailed
 
 if TYPE_CHECKING:
     from mlproject.stages import Stages
@@ -33,7 +33,7 @@ def train_target(
     service, purpose = SERVICES[target]
     principal = house.operator(purpose)
     decision = house.permit("train", f"service:{service}", purpose)
-    house.paths.studies.parent.mkdir(parents=True, exist_ok=True)
+    lost = _lost_registry(house, target)
     with house.lock(), stages.stage(f"train {target}"):
         request = TrainRequest(
             task=Task.of(target, getattr(descriptor.targets, target)),
@@ -51,9 +51,10 @@ def train_target(
         result = train(request, house.gateway, house.tracker, house.registry, f"sqlite:///{house.paths.studies}")
     detail = {"version": result.version, "outcome": result.outcome}
     house.note(decision, "train", f"model:{target}", purpose, detail=detail)
-    record(house, "models", {target: _reported(result)}, merge=True)
+    reported = {**_reported(result), "notes": [*result.notes, *lost]}
+    record(house, "models", {target: reported}, merge=True)
     record(house, "stages", stages)
-    yield from result_lines(target, result)
+    yield from metric_table(target, reported)
     if house.project is not None:
         house.tracker.link(*house.project, result.run_id)
 
@@ -72,9 +73,15 @@ def promote_target(house: House, target: str) -> Iterator[str]:
     yield f"{target}: version {champion.version} ({champion.design}) is champion{already}"
 
 
-def result_lines(target: str, result: TrainResult) -> Iterator[str]:
-    """Tell a training's outcome and its metrics beside every baseline's."""
-    yield from metric_table(target, _reported(result))
+def _lost_registry(house: House, target: str) -> list[str]:
+    """Return a note where the whole database is gone, which a training makes anew; one that is damaged is an error."""
+    if house.paths.mlflow_database.exists():
+        return []
+    try:
+        champion_of(house, target)
+    except EnvironmentFailed as error:
+        return [f"registry: begun anew, as {error.what}"]
+    return []
 
 
 def _reported(result: TrainResult) -> dict[str, Any]:

@@ -283,6 +283,13 @@ def test_damaged_files_are_told_and_written_anew(own: Served) -> None:
     assert gateway.unready() == ""
 
 
+def test_an_open_gateway_notices_what_is_written_into_its_file(own: Served) -> None:
+    home, gateway, _ = own
+    assert gateway.unready() == ""
+    home.paths.online.write_bytes(b"not a database" * 1000)  # the same inode
+    assert gateway.unready() == "the online store can't be used"
+
+
 def test_erasing_removes_what_killed_writers_left(own: Served) -> None:
     home, gateway, descriptor = own
     left = home.paths.online.parent / f".part-{home.paths.online.name}-123456"

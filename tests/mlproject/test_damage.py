@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from mlproject.settings import HomePaths
+from mlproject.home_paths import HomePaths
 from mlproject.wiring import House
 from tests.home import Home
 from tests.shops import make_shop

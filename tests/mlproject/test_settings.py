@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mlproject.home_paths import HomePaths
 from mlproject.report_file import read_report
-from mlproject.settings import HomePaths, find_home, load_settings, project_run, quiet_environment
+from mlproject.settings import find_home, load_settings, project_run, quiet_environment
 from mlproject.state import HomeState, load_state, save_state, write_json
 from privacy.classification import LawfulBasis, Role
 from privacy.errors import BadInput, EnvironmentFailed
@@ -66,6 +67,11 @@ def test_settings_are_read(tmp_path: Path) -> None:
         "bearer_days: 0",
         "bearer_days: x",
         "a: [b",
+        "vault: postgresql://host/vault",
+        "vault: {database: nowhere}",
+        "vault: {database: 5}",
+        "vault: {keystore: sqlite:///k.db}",
+        "vault: {database: 'postgresql://custos:s3cret@host/vault'}",
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str) -> None:

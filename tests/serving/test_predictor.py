@@ -273,6 +273,17 @@ def test_ready_means_champions_and_features(wired: Wired) -> None:
     assert empty.unready() == ["no champion of churn is in service", "no champion of clv is in service"]
 
 
+@pytest.mark.parametrize("lost", ["checkpoint", "events.jsonl"])
+def test_ready_means_an_audit_log_that_takes_events(wired: Wired, lost: str) -> None:
+    wired.predictor.predict(CRM, [token(1)], ["clv"])
+    assert wired.predictor.unready() == []
+    (wired.audit_directory / lost).unlink()
+    (why,) = wired.predictor.unready()
+    assert "audit" in why
+    with pytest.raises(CheckFailed, match="audit"):
+        wired.predictor.predict(CRM, [token(1)], ["clv"])
+
+
 def test_a_shop_that_calls_nobody_inactive(wired: Wired) -> None:
     predictor = Predictor(wired.gateway, Policy.load(), wired.audit, wired.champions, Shop("USD", None))
     (result,) = predictor.predict(CRM, [token(4)], ["churn"])["results"]

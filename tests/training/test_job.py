@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +14,16 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from privacy.errors import BadInput, CheckFailed
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from tests.training.conftest import AS_OF, CHURN_TASK, CLV_TASK, FIRST, Store, TableGateway, days
 from training import models
 from training.cutoffs import Task
 from training.gates import GateThresholds
 from training.job import TrainRequest, TrainResult, promote, train
-from training.models.boosting import Trees
+from training.messages import setting_note
+from training.models.boosting import Hyperparameters, Trees
 from training.tracking import pointed_at
+from training.tuning import Tuned
 
 
 def job(store: Store, task: Task, gateway: TableGateway, **changes: object) -> TrainResult:
@@ -75,7 +78,7 @@ def test_the_run_tells_everything_and_nothing_of_anyone(store: Store) -> None:
         "dataset": "corner_shop", "feature_service": "churn_v1", "seed": "7", "design": found.design,
         "gates": "passed", "outcome": "promoted", "dataset.digest": found.digest,
     }.items()  # fmt: skip
-    assert run.data.tags["mlflow.note.content"] == found.message
+    assert run.data.tags["mlflow.note.content"] == "\n\n".join((found.message, *found.notes))
     assert {part.dataset.name.split()[1] for part in run.inputs.dataset_inputs} == {"training", "testing", "refit"}
     assert all(len(part.dataset.digest) == 36 for part in run.inputs.dataset_inputs)
     assert [point.step for point in client.get_metric_history(found.run_id, "trial/loss")] == [0, 1]
@@ -118,8 +121,8 @@ def test_another_home_with_other_tokens_grows_the_same_trees(new_store: Callable
         store = new_store(name)
         found = job(store, CLV_TASK, TableGateway(shuffle=shuffle), trials=3)
         assert found.champion is not None
-        digest = json.loads((found.champion.path / "model.json").read_text())["booster"]
-        texts.append(Trees.load(found.champion.path, digest).text())
+        digest = json.loads((store.registry.files(found.champion) / "model.json").read_text())["booster"]
+        texts.append(Trees.load(store.registry.files(found.champion), digest).text())
         studies.append(json.loads(next(store.root.rglob("trials.json")).read_text()))
     assert texts[0] == texts[1]
     assert studies[0] == studies[1]
@@ -135,7 +138,7 @@ def test_without_a_passing_candidate_the_best_baseline_serves(store: Store) -> N
     assert (found.tested_version, found.version) == (1, 3)
     assert found.champion_metrics == found.baselines[best] != found.metrics
     assert found.champion.tags["refit_of"] == str(found.champion.version - 1)
-    assert models.load(found.champion.path).name == best
+    assert models.load(store.registry.files(found.champion)).name == best
     with pytest.raises(CheckFailed, match=r"auc not below best.*failed"):
         promote("churn", store.registry, GateThresholds(auc_margin=-1.0))
     champion = store.registry.champion("churn")
@@ -162,6 +165,47 @@ def test_an_incumbent_whose_run_is_gone_still_serves(store: Store) -> None:
     (store.root / "artifacts" / "churn" / first.run_id / "artifacts" / "evaluation.json").unlink()
     later = job(store, CHURN_TASK, TableGateway(change=noise), thresholds=GateThresholds(auc_margin=-1.0))
     assert (later.outcome, later.champion_metrics) == ("incumbent_kept", {})
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["promoted", "waiting"])
+def test_a_champion_whose_files_are_gone_is_no_incumbent(store: Store, at_once: bool) -> None:
+    job(store, CHURN_TASK, TableGateway())
+    shutil.rmtree(store.root / "artifacts")
+    with pytest.raises(EnvironmentFailed, match=r"files of churn version 2 are gone.*custos train churn"):
+        promote("churn", store.registry)
+    limits = GateThresholds(auc_margin=-1.0)
+    later = job(store, CHURN_TASK, TableGateway(change=noise), thresholds=limits, promote=at_once)
+    assert later.outcome == ("baseline" if at_once else "challenger")
+    assert "former champion: version 2 no longer counts, as the files of churn version 2 are gone" in later.notes
+    if not at_once:
+        assert promote("churn", store.registry, limits).changed
+    assert store.registry.load_champion("churn")[1] == later.version == 5
+
+
+def test_a_waiting_model_whose_files_are_gone_is_not_promoted(store: Store) -> None:
+    job(store, CLV_TASK, TableGateway(), promote=False)
+    shutil.rmtree(store.root / "artifacts")
+    with pytest.raises(EnvironmentFailed, match=r"files of clv version 2 are gone.*custos train clv"):
+        promote("clv", store.registry)
+    assert store.registry.champion("clv") is None
+
+
+def test_the_notes_tell_how_the_setting_was_chosen_and_what_each_version_is(store: Store) -> None:
+    found = job(store, CLV_TASK, TableGateway())
+    assert found.notes == (
+        "tuning: the default setting, of 1 tried the best inside the training windows",
+        "versions: 1 is anchored as it was tested, 2 the same refitted on all closed windows, which serves",
+    )
+    default, other = Hyperparameters.default("clv", 400), Hyperparameters(5, 5, 1.0, 0.5, 0.5)
+    history = ((0, "complete", 2.0), (1, "complete", 1.0))
+    tuned = Tuned(default, 10, 2.0, other, 20, 1.0, history, "study", resumed=False)
+    good, bad = {"gini": 0.5, "mae": 20.0}, {"gini": 0.4, "mae": 21.0}
+    assert setting_note("clv", tuned, "tuned", bad, good) == (
+        "tuning: the best of 2 trials is used: "
+        "gini 0.5, mae 20 against the default's gini 0.4, mae 21 on the test windows, which decide this"
+    )
+    discarded = setting_note("clv", tuned, "default", good, bad)
+    assert discarded.startswith("tuning: the best of 2 trials is discarded for the default setting: gini 0.4")
 
 
 def test_promotion_can_wait_and_remembers_the_previous(store: Store) -> None:

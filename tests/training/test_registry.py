@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -11,7 +10,7 @@ from mlflow import MlflowClient
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from tests.training.conftest import Store
 from training.models.baselines import RateClv
-from training.registry import EVALUATION_FILE, Registry
+from training.registry import EVALUATION_FILE
 
 
 def version(store: Store, days: int) -> int:
@@ -76,16 +75,25 @@ def test_unknown_target_is_refused(store: Store) -> None:
         store.registry.champion("fraud")
 
 
-def test_files_that_are_gone_are_reported(store: Store) -> None:
+def test_files_that_are_gone_are_named_and_stop_nobody_from_asking(store: Store) -> None:
     store.registry.crown("clv", version(store, 28))
     shutil.rmtree(store.root / "artifacts" / "clv" / "models")
-    with pytest.raises(EnvironmentFailed):
+    champion = store.registry.champion("clv")
+    assert champion is not None
+    assert champion.version == 1
+    with pytest.raises(EnvironmentFailed, match=r"files of clv version 1 are gone \(.*artifacts/clv.*custos train clv"):
         store.registry.load_champion("clv")
 
 
-def test_a_broken_database_is_reported_without_its_path(tmp_path: Path) -> None:
-    (tmp_path / "mlflow.db").write_bytes(b"no database" * 500)
-    with pytest.raises(EnvironmentFailed) as caught:
-        Registry(f"sqlite:///{tmp_path}/mlflow.db").champion("clv")
-    assert str(tmp_path) not in str(caught.value)
-    assert caught.value.__cause__ is None
+@pytest.mark.parametrize("content", ["", "{}", "5", '{"design": "naive", "metrics": 1, "baselines": {}}'])
+def test_a_damaged_evaluation_is_told(content: str, store: Store) -> None:
+    store.registry.crown("clv", version(store, 28))
+    champion = store.registry.champion("clv")
+    assert champion is not None
+    file = store.root / "artifacts" / "clv" / champion.run_id / "artifacts" / EVALUATION_FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
+    with pytest.raises(
+        EnvironmentFailed, match=r"evaluation.json .* clv version 1 is gone or damaged.*custos train clv"
+    ):
+        store.registry.champion_metrics(champion)

@@ -123,5 +123,5 @@ def test_no_trials_and_unusable_stores_are_explained(data: Folds, tmp_path: Path
         tune(data, request(tmp_path, 0))
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "optuna.db").write_bytes(b"this is no database" * 100)
-    with pytest.raises(EnvironmentFailed, match="study's database"):
+    with pytest.raises(EnvironmentFailed, match=r"the database can't be read.*optuna\.db"):
         tune(data, request(tmp_path, 1))
