@@ -334,7 +334,7 @@ def test_a_wrong_passphrase_is_one_line(
     home, shop = good_home
     file = home / "keys" / "passphrase"
     right = file.read_bytes()
-    file.write_bytes(b"wrong\n")
+    file.write_bytes(b"wrong passphrase\n")
     try:
         fails(["ingest", str(shop / "shop.yaml"), "--home", str(home)], 2, "passphrase", capsys=capsys)
     finally:

@@ -54,7 +54,7 @@ def test_no_verdict_is_no_pass() -> None:
 
 @pytest.mark.parametrize(("metrics", "baselines"), [({}, CLV), ({"gini": 0.9, "mae": 1.0}, {}), ({"gini": 0.9}, CLV)])
 def test_a_missing_figure_is_told(metrics: dict[str, float], baselines: dict[str, dict[str, float]]) -> None:
-    with pytest.raises(EnvironmentFailed, match="lacks a figure.*custos train clv"):
+    with pytest.raises(EnvironmentFailed, match=r"lacks a figure.*custos train clv"):
         gates.judge("clv", metrics, baselines)
 
 
