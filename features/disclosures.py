@@ -61,7 +61,9 @@ class Disclosures:
             if row_filter.column not in columns:
                 self.refused(Access(principal, action, resource, "deny", row_filter.rule), asked)
                 what = f"{resource} has no column {row_filter.column}, by which rule {row_filter.rule} filters rows"
-                raise Refused(what, remedy="correct row_filter in policy.yaml; `custos policy check` finds it")
+                raise Refused(
+                    what, remedy="correct row_filter in the home's policy.yaml; `custos policy check` finds it"
+                )
         return access
 
     def refused(self, access: Access, asked: int) -> None:

@@ -46,7 +46,7 @@ def connection_to(path: Path) -> Iterator[sqlite3.Connection]:
 
 def unusable(path: Path) -> EnvironmentFailed:
     """What to raise when the file is damaged, or something else lies in its place."""
-    remedy = "remove it, then run `custos materialize`, which writes it anew"
+    remedy = "run `custos materialize`, which writes it anew"
     return EnvironmentFailed("the online store can't be used", where=str(path), remedy=remedy)
 
 

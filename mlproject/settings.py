@@ -119,8 +119,7 @@ def _checked(raw: Mapping[Any, Any], path: Path) -> Settings:
     found: dict[str, Any] = {}
     for key, value in raw.items():
         if key not in _READERS:
-            remedy = f"known keys: {', '.join(sorted(_READERS))}"
-            raise BadInput(f"unknown setting {key!s:.60}", where=str(path), remedy=remedy)
+            raise BadInput(f"unknown setting {key!s:.60}", where=str(path), remedy=f"use {', '.join(sorted(_READERS))}")
         reader, remedy = _READERS[key]
         try:
             found[key] = reader(value)
@@ -143,9 +142,7 @@ def _days(raw: Any, least: float, most: float) -> Any:
 
 
 def _lawful_bases(raw: Any) -> dict[str, LawfulBasis]:
-    if not isinstance(raw, dict | None):
-        raise TypeError
-    return {Purpose(purpose).value: LawfulBasis(basis) for purpose, basis in (raw or {}).items()}
+    return {Purpose(purpose).value: LawfulBasis(basis) for purpose, basis in dict(raw or {}).items()}
 
 
 def _guard(raw: Any) -> Guard:

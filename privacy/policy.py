@@ -110,7 +110,11 @@ class Policy:
         if not decision.allowed:
             purpose = principal.purpose or "no purpose"
             because = "no rule was written for this" if decision.outcome == GAP else f"rule {decision.rule}"
-            remedy = "ask with another role or purpose, or change policy.yaml; `custos policy explain` tells more"
+            asked = f"--role {principal.role}" + (f" --purpose {purpose}" if principal.purpose else "")
+            remedy = (
+                "ask with another role (the operator's is in settings.yaml of the home) or purpose, or write a rule in "
+                f"policy.yaml there; `custos policy explain {asked} --action {action} --resource {resource}` says why"
+            )
             if decision.rule == NO_LEDGER:
                 remedy = f"{purpose} rests on consent, and no ledger of consents is kept yet; use another lawful basis"
             raise Refused(f"role {principal.role} may not {action} {resource} for {purpose} ({because})", remedy=remedy)

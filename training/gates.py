@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from privacy.errors import EnvironmentFailed
 from training.models._base import CHURN
 
 __all__ = ["GateThresholds", "Verdict", "beats", "best_baseline", "judge", "passed"]
@@ -61,8 +62,20 @@ def judge(
 
     Churn: AUC above recency's and BG/NBD's, and within `auc_margin` of the best baseline's.
     CLV: Gini above naive's and BG/NBD's, at least the best baseline's, and MAE at most `mae_ratio` of the best.
+
+    Raises:
+        EnvironmentFailed: a figure is missing: the figures of an earlier run were read from a file.
     """
-    limits = thresholds or GateThresholds()
+    try:
+        return _judged(target, candidate, baselines, thresholds or GateThresholds())
+    except (KeyError, ValueError):
+        what = f"the evaluation of {target} lacks a figure that the gates need"
+        raise EnvironmentFailed(what, remedy=f"custos train {target}") from None
+
+
+def _judged(
+    target: str, candidate: Metrics, baselines: Mapping[str, Metrics], limits: GateThresholds
+) -> tuple[Verdict, ...]:
     metric = "auc" if target == CHURN else "gini"
     value = candidate[metric]
     verdicts = [

@@ -159,11 +159,7 @@ def promote(target: str, registry: Registry, thresholds: GateThresholds | None =
         registry.crown(target, waiting.version)
         return Promotion(waiting, True, ())
     told = registry.evaluation(waiting)
-    try:
-        verdicts = judge(target, told["metrics"], told["baselines"], thresholds)
-    except (KeyError, ValueError):
-        what = f"the run behind {target} version {waiting.version} lacks a figure that the gates need"
-        raise EnvironmentFailed(what, remedy=f"custos train {target}") from None
+    verdicts = judge(target, told["metrics"], told["baselines"], thresholds)
     if not gates.passed(verdicts):
         failed = "; ".join(verdict.text() for verdict in verdicts if not verdict.passed)
         raise CheckFailed(

@@ -47,14 +47,14 @@ def read_tokens(source: Path) -> pa.Table:
         raise BadInput("no such file", where=str(source), remedy="give a parquet file made by `custos score`")
     where, remedy = str(source), "give a file made by `custos score`"
     try:
+        names = pq.read_schema(source).names
+        if twice := len(names) - len(set(names)):
+            raise BadInput(f"{twice} column name(s) are there twice", where=where, remedy="name every column once")
         table = pq.read_table(source, partitioning=None)
     except (pa.ArrowException, OSError):
         raise BadInput("not a parquet file", where=where, remedy=remedy) from None
-    names = table.column_names
     if "customer_token" not in names:
         raise BadInput("no column customer_token", where=where, remedy=remedy)
-    if twice := len(names) - len(set(names)):
-        raise BadInput(f"{twice} column names are there twice", where=where, remedy="name every column once")
     kind = table["customer_token"].type
     text = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not any(fits(text) for fits in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)):

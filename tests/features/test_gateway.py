@@ -15,10 +15,14 @@ import pytest
 
 from features.build import FEATURES
 from features.datasets.descriptor import Descriptor
-from features.gateway import FeatureGateway
+from features.gateway import FeatureGateway, GatewaySettings
+from features.point_in_time import steady
+from features.storage import TableStore
 from features.transforms.registry import feature_set
 from privacy.classification import Purpose, Role
 from privacy.errors import BadInput, EnvironmentFailed, Refused
+from privacy.policy import Policy
+from privacy.suppression import SuppressionList
 from privacy.token_text import encode, parse_token
 from privacy.tokens import valid_tokens
 
@@ -263,6 +267,60 @@ def test_a_disk_that_fills_up_leaves_what_was_online(own: Served) -> None:
         gateway.apply(descriptor)
     assert [place.read_bytes() for place in places] == before
     assert not list(home.paths.online.parent.glob(".part-*"))
+    assert gateway.unready() == ""
+
+
+class ErasingMeanwhile(SuppressionList):
+    """Erases a person from the feature tables while a reader, who has read who there is, asks for the list."""
+
+    def __init__(self, home: Home, store: TableStore, customer: str) -> None:
+        super().__init__(home.root / "suppression.json", home.keyring)
+        self.subject, self.store, self.times = home.subject(customer), store, 0
+
+    def contains(self, tokens: pa.Array | pa.ChunkedArray) -> np.ndarray:
+        listed = super().contains(tokens)
+        self.times += 1
+        if self.times == 1:
+            self.add(self.subject.tokens[0])
+            self.store.erase(self.subject)
+        return listed
+
+
+def test_whoever_is_erased_while_a_score_reads_is_not_in_it(own: Served) -> None:
+    home, before, descriptor = own
+    there = before.snapshot_rows(principal(), "churn_v1", AS_OF)
+    meanwhile = ErasingMeanwhile(home, home.paths.feature_store(descriptor.name), "c00003")
+    gateway = FeatureGateway(GatewaySettings(home.paths), home.keyring, Policy.load(), home.audit, meanwhile)
+    rows = gateway.snapshot_rows(principal(), "churn_v1", AS_OF)
+    assert meanwhile.times == 2
+    gone = set(there["customer_token"].to_pylist()) - set(rows["customer_token"].to_pylist())
+    assert gone == {meanwhile.subject.tokens[0]}
+    assert rows["btyd_x"].null_count == 0
+
+
+def test_a_store_that_never_rests_is_told(own: Served) -> None:
+    home, _, descriptor = own
+    store = home.paths.feature_store(descriptor.name)
+
+    def read() -> pa.Table:
+        with store.writer() as writer:
+            writer.add("t", [pa.record_batch({"a": [1]})])
+            writer.commit({})
+        raise EnvironmentFailed("a file of the feature tables is gone")
+
+    with pytest.raises(EnvironmentFailed, match="the feature tables were written anew 5 times while they were read"):
+        steady(store, read)
+
+
+def test_a_lost_registry_is_told_and_not_made_anew_by_readers(own: Served) -> None:
+    home, _, descriptor = own
+    home.paths.registry.unlink()
+    gateway = home.gateway()
+    for ask in (gateway.services, lambda: gateway.materialize(principal(), AS_OF)):
+        with pytest.raises(EnvironmentFailed, match=r"the feature registry is gone .*run `custos build`"):
+            ask()
+    assert not home.paths.registry.exists()
+    gateway.apply(descriptor)
     assert gateway.unready() == ""
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from mlproject.home_paths import HomePaths
 from mlproject.report_file import read_report
-from mlproject.settings import find_home, load_settings, project_run, quiet_environment
+from mlproject.settings import Settings, find_home, load_settings, project_run, quiet_environment
 from mlproject.state import HomeState, load_state, save_state, write_json
 from privacy.classification import LawfulBasis, Role
 from privacy.errors import BadInput, EnvironmentFailed
@@ -62,7 +63,6 @@ def test_settings_are_read(tmp_path: Path) -> None:
     [
         "rolle: admin",
         "role: king",
-        "- a",
         "lawful_bases: {retention: whim}",
         "bearer_days: 0",
         "bearer_days: x",
@@ -72,13 +72,58 @@ def test_settings_are_read(tmp_path: Path) -> None:
         "vault: {database: 5}",
         "vault: {keystore: sqlite:///k.db}",
         "vault: {database: 'postgresql://custos:s3cret@host/vault'}",
+        "bearer_days: 1e-9",
+        "bearer_days: .inf",
+        "bearer_days: .nan",
+        "bearer_days: true",
+        "fresh_days: 35.5",
+        "fresh_days: .inf",
+        "fresh_days: 2020-01-01",
+        "operator: 2020-01-01",
+        "operator: ' '",
+        "operator: [a, b]",
+        'operator: "a\\nb"',
+        "role:",
+        "lawful_bases: [retention]",
+        "kms: passphrase",
+        "kms: {kind: key_file, root: 7}",
+        "kms: {kind: key_file, place: x}",
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text(text)
-    with pytest.raises(BadInput, match=r"settings\.yaml"):
+    with pytest.raises(BadInput, match=rf"{text.partition(':')[0]}.*settings\.yaml"):
         load_settings(file)
+
+
+@pytest.mark.parametrize("text", ["a: [b", "operator: 2020-13-45", "role: !!bool x", "[" * 100_000, "a: \0"])
+def test_settings_that_are_no_yaml(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput, match=r"can't be read as YAML .*settings\.yaml"):
+        load_settings(file)
+
+
+def test_a_setting_given_twice_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("role: analyst\noperator: mei\nrole: admin\n")
+    with pytest.raises(BadInput, match=r"has the key role twice .*settings\.yaml, line 3"):
+        load_settings(file)
+
+
+@pytest.mark.parametrize("text", ["", "lawful_bases:\nkms:\n", "fresh_days: 1\nbearer_days: 366\n"])
+def test_settings_may_say_little(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(text)
+    assert load_settings(file).kms == Settings().kms
+
+
+def test_a_home_of_nobody_is_refused() -> None:
+    with pytest.raises(BadInput, match="there is no user of this name here"):
+        find_home(Path("~no-such-user/home"))
+    with pytest.raises(BadInput, match="there is no user of this name here"):
+        find_home(None, {"CUSTOS_HOME": "~no-such-user"})
 
 
 def test_telemetry_is_off_by_the_words_that_work() -> None:
@@ -107,8 +152,6 @@ def test_a_project_runs_own_store_is_taken_out(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_state_survives_a_round_trip(tmp_path: Path) -> None:
-    from datetime import UTC, datetime
-
     moment = datetime(2017, 1, 1, tzinfo=UTC)
     state = HomeState(str(tmp_path), "shop", moment, moment)
     save_state(tmp_path / "state.json", state)
@@ -116,8 +159,6 @@ def test_state_survives_a_round_trip(tmp_path: Path) -> None:
 
 
 def test_a_moved_home_is_refused(tmp_path: Path) -> None:
-    from datetime import UTC, datetime
-
     moment = datetime(2017, 1, 1, tzinfo=UTC)
     save_state(tmp_path / "state.json", HomeState(str(tmp_path / "elsewhere"), "shop", moment, moment))
     with pytest.raises(BadInput, match="another place"):
@@ -126,6 +167,28 @@ def test_a_moved_home_is_refused(tmp_path: Path) -> None:
 
 def test_no_state_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="custos run DATASET"):
+        load_state(tmp_path / "state.json")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"first_event": "soon"},
+        {"first_event": "2017-01-01"},
+        {"last_event": "9999-12-31T00:00:00+00:00"},
+        {"as_of": 5},
+        {"dataset": "../x"},
+        {"dataset": None},
+        {"home": 1},
+    ],
+)
+def test_a_state_of_other_values_is_damaged(tmp_path: Path, change: dict[str, object]) -> None:
+    moment = datetime(2017, 1, 1, tzinfo=UTC)
+    state = HomeState(str(tmp_path), "shop", moment, moment)
+    save_state(tmp_path / "state.json", state)
+    assert load_state(tmp_path / "state.json") == state
+    write_json(tmp_path / "state.json", {**state.to_dict(), **change})
+    with pytest.raises(EnvironmentFailed, match=r"state is damaged .*state\.json"):
         load_state(tmp_path / "state.json")
 
 

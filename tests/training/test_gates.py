@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from privacy.errors import EnvironmentFailed
 from training import gates
 
 CHURN = {"recency": {"auc": 0.75}, "bgnbd": {"auc": 0.80}, "ewma_orders": {"auc": 0.84}}
@@ -49,6 +50,12 @@ def test_clv_gates(gini: float, mae: float, failing: list[str]) -> None:
 
 def test_no_verdict_is_no_pass() -> None:
     assert gates.passed(()) is False
+
+
+@pytest.mark.parametrize(("metrics", "baselines"), [({}, CLV), ({"gini": 0.9, "mae": 1.0}, {}), ({"gini": 0.9}, CLV)])
+def test_a_missing_figure_is_told(metrics: dict[str, float], baselines: dict[str, dict[str, float]]) -> None:
+    with pytest.raises(EnvironmentFailed, match=r"lacks a figure.*custos train clv"):
+        gates.judge("clv", metrics, baselines)
 
 
 def test_tuned_must_beat_the_default() -> None:

@@ -58,7 +58,12 @@ def test_metrics_of_a_version_are_its_designs_in_the_run_behind_it(store: Store)
     assert store.registry.champion_metrics(found["naive"]) == {"gini": 0.2}
     with pytest.raises(CheckFailed, match="clv version 3 measured no oracle; custos train clv"):
         store.registry.champion_metrics(found["oracle"])
-    (store.root / "artifacts" / "clv" / run.run_id / "artifacts" / EVALUATION_FILE).unlink()
+    file = store.root / "artifacts" / "clv" / run.run_id / "artifacts" / EVALUATION_FILE
+    for damaged in ("", "5", "{}", '{"design": "naive", "metrics": {"gini": "x"}, "baselines": {}}', "[" * 100_000):
+        file.write_text(damaged)
+        with pytest.raises(EnvironmentFailed, match=rf"evaluation\.json of the run is damaged \(run {run.run_id}\)"):
+            store.registry.champion_metrics(found["naive"])
+    file.unlink()
     with pytest.raises(EnvironmentFailed):
         store.registry.champion_metrics(found["naive"])
 

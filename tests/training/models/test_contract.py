@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from training.candidates import Bench
 from training.cutoffs import CutoffPlan
 from training.dataset import fetch
 from training.models import CustomerModel
+from training.models._base import write_spec
 from training.models.boosting import Hyperparameters
 from training.models.churn import ChurnTrees
 from training.models.clv import AnchoredClv
@@ -172,3 +174,42 @@ def test_a_missing_booster_is_named(fitted: Fitted, tmp_path: Path) -> None:
         models.load(tmp_path)
     with pytest.raises(EnvironmentFailed, match="the saved model is gone"):
         models.load(tmp_path / "nowhere")
+
+
+def edited(folder: Path, **change: object) -> None:
+    """Change a saved model as somebody would who knows of its digest."""
+    spec = {**json.loads((folder / "model.json").read_text()), **change}
+    rest = {name: value for name, value in spec.items() if name not in {"format", "design", "digest"}}
+    write_spec(folder, str(spec["design"]), rest)
+
+
+@pytest.mark.parametrize("design", ["clv/bgnbd", "churn/bgnbd", "churn/oracle"])
+def test_a_model_of_another_design_is_refused_where_one_is_named(fitted: Fitted, tmp_path: Path, design: str) -> None:
+    fitted["churn/lightgbm"].save(tmp_path)
+    assert models.load(tmp_path, "churn/lightgbm").name == "lightgbm"
+    edited(tmp_path, design=design)
+    with pytest.raises(EnvironmentFailed, match=r"the saved model is no churn/lightgbm .*model\.json"):
+        models.load(tmp_path, "churn/lightgbm")
+
+
+@pytest.mark.parametrize("design", ["churn/lightgbm", "churn/logistic", "clv/anchored"])
+def test_a_model_whose_inputs_are_not_its_own_is_refused(fitted: Fitted, tmp_path: Path, design: str) -> None:
+    fitted[design].save(tmp_path)
+    inputs = json.loads((tmp_path / "model.json").read_text())["inputs"]
+    wrong: list[object] = [inputs[1:], [*inputs, "more"], 5, None]
+    if design != "churn/logistic":  # its weights don't name their columns
+        wrong += [inputs[::-1], ["colour", *inputs[1:]]]
+    for given in wrong:
+        edited(tmp_path, inputs=given)
+        with pytest.raises(EnvironmentFailed, match="lacks some of its numbers"):
+            models.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"purchase": []}, {"purchase": {"bg_nbd": {"r": "x"}}}, {"horizon_days": None}, {"horizon_days": "soon"}]
+)
+def test_a_model_of_other_numbers_is_refused(fitted: Fitted, tmp_path: Path, change: dict[str, object]) -> None:
+    fitted["churn/bgnbd"].save(tmp_path)
+    edited(tmp_path, **change)
+    with pytest.raises(EnvironmentFailed, match="lacks some of its numbers"):
+        models.load(tmp_path)
