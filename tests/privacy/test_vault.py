@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,33 @@ def test_attributes_of_every_type_come_back(vault: Vault) -> None:
         {"x": "one"},
     ]
     assert vault.source_ids(handles).to_pylist() == ["a", "b\n"]
+
+
+def test_attributes_of_every_layout_come_back_and_are_not_newer_when_repeated(home: Home, vault: Vault) -> None:
+    columns = {
+        "amount": pa.array([Decimal("1.10"), None]),
+        "born": pa.array([date(1990, 1, 2), None]),
+        "coded": pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["x", None])),
+        "missing": pa.array([float("nan"), 0.5]),
+        "runs": pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), pa.array(["r"])),
+        "view": pa.array(["v", None], pa.string_view()),
+    }
+    ids, batch = pa.array(["a", "b"]), pa.RecordBatch.from_pydict(columns)
+    handles = vault.register(ids, batch)
+    first = {"amount": "1.10", "born": "1990-01-02", "coded": "x", "runs": "r", "view": "v"}
+    found = [vault.record(handle.tobytes()) for handle in handles]
+    assert [record and record.attributes for record in found] == [first, {"missing": 0.5, "runs": "r"}]
+    sealed = sorted(home.rows("vault", "SELECT record FROM people"))
+    vault.register(ids, batch)
+    assert sorted(home.rows("vault", "SELECT record FROM people")) == sealed
+
+
+def test_attributes_that_are_no_text_are_told_by_column_and_nobody_is_registered(vault: Vault) -> None:
+    broken = pa.array([b"Jos\xe9"]).view(pa.string())
+    for records in (pa.RecordBatch.from_pydict({"name": broken}), [{"name": "\ud800"}]):
+        with pytest.raises(BadInput, match=r"an attribute can't be written as text \(name\)"):
+            vault.register(pa.array(["a"]), records)
+    assert len(vault) == 0
 
 
 def test_missing_ids_are_bad_input(vault: Vault) -> None:
