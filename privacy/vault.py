@@ -63,8 +63,8 @@ class Vault:
 
         The lookup index is kept in the directory `index`, by default beside a SQLite vault, else beside a SQLite
         key store; with both on a server and no `index`, it is held in memory. It is derived and may be deleted.
-        A vault with fewer erasures than the keyring has counted comes from a backup: it is refused until
-        opened with `replay`, which buries again whoever was erased since. Raises BadInput for another
+        A vault or key store with fewer erasures than the keyring has counted comes from a backup: it is refused
+        until opened with `replay`, which buries again whoever was erased since. Raises BadInput for another
         keyring's vault, EnvironmentFailed for a database that is missing or fails.
         """
         key_store_url = key_store_url or default_key_store(url)

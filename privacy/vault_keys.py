@@ -89,6 +89,11 @@ class KeyStore:
         with transaction(self._engine, _WHAT) as connection:
             settle_tombstones(connection, key_store_tombstones, receipt)
 
+    def erasure_counter(self) -> int:
+        """How many erasures have begun here."""
+        with reading(self._engine, _WHAT) as connection:
+            return int(meta_value(connection, key_store_meta, "erasure_counter"))
+
     def tombstones(self) -> tuple[list[Tombstone], int]:
         """All copies, and the erasure counter they belong to."""
         with reading(self._engine, _WHAT) as connection:

@@ -1,4 +1,4 @@
-"""A vault restored from an older backup catches up with the erasures that were begun since."""
+"""A vault or a key store restored from an older backup catches up with the erasures that were begun since."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from privacy.vault_database import reading, transaction
 from privacy.vault_keys import KeyStore
 from privacy.vault_links import Links
 from privacy.vault_schema import people, tombstones, vault_meta
-from privacy.vault_tombstones import upsert_tombstones
+from privacy.vault_tombstones import Tombstone, upsert_tombstones
 
 __all__ = ["catch_up"]
 
@@ -21,35 +21,57 @@ _WHAT: Final = "vault"
 
 
 def catch_up(engine: sa.Engine, keyring: Keyring, key_store: KeyStore, links: Links, *, replay: bool) -> None:
-    """Compare the erasure counters; a vault that is behind is refused, or with `replay` buries again.
+    """Compare the erasure counters; what is behind is refused, or with `replay` buries again.
 
-    EnvironmentFailed for a vault that is behind without `replay`, and for a key store that is behind too.
+    An erasure counts in the key store, then the vault, then the keyring, so who is behind the keyring comes from a
+    backup. EnvironmentFailed for one that is behind without `replay`, and when both are.
     """
+    counted, kept = keyring.erasure_counter, key_store.erasure_counter()  # in the order opposite to an erasure's
     with reading(engine, _WHAT) as connection:
         mine = state_of(connection).erasures
-    counted = keyring.erasure_counter
     if mine > counted:  # killed between the two: the erasure will be resumed
         keyring.count_erasure(at_least=mine)
-    if mine >= counted:
+    if min(mine, kept) >= counted:
         return
+    if max(mine, kept) < counted:
+        raise EnvironmentFailed(
+            "vault and key store are older than the keyring, so erasures can't be replayed",
+            where=f"{counted - max(mine, kept)} of {counted} are in neither",
+            remedy="restore the newest backup of the key store, then replay",
+        )
+    behind = _WHAT if mine < counted else "key store"
     if not replay:
         raise EnvironmentFailed(
-            f"the vault is older than the keyring: {counted - mine} erasures are not in it",
+            f"the {behind} is older than the keyring: {counted - min(mine, kept)} erasures are not in it",
             where=str(engine.url.database or ""),
-            remedy="it comes from a backup; replay the key store's tombstones (open with replay)",
+            remedy="it comes from a backup; replay the tombstones of the other (open with replay)",
         )
+    if behind == _WHAT:
+        _bury_in_vault(engine, key_store, links)
+    else:
+        _bury_in_key_store(engine, key_store, mine)
+
+
+def _bury_in_vault(engine: sa.Engine, key_store: KeyStore, links: Links) -> None:
+    """Whoever has no key any more is gone."""
     stones, kept = key_store.tombstones()
-    if kept < counted:
-        raise EnvironmentFailed(
-            "the key store is older than the keyring too, so erasures can't be replayed",
-            remedy="restore the newest key store backup, then replay",
-        )
     with transaction(engine, _WHAT) as connection:
         upsert_tombstones(connection, tombstones, stones)
     alive = key_store.handles()
-    with reading(engine, _WHAT) as connection:
-        stored = [handle for (handle,) in connection.execute(sa.select(people.c.handle))]
-    for handle in sorted(handle for handle in stored if handle not in alive):
+    for handle in sorted(_everyone(engine) - alive):
         links.sever(handle, "")
     with transaction(engine, _WHAT) as connection:
         raise_counter(connection, vault_meta, kept)
+
+
+def _bury_in_key_store(engine: sa.Engine, key_store: KeyStore, counter: int) -> None:
+    """Keys that came back for people whom the vault has no more are destroyed again."""
+    with reading(engine, _WHAT) as connection:
+        stones = [Tombstone.of_row(row) for row in connection.execute(sa.select(tombstones))]
+    key_store.destroy(key_store.handles() - _everyone(engine))
+    key_store.bury(stones, counter)
+
+
+def _everyone(engine: sa.Engine) -> set[bytes]:
+    with reading(engine, _WHAT) as connection:
+        return {handle for (handle,) in connection.execute(sa.select(people.c.handle))}

@@ -213,8 +213,29 @@ def test_when_the_key_store_is_old_too_replay_is_refused(home: Home, keyring: Ke
     vault.close()
     home.restore("vault")
     home.restore("keystore")
-    with pytest.raises(EnvironmentFailed, match="key store is older"):
+    with pytest.raises(EnvironmentFailed, match=r"vault and key store are older.*1 of 1 are in neither"):
         home.open_vault(replay=True)
+
+
+def test_a_restored_older_key_store_brings_nobody_back(home: Home, keyring: Keyring) -> None:
+    vault = home.open_vault(keyring)
+    vault.register(pa.array(["a", "b", "c"]))
+    vault.close()
+    home.backup("vault")
+    home.backup("keystore")
+    _erase(home, "a")
+    home.restore("keystore")
+    with pytest.raises(EnvironmentFailed, match=r"the key store is older than the keyring: 1 erasures are not in it"):
+        home.open_vault()
+    replayed = home.open_vault(replay=True)
+    assert (len(replayed), replayed.keys_held()) == (2, 2)
+    replayed.close()
+    _erase(home, "b")
+    home.restore("vault")
+    restored = home.open_vault(replay=True)
+    assert restored.find(pa.array(["a", "b", "c"]))[1].tolist() == [False, False, True]
+    assert restored.tombstoned(pa.array(["a", "b", "c"])).tolist() == [True, True, False]
+    restored.close()
 
 
 @pytest.mark.parametrize("lost", ["vault", "keystore"])
@@ -261,3 +282,11 @@ def test_the_key_store_is_a_database_of_its_own(home: Home, keyring: Keyring) ->
 
 def _literal(home: Home, value: bytes) -> str:
     return f"x'{value.hex()}'" if home.server is None else f"'\\x{value.hex()}'"
+
+
+def _erase(home: Home, who: str) -> None:
+    vault = home.open_vault()
+    handle = vault.find(pa.array([who]))[0][0].tobytes()
+    vault.bury(pa.array([who]), NOW, f"r-{who}")
+    vault.sever(handle, f"r-{who}")
+    vault.close()
