@@ -116,7 +116,7 @@ def reopened(path: Path, data_key: SecretKey, kind: str) -> KeyFile:
 def _parsed(data: bytes, path: Path) -> dict[str, Any]:
     try:
         envelope = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _damaged(path) from None
     if not isinstance(envelope, dict) or set(envelope) != _FIELDS or envelope["format"] != _FORMAT:
         raise _damaged(path)

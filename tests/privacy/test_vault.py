@@ -278,6 +278,13 @@ def test_a_vault_of_another_keyring_is_bad_input(home: Home, vault: Vault, tmp_p
 def test_the_key_store_is_a_database_of_its_own(home: Home, keyring: Keyring) -> None:
     with pytest.raises(BadInput, match="the key store is the vault itself"):
         Vault.open(home.vault_url, keyring, home.vault_url)
+    if home.server is None:
+        (home.root / "vault").mkdir()
+        with pytest.raises(BadInput, match="the key store is the vault itself"):
+            Vault.open(home.vault_url, keyring, f"sqlite:///{home.root}/vault/../vault/vault.db?timeout=1")
+    with pytest.raises(BadInput, match="is not a database URL") as caught:
+        Vault.open(home.vault_url, keyring, "no address: SECRET")
+    assert "SECRET" not in str(caught.value)
 
 
 def _literal(home: Home, value: bytes) -> str:
