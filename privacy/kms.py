@@ -68,7 +68,8 @@ class LocalKms(Opaque):
     __slots__ = ("_keks", "_parameters", "_passphrase", "_salt", "key_id")
 
     def __init__(self, *, passphrase: str | bytes, parameters: Argon2Parameters = RFC_9106_LOW_MEMORY) -> None:
-        secret = passphrase.encode() if isinstance(passphrase, str) else bytes(passphrase)
+        # surrogateescape: a variable that isn't UTF-8 stands for the bytes that a passphrase file would hold
+        secret = passphrase.encode("utf-8", "surrogateescape") if isinstance(passphrase, str) else bytes(passphrase)
         if len(secret) < _MIN_PASSPHRASE:
             raise BadInput("the passphrase is too short", remedy=f"use at least {_MIN_PASSPHRASE} bytes")
         self.key_id = "passphrase"

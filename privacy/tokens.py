@@ -123,10 +123,17 @@ class Pseudonymiser:
         self._keyring, self._vault, self._policy, self._audit = keyring, vault, policy, audit
 
     def pseudonymise(self, ids: pa.Array, domain: str) -> pa.Array:
-        """Tokens of `domain` for integer or text ids, registering those not seen before; nulls stay null."""
+        """Tokens of `domain` for integer or text ids, registering those not seen before; nulls stay null.
+
+        Raises Refused, and registers nobody, while ids of erased people are among them; somebody who came back
+        is registered by a row dated after the erasure (`Vault.tombstoned`, `Vault.register`).
+        """
         self._keyring.token_keys(domain)  # refuse an unknown domain before anything is stored
         source = _one_array(ids)
         canonical = canonical_ids(source)  # and ids that aren't any
+        erased = int(self._vault.tombstoned(canonical).sum())
+        if erased:
+            raise Refused(f"{erased} of {len(source)} ids belong to erased people", remedy="leave them out")
         if not canonical.null_count:
             return handles_to_tokens(self._keyring, self._vault.register(source), domain)
         present = canonical.is_valid().to_numpy(zero_copy_only=False)
@@ -146,7 +153,8 @@ class Pseudonymiser:
     def reidentify(
         self, tokens: pa.Array, domain: str, principal: Principal, purpose: Purpose, reason: str
     ) -> pa.Array:
-        """The source ids behind tokens, typed as in the source; null for null tokens and the erased.
+        """The source ids behind tokens, typed as in the source; null for null tokens and the erased, also
+        while the erasure is under way.
 
         Raises Refused unless the policy lets `principal` identify for `purpose`, whose domain the tokens must
         be of; BadInput without a reason, or with the number of invalid tokens. Whatever the outcome, the audit
@@ -175,7 +183,9 @@ class Pseudonymiser:
         people = np.unique(handles[known], axis=0)
         single = self._vault.audit_references(people)[0] if len(people) == 1 else ""
         note(decision.outcome, decision.rule, single or None)
-        return self._vault.source_ids(handles).take(pa.array(np.arange(len(array)), mask=~known))
+        ids = self._vault.source_ids(handles)
+        known &= ~self._vault.tombstoned(ids)
+        return ids.take(pa.array(np.arange(len(array)), mask=~known))
 
     def _resolved(
         self, array: pa.Array, domain: str, note: Callable[[str, str], None]
@@ -257,8 +267,9 @@ def _all_handles(
     return handles, known
 
 
-def _one_array(tokens: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return tokens.combine_chunks() if isinstance(tokens, pa.ChunkedArray) else tokens
+def _one_array(given: pa.Array | pa.ChunkedArray) -> pa.Array:
+    array = given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def _permute(key: SecretKey, blocks: Blocks, *, backwards: bool = False) -> Blocks:

@@ -63,10 +63,10 @@ class Vault:
 
         The lookup index is kept in the directory `index`, by default beside a SQLite vault, else beside a SQLite
         key store; with both on a server and no `index`, it is held in memory. It is derived and may be deleted.
-        A vault with fewer erasures than the keyring has counted comes from a backup: whoever was erased since is
-        buried again before it opens, and `replayed` says how many erasures that were. Raises BadInput for another
-        keyring's vault, EnvironmentFailed for a database that is missing or fails, and for a vault and key store
-        that are both from before an erasure.
+        A vault or key store with fewer erasures than the keyring has counted comes from a backup: whoever was erased
+        since is buried again before it opens, and `replayed` says how many erasures that were. Raises BadInput for
+        another keyring's vault, EnvironmentFailed for a database that is missing or fails, and for a vault and key
+        store that are both from before an erasure.
         """
         key_store_url = key_store_url or default_key_store(url)
         key_store = open_key_store(url, key_store_url, keyring, create=create)

@@ -250,12 +250,14 @@ class IdentityIndex:
                     for n in document["segments"]
                 ]
                 stack = Stack(tuple(parts), int(document["gone"]))
+                if not 0 <= stack.gone <= sum(map(len, parts)) or int(document["number"]).bit_length() > 63:
+                    return None
                 return _View(
                     stack, int(document["number"]), bytes.fromhex(document["tag"]), int(document["removals"]), stamp
                 )
             except FileNotFoundError:  # merged away since the manifest was read
                 continue
-            except (CheckFailed, EnvironmentFailed, OSError, KeyError, TypeError, ValueError):
+            except (CheckFailed, EnvironmentFailed, OSError, KeyError, TypeError, ValueError, RecursionError):
                 return None
         return None
 
@@ -277,7 +279,8 @@ class IdentityIndex:
             write_beside(self._directory / _MANIFEST, json.dumps(document).encode())
             for path in (*self._directory.glob(f"*{_PART}"), *self._directory.glob(".*.tmp")):
                 if path.name.removesuffix(_PART) not in names:
-                    path.unlink(missing_ok=True)
+                    with suppress(OSError):  # what can't be removed is in nobody's way
+                        path.unlink()
         self._view = _View(stack, state.number, state.tag, state.removals, self._stamp())
         return self._view
 

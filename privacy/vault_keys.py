@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -14,6 +15,7 @@ from privacy.vault_changes import meta_value, raise_counter, settled_meta
 from privacy.vault_database import (
     checkpoint,
     delete_rows,
+    file_of,
     has_database,
     insert_rows,
     open_database,
@@ -89,6 +91,11 @@ class KeyStore:
         with transaction(self._engine, _WHAT) as connection:
             settle_tombstones(connection, key_store_tombstones, receipt)
 
+    def erasure_counter(self) -> int:
+        """How many erasures have begun here."""
+        with reading(self._engine, _WHAT) as connection:
+            return int(meta_value(connection, key_store_meta, "erasure_counter"))
+
     def tombstones(self) -> tuple[list[Tombstone], int]:
         """All copies, and the erasure counter they belong to."""
         with reading(self._engine, _WHAT) as connection:
@@ -102,7 +109,7 @@ class KeyStore:
 
 def open_key_store(url: str, key_store_url: str, keyring: Keyring, *, create: bool) -> KeyStore:
     """The key store of the vault at `url`; EnvironmentFailed when one of the two is lost, or none may be made."""
-    if sa.make_url(url) == sa.make_url(key_store_url):
+    if _place(url) == _place(key_store_url):
         raise BadInput("the key store is the vault itself", remedy="give it a database of its own, backed up apart")
     vault_there = has_database(url, "vault")  # first: who made it had made the key store before
     if not has_database(key_store_url, _WHAT) and (vault_there or not create):
@@ -113,6 +120,11 @@ def open_key_store(url: str, key_store_url: str, keyring: Keyring, *, create: bo
         key_store.close()
         raise _missing("vault", url)
     return key_store
+
+
+def _place(url: str) -> Path | sa.URL:
+    path = file_of(url)
+    return path.resolve() if path else sa.make_url(url)
 
 
 def _missing(what: str, url: str) -> EnvironmentFailed:

@@ -91,7 +91,8 @@ class Links:
         everyone = {*moved, *moved.values()}
         indexes = _indexes(connection, everyone)
         data_keys = self._keys.fetch(everyone)
-        wanted = sa.select(people.c.handle, people.c.record)
+        # locked on a server, or a renewal between reading and writing would be lost
+        wanted = sa.select(people.c.handle, people.c.record).order_by(people.c.handle).with_for_update()
         rows = dict(select_rows(connection, wanted, people.c.handle, everyone))
         if not data_keys.keys() >= rows.keys() >= everyone:
             raise CheckFailed(

@@ -262,7 +262,7 @@ class People:
                 after[home] = after[home].renewed(given[handle])
         changed: list[dict[str, Any]] = [
             {"new": seal_record(home, data_keys[home], record), "home": home, "old": stored[home]}
-            for home, record in after.items()
+            for home, record in sorted(after.items(), key=lambda pair: pair[0])  # or two processes lock crosswise
             if record != before[home]
         ]
         if not changed:

@@ -90,11 +90,22 @@ class PersonRecord:
 
 
 def attributes_of(records: pa.RecordBatch | Sequence[Mapping[str, object]]) -> pa.RecordBatch:
-    """One column an attribute, from rows or as given; what has no one Arrow type becomes text."""
+    """One column an attribute, of integers, numbers, booleans or text: what a record gives back as it was.
+
+    Everything else becomes text, and NaN is missing. BadInput, naming the column, for what isn't UTF-8.
+    """
     if isinstance(records, pa.RecordBatch):
-        return records
-    names = sorted({name for row in records for name in row})
-    return pa.RecordBatch.from_arrays([_column([row.get(name) for row in records]) for name in names], names)
+        names, given = records.schema.names, records.columns
+    else:
+        names = sorted({name for row in records for name in row})
+        given = [[row.get(name) for row in records] for name in names]
+    columns = []
+    for name, values in zip(names, given, strict=True):
+        try:
+            columns.append(_storable(_column(values) if isinstance(values, list) else values))
+        except (UnicodeError, OverflowError, pa.ArrowInvalid):
+            raise BadInput("an attribute can't be written as text", where=name, remedy="mend the column") from None
+    return pa.RecordBatch.from_arrays(columns, names)
 
 
 def record_texts(ids: pa.Array, integer: bool, attributes: pa.RecordBatch | None) -> list[bytes]:
@@ -122,7 +133,7 @@ def seal_record(handle: bytes, data_key: SecretKey, record: PersonRecord) -> byt
         if identity.handle:
             head |= {"handle": identity.handle.hex(), "reference": identity.reference}
         lines.append(_ENCODE(head))
-        lines += [_ENCODE([name, _plain(value)]) for name, value in identity.attributes.items() if value is not None]
+        lines += [_ENCODE([name, value]) for name, value in identity.attributes.items() if value is not None]
     return Sealer(data_key).seal(_padded("\n".join(lines)), _ROW + handle)
 
 
@@ -157,8 +168,7 @@ def named_identities(handle: bytes, data_key: SecretKey, sealed: bytes) -> list[
 
 def seal_renewal(handle: bytes, data_key: SecretKey, given: Mapping[str, Mapping[str, object]]) -> bytes:
     """Newer attributes by id, to be put into the record later."""
-    plain = {who: {name: _plain(value) for name, value in row.items()} for who, row in given.items()}
-    return Sealer(data_key).seal(_padded(_ENCODE(plain)), _RENEWAL + handle)
+    return Sealer(data_key).seal(_padded(_ENCODE(given)), _RENEWAL + handle)
 
 
 def open_renewal(handle: bytes, data_key: SecretKey, sealed: bytes) -> dict[str, dict[str, object]]:
@@ -178,10 +188,6 @@ def audit_reference(handle: bytes, data_key: SecretKey) -> str:
     return hmac.digest(own, handle, hashlib.sha256).hex()[:32]
 
 
-def _plain(value: object) -> object:
-    return value if isinstance(value, (str, int, float, bool)) else str(value)
-
-
 def _padded(text: str) -> bytes:
     data = text.encode()
     return data + b" " * (-len(data) % _PAD)  # JSON ignores trailing spaces
@@ -191,7 +197,31 @@ def _column(values: list[object]) -> pa.Array:
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.array([None if value is None else str(value) for value in values], pa.string())
+        return _as_text(values)
+
+
+def _storable(column: pa.Array) -> pa.Array:
+    """As integers, numbers, booleans or valid text, whatever its layout."""
+    if pa.types.is_run_end_encoded(column.type):
+        column = pc.run_end_decode(column)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()  # also a missing entry of the dictionary is a missing value
+    kind = column.type
+    if pa.types.is_floating(kind):
+        numbers = column.cast(pa.float64())
+        return pc.if_else(pc.is_nan(numbers), None, numbers)  # NaN is no JSON, and never equals what is stored
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        return column
+    if pa.types.is_string_view(kind):
+        column = column.cast(pa.large_string())
+    elif not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        column = _as_text(column.to_pylist())
+    column.validate(full=True)
+    return column
+
+
+def _as_text(values: list[object]) -> pa.Array:
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _texts(ids: pa.Array, integer: bool, attributes: pa.RecordBatch | None) -> list[bytes]:
@@ -211,13 +241,11 @@ def _texts(ids: pa.Array, integer: bool, attributes: pa.RecordBatch | None) -> l
 
 def _literals(column: pa.Array) -> list[Any]:
     """Pieces that make each value JSON, null where it is null; plain text never becomes Python objects."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
     if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
         return [column.cast(pa.string())]
     if (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)) and not _has_special(column):
         return ['"', column.cast(pa.string()), '"']
-    plain = [None if value is None else _ENCODE(_plain(value)) for value in column.to_pylist()]
+    plain = [None if value is None else _ENCODE(value) for value in column.to_pylist()]
     return [pa.array(plain, pa.string())]
 
 

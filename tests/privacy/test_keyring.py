@@ -75,6 +75,12 @@ def test_a_truncated_file_is_told_and_stays_as_it_is(home: Home, kept: int) -> N
     assert home.key_file.read_bytes() == before
 
 
+def test_deeply_nested_json_is_no_keyring(home: Home) -> None:
+    home.key_file.write_text("[" * 100_000)
+    with pytest.raises(EnvironmentFailed, match=r"truncated or was changed"):
+        home.open_keyring()
+
+
 @pytest.mark.parametrize("field", ["payload", "wrapped_key", "keyset_id", "kind", "version", "format"])
 def test_a_tampered_field_is_told(home: Home, field: str) -> None:
     envelope = json.loads(home.key_file.read_text())

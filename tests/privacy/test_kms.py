@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from pathlib import Path
 
@@ -127,6 +128,15 @@ def test_a_passphrase_may_come_from_the_environment() -> None:
     assert given.unwrap(local().wrap(b"k" * 32, b""), b"") == b"k" * 32
     with pytest.raises(BadInput, match="PASS is not set"):
         LocalKms.from_environment("PASS", {}, CHEAP)
+
+
+def test_a_variable_that_is_not_utf_8_holds_the_bytes_that_a_file_would(tmp_path: Path) -> None:
+    secret = b"caf\xe9 correct horse"
+    (tmp_path / "passphrase").write_bytes(secret)
+    (tmp_path / "passphrase").chmod(0o600)
+    given = LocalKms.from_environment("PASS", {"PASS": os.fsdecode(secret)}, CHEAP)
+    filed = LocalKms.from_file(tmp_path / "passphrase", parameters=CHEAP)
+    assert filed.unwrap(given.wrap(b"k" * 32, b""), b"") == b"k" * 32
 
 
 def test_a_keyring_says_what_kind_of_guard_it_was_made_with(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
@@ -95,3 +96,34 @@ def test_what_cannot_be_audited_is_not_identified(home: Home, keyring: Keyring, 
     (home.root / "audit" / "checkpoint").unlink()
     with pytest.raises(CheckFailed):
         asked.door.reidentify(asked.tokens, "retention", OFFICER, Purpose.RETENTION, "why")
+
+
+def test_from_the_tombstone_on_nobody_is_identified_or_registered_again(
+    home: Home, keyring: Keyring, vault: Vault
+) -> None:
+    asked = Asked(home, keyring, vault)
+    who = pa.array(["CANARY-1"])
+    handle = vault.find(who)[0][0].tobytes()
+    vault.bury(who, datetime.now(UTC), "r1")
+
+    def found() -> list[str | None]:
+        return asked.door.reidentify(asked.tokens, "retention", OFFICER, Purpose.RETENTION, "a complaint").to_pylist()
+
+    for step in range(2):  # begun, then done
+        assert found() == [None, "CANARY-2", None, None]
+        with pytest.raises(Refused, match="1 of 2 ids belong to erased people"):
+            asked.door.pseudonymise(pa.array(["new", "CANARY-1"]), "retention")
+        vault.sever(handle, "r1")
+        assert len(vault) == 1, step
+    vault.register(who)  # came back, as somebody new
+    again = asked.door.pseudonymise(who, "retention")
+    assert again[0] not in asked.tokens
+    assert found() == [None, "CANARY-2", None, None]
+
+
+def test_tokens_in_a_dictionary_that_holds_a_null(home: Home, keyring: Keyring, vault: Vault) -> None:
+    asked = Asked(home, keyring, vault)
+    coded = pa.DictionaryArray.from_arrays(pa.array([1, 0, None]), asked.tokens.take([2, 1]))
+    assert asked.door.rekey(coded, "retention").to_pylist() == [asked.tokens[1].as_py(), None, None]
+    found = asked.door.reidentify(coded, "retention", OFFICER, Purpose.RETENTION, "why")
+    assert found.to_pylist() == ["CANARY-2", None, None]

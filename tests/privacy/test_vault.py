@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,33 @@ def test_attributes_of_every_type_come_back(vault: Vault) -> None:
         {"x": "one"},
     ]
     assert vault.source_ids(handles).to_pylist() == ["a", "b\n"]
+
+
+def test_attributes_of_every_layout_come_back_and_are_not_newer_when_repeated(home: Home, vault: Vault) -> None:
+    columns = {
+        "amount": pa.array([Decimal("1.10"), None]),
+        "born": pa.array([date(1990, 1, 2), None]),
+        "coded": pa.DictionaryArray.from_arrays(pa.array([0, 1]), pa.array(["x", None])),
+        "missing": pa.array([float("nan"), 0.5]),
+        "runs": pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), pa.array(["r"])),
+        "view": pa.array(["v", None], pa.string_view()),
+    }
+    ids, batch = pa.array(["a", "b"]), pa.RecordBatch.from_pydict(columns)
+    handles = vault.register(ids, batch)
+    first = {"amount": "1.10", "born": "1990-01-02", "coded": "x", "runs": "r", "view": "v"}
+    found = [vault.record(handle.tobytes()) for handle in handles]
+    assert [record and record.attributes for record in found] == [first, {"missing": 0.5, "runs": "r"}]
+    sealed = sorted(home.rows("vault", "SELECT record FROM people"))
+    vault.register(ids, batch)
+    assert sorted(home.rows("vault", "SELECT record FROM people")) == sealed
+
+
+def test_attributes_that_are_no_text_are_told_by_column_and_nobody_is_registered(vault: Vault) -> None:
+    broken = pa.array([b"Jos\xe9"]).view(pa.string())
+    for records in (pa.RecordBatch.from_pydict({"name": broken}), [{"name": "\ud800"}]):
+        with pytest.raises(BadInput, match=r"an attribute can't be written as text \(name\)"):
+            vault.register(pa.array(["a"]), records)
+    assert len(vault) == 0
 
 
 def test_missing_ids_are_bad_input(vault: Vault) -> None:
@@ -191,6 +219,26 @@ def test_when_the_key_store_is_old_too_nothing_opens(home: Home, keyring: Keyrin
         home.open_vault()
 
 
+def test_a_restored_older_key_store_brings_nobody_back(home: Home, keyring: Keyring) -> None:
+    vault = home.open_vault(keyring)
+    vault.register(pa.array(["a", "b", "c"]))
+    vault.close()
+    home.backup("vault")
+    home.backup("keystore")
+    _erase(home, "a")
+    home.restore("keystore")
+    replayed = home.open_vault()
+    assert replayed.replayed == 1
+    assert (len(replayed), replayed.keys_held()) == (2, 2)
+    replayed.close()
+    _erase(home, "b")
+    home.restore("vault")
+    restored = home.open_vault()
+    assert restored.find(pa.array(["a", "b", "c"]))[1].tolist() == [False, False, True]
+    assert restored.tombstoned(pa.array(["a", "b", "c"])).tolist() == [True, True, False]
+    restored.close()
+
+
 @pytest.mark.parametrize("lost", ["vault", "keystore"])
 @pytest.mark.parametrize("create", [True, False])
 def test_a_lost_database_is_told_and_not_made_anew(home: Home, keyring: Keyring, lost: str, create: bool) -> None:
@@ -231,7 +279,22 @@ def test_a_vault_of_another_keyring_is_bad_input(home: Home, vault: Vault, tmp_p
 def test_the_key_store_is_a_database_of_its_own(home: Home, keyring: Keyring) -> None:
     with pytest.raises(BadInput, match="the key store is the vault itself"):
         Vault.open(home.vault_url, keyring, home.vault_url)
+    if home.server is None:
+        (home.root / "vault").mkdir()
+        with pytest.raises(BadInput, match="the key store is the vault itself"):
+            Vault.open(home.vault_url, keyring, f"sqlite:///{home.root}/vault/../vault/vault.db?timeout=1")
+    with pytest.raises(BadInput, match="is not a database URL") as caught:
+        Vault.open(home.vault_url, keyring, "no address: SECRET")
+    assert "SECRET" not in str(caught.value)
 
 
 def _literal(home: Home, value: bytes) -> str:
     return f"x'{value.hex()}'" if home.server is None else f"'\\x{value.hex()}'"
+
+
+def _erase(home: Home, who: str) -> None:
+    vault = home.open_vault()
+    handle = vault.find(pa.array([who]))[0][0].tobytes()
+    vault.bury(pa.array([who]), NOW, f"r-{who}")
+    vault.sever(handle, f"r-{who}")
+    vault.close()

@@ -80,7 +80,10 @@ def test_who_comes_later_is_put_beside_the_base_and_the_base_stays(home: Home) -
     vault.close()
 
 
-@pytest.mark.parametrize("damage", ["no manifest", "no JSON", "no field", "no segment", "cut", "header", "nothing"])
+DAMAGES = ["no manifest", "no JSON", "deep JSON", "no field", "absurd", "no segment", "cut", "header", "nothing"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_missing_or_damaged_index_is_made_anew(home: Home, vault: Vault, damage: str) -> None:
     handles = vault.register(ids(0, MANY))
     manifest, (segment,) = home.index / "manifest.json", segments(home)
@@ -88,6 +91,10 @@ def test_a_missing_or_damaged_index_is_made_anew(home: Home, vault: Vault, damag
         manifest.unlink()
     elif damage == "no JSON":
         manifest.write_text("{")
+    elif damage == "deep JSON":
+        manifest.write_text("[" * 100_000)
+    elif damage == "absurd":
+        manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "gone": 10**30}))
     elif damage == "no field":
         manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "segments": ["../x"]}))
     elif damage == "no segment":
@@ -106,6 +113,15 @@ def test_a_missing_or_damaged_index_is_made_anew(home: Home, vault: Vault, damag
     third = home.open_vault()
     assert third.find(ids(0, MANY))[1].all()
     third.close()
+
+
+def test_folders_among_its_files_are_in_nobodys_way(home: Home, vault: Vault) -> None:
+    for name in ("a.segment", ".b.tmp"):
+        (home.index / name).mkdir(parents=True)
+    handles = vault.register(ids(0, MANY))
+    other = home.open_vault()
+    assert (other.find(ids(0, MANY))[0] == handles).all()
+    other.close()
 
 
 def test_damage_inside_is_covered_by_the_database(home: Home, vault: Vault) -> None:

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
+from privacy import vault_links
 from privacy.classification import Purpose, Role
 from privacy.errors import BadInput, CheckFailed, Refused
 from privacy.keyring import Keyring
@@ -120,6 +122,23 @@ def test_links_depend_on_neither_order_nor_direction_nor_repetition(
     assert vault.source_ids(handles).to_pylist() == names
     aliased = dict(home.rows("vault", "SELECT old, canonical FROM aliases"))
     assert not {bytes(home) for home in aliased.values()} & {bytes(old) for old in aliased}  # no chains
+
+
+def test_while_a_server_merges_records_nobody_renews_them(
+    home: Home, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault.register(pa.array(["a", "b"]))
+
+    def joined(*arguments: object) -> object:
+        if home.server is not None:  # SQLite has one writer anyway
+            with pytest.raises(OperationalError, match="could not obtain lock"):
+                home.rows("vault", "SELECT handle FROM people FOR UPDATE NOWAIT")
+        return join(*arguments)
+
+    join = vault_links._joined
+    monkeypatch.setattr(vault_links, "_joined", joined)
+    link(vault, ("a", "b"))
+    assert groups(vault, ["a", "b"]) == [["a", "b"]]
 
 
 def test_whoever_opens_the_vault_later_sees_the_link(home: Home) -> None:
