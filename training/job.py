@@ -104,7 +104,8 @@ def train(
     data = fetch(gateway, request.principal, request.service, task, plan)
     say("features", 1, 1)
     lineage = _lineage(request, data)
-    with tracker.run(task.target, f"{request.as_of:%Y-%m-%d} seed {request.seed}", lineage) as run:
+    name = f"as of {request.as_of:%Y-%m-%d}, seed {request.seed}, {request.trials} trials"
+    with tracker.run(task.target, name, lineage) as run:
         tested = _test(request, plan, data, study_url)
         say("logging", 0, 1)
         facts = JobFacts(task, request.dataset, request.service, f"{request.as_of:%Y-%m-%d}", request.trials, lineage)
