@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
 from mlproject.pipelines.report import record
 from mlproject.state import HomeState, save_state
+from privacy.classification import Sensitivity
 from privacy.durable import write_beside
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.json_files import read_object
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
     from mlproject.stages import Stages
     from mlproject.wiring import House
 
-__all__ = ["ingest_dataset"]
+__all__ = ["contact_columns", "ingest_dataset"]
+
+_CONTACT: Final = re.compile(r"e.?mail|phone|mobile|address|passport|national_?id|birth", re.IGNORECASE)
 
 
 def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
@@ -54,6 +58,19 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     record(house, "tables", {name: asdict(table) for name, table in report.tables.items()})
     record(house, "stages", stages)
     yield from _lines(report.tables)
+    for column in contact_columns(descriptor):
+        yield f"Mind: {column} is stored as it is; if it tells who somebody is, declare it direct_identifier"
+
+
+def contact_columns(descriptor: Descriptor) -> list[str]:
+    """List the stored columns that are named like contact details: their names are looked at, not their values."""
+    return [
+        f"{name}.{column}"
+        for name, table in descriptor.tables.items()
+        for column, declared in table.columns.items()
+        if declared.sensitivity in (Sensitivity.BEHAVIOURAL, Sensitivity.NON_PERSONAL)
+        and _CONTACT.search(f"{column} {declared.source or ''}")
+    ]
 
 
 def _one_dataset(house: House, descriptor: Descriptor) -> None:
