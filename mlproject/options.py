@@ -21,9 +21,12 @@ TARGETS = click.Choice(["churn", "clv"])
 
 
 class Day(click.ParamType[datetime]):
-    """A date or a moment in ISO 8601; without a zone it is UTC."""
+    """A date or a moment in ISO 8601; without a zone it is UTC. `of_data`: one that data may be dated by."""
 
     name = "date"
+
+    def __init__(self, *, of_data: bool = False) -> None:
+        self._of_data = of_data
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Return the aware moment, or fail with the expected form."""
@@ -34,7 +37,7 @@ class Day(click.ParamType[datetime]):
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (ValueError, OverflowError):
             self.fail("not a date: write it as 2017-12-31", param, ctx)
-        if not usable(moment):
+        if self._of_data and not usable(moment):
             self.fail("give a date from 1970 to 2199", param, ctx)
         return moment
 
@@ -75,7 +78,7 @@ def as_json(command: Command) -> Command:
 def as_of(command: Command) -> Command:
     """Add --as-of."""
     text = "The day the data is looked at from.  [default: the last event plus one day]"
-    return click.option("--as-of", type=Day(), metavar="DATE", help=text)(command)
+    return click.option("--as-of", type=Day(of_data=True), metavar="DATE", help=text)(command)
 
 
 def purpose(command: Command) -> Command:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from privacy.durable import read_bytes, write_beside
 from privacy.errors import BadInput, CheckFailed
-from privacy.json_files import parse_object
 
 if TYPE_CHECKING:
     from mlproject.wiring import House
@@ -122,8 +121,8 @@ def check_bundle(bundle: Path, verifier_key: str) -> Proven:
 
     key = NoteKey.parsed(verifier_key)
     try:
-        body = parse_object(_read(bundle, "proof"))
-    except ValueError:
+        body = json.loads(_read(bundle, "proof"))
+    except (ValueError, RecursionError):
         raise BadInput("the proof is no JSON", where=str(bundle)) from None
     return check_proof(body, key)
 

@@ -108,6 +108,6 @@ def test_other_guards_of_the_keyring(operator: Operator, kind: str, monkeypatch:
     files = {"root.key", "service.key"} if kind == "key_file" else set()
     assert names - {"keyring.lock"} == {"keyring.json", "service.json"} | files
     settings.unlink()
-    assert "the passphrase file is missing" in operator("keys", "list", expect=2)
+    assert "the passphrase file is missing" in operator("keys", "list", expect=4)
     settings.write_text("kms: {kind: magic}")
     assert "kms" in operator("keys", "list", expect=2)
