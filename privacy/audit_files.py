@@ -158,9 +158,9 @@ class LogFiles:
             kept = json.loads(self.state.read_bytes())
             place = Place(int(kept["size"]), int(kept["offset"]), tuple(map(bytes.fromhex, kept["edge"])))
             place.root()  # ValueError when the edge doesn't fit
-        except (OSError, ArithmeticError, LookupError, TypeError, ValueError):
+        except (OSError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError):
             return START
-        return place if place.offset >= 0 else START
+        return place if 0 <= place.offset <= self.stamp()[0] else START
 
     def read_leaves(self, size: int) -> list[bytes]:
         """The first `size` hashes that were kept, or fewer; to be checked against a signed root."""

@@ -18,6 +18,7 @@ import pyarrow as pa
 from privacy.classification import FEATURE_STORE
 from privacy.durable import locked, read_bytes, write_beside
 from privacy.errors import BadInput, EnvironmentFailed
+from privacy.json_files import parse_object
 from privacy.keyring import Keyring, SealedKeyring
 from privacy.tokens import tokens_to_handles, valid_tokens
 from privacy.vault_segment import Segment
@@ -105,7 +106,7 @@ class SuppressionList:
             return
         data = read_bytes(self._path, "the suppression list") or b""
         try:
-            body = json.loads(data)
+            body = parse_object(data)
             macs = [str(mac) for mac in body["macs"]]
             raw = b"".join(bytes.fromhex(mac) for mac in macs)
             sealed, version = body["seal"], body["version"]

@@ -52,6 +52,7 @@ def list_keys(house: House) -> list[dict[str, Any]]:
 def rotate_keys(house: House) -> Iterator[str]:
     """Add a primary key; the stores go on under the former one until they are written again."""
     decision = house.permit("keys.manage", RESOURCE)
+    _check_begun(house)
     with house.lock():
         fresh = house.keyring.rotate()
         _seal_service(house)
@@ -63,6 +64,7 @@ def rotate_keys(house: House) -> Iterator[str]:
 def change_state(house: House, key_id: str, state: KeyState, *, in_use: bool = False) -> Iterator[str]:
     """Disable, enable or destroy a key; refused while a store was written under it, unless `in_use` lets it."""
     decision = house.permit("keys.manage", RESOURCE)
+    _check_begun(house)
     with house.lock():
         stores = [] if state.value == "enabled" else _used(house).get(key_id, [])
         if stores and not in_use:
@@ -84,6 +86,7 @@ def seal_keys(house: House, purposes: Sequence[str], out: Path | None) -> Iterat
     from privacy.kms import LocalKms
 
     decision = house.permit("keys.manage", RESOURCE)
+    _check_begun(house)
     if out is None:
         _seal_service(house, purposes or None)
         target = house.paths.service_keyring
@@ -102,6 +105,13 @@ def seal_keys(house: House, purposes: Sequence[str], out: Path | None) -> Iterat
     yield f"{target}: keys of {', '.join(named)}, the feature store and the audit log; no root key, no vault key"
     if out is not None:
         yield f"It opens with the first line of {target.name}.passphrase."
+
+
+def _check_begun(house: House) -> None:
+    """A mistyped --home must not be filled with keys of its own."""
+    if not house.paths.keyring.exists() and not house.paths.audit.exists():
+        remedy = "check --home, or make them with `custos keys create`"
+        raise BadInput("this home has no keys yet", where=str(house.paths.root), remedy=remedy)
 
 
 def _seal_service(house: House, purposes: Sequence[str] | None = None) -> None:

@@ -43,6 +43,14 @@ def test_a_keyring_can_be_made_before_anything_else_and_only_once(operator: Oper
     assert json.loads(operator("audit", "verify", "--json"))["events"] == 1
 
 
+@pytest.mark.parametrize(
+    "verb", [["rotate"], ["disable", "ab"], ["enable", "ab"], ["destroy", "ab", "--yes"], ["seal"]]
+)
+def test_a_mistyped_home_is_not_filled_with_keys(operator: Operator, verb: list[str]) -> None:
+    assert "no keys yet" in operator("keys", *verb, expect=2)
+    assert not operator.home.exists()
+
+
 def test_a_key_in_use_stays_until_the_stores_were_written_anew(operator: Operator, tmp_path: Path) -> None:
     shop = str(write_shop(tmp_path / "shop", customers=15))
     operator("ingest", shop)
