@@ -101,7 +101,10 @@ class Rights:
         """
         if not reason.strip():
             raise BadInput("a reason is required", remedy="say why this person is erased")
-        who = pa.array([customer_id], pa.string())
+        try:
+            who = pa.array([customer_id], pa.string())
+        except UnicodeEncodeError:  # an argument that wasn't UTF-8
+            raise BadInput("the customer id is no text", remedy="give it as the source spells it, in UTF-8") from None
         with locked(self._receipts / ".erasure.lock"):
             stone = self._vault.tombstone_of(who)
             journal = None if stone is None else self._journal(stone.receipt)
