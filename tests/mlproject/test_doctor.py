@@ -84,7 +84,7 @@ CASES: dict[str, tuple[tuple[Damage, str, str], ...]] = {
         (gone("audit"), "audit", "backup"),
     ),
     "damaged": (
-        (holds(f"quarantine/{SHOP}/transactions.sealed", NOISE), "quarantine", "custos ingest"),
+        (holds(f"quarantine/{SHOP}/transactions.sealed", NOISE), "quarantine", "custos run"),
         (holds(f"protected/{PARTS}/transactions/*.parquet", NOISE), "protected", "custos run"),
         (holds("feast/registry.db", NOISE), "features", "custos build"),
         (holds("feast/online.db", NOISE), "online", "custos materialize"),
