@@ -188,7 +188,7 @@ class Vault:
         Those are rows dated at or before it, undated ones unless the person has since come back, and all
         while the erasure is still under way. `dates` are timestamps or dates; naive ones are UTC.
         """
-        return self._tombstones.refused(canonical_ids(ids), dates, self._people.state(), lambda who: self.find(who)[1])
+        return self._tombstones.refused(ids, dates, self._people.state(), lambda who: self.find(who)[1])
 
     def tombstone_of(self, customer_id: pa.Array) -> Tombstone | None:
         """The tombstone of one id (an array of length 1), read from the database."""

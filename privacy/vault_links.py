@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from privacy.errors import CheckFailed
 from privacy.vault_changes import begin_change, note_change
-from privacy.vault_database import checkpoint, delete_rows, insert_rows, select_rows, transaction
+from privacy.vault_database import checkpoint, delete_rows, insert_rows, reading, select_rows, transaction
 from privacy.vault_index import IdentityIndex
 from privacy.vault_keys import KeyStore
 from privacy.vault_records import Identity, PersonRecord, named_identities, seal_record
@@ -55,13 +55,13 @@ class Links:
 
     def members(self, handle: bytes) -> tuple[bytes, ...]:
         """The person's handle and those that were linked to it, in that order; `handle` may be any of them."""
-        with transaction(self._engine, _WHAT) as connection:
+        with reading(self._engine, _WHAT) as connection:
             home = _homes(connection, [handle])[handle]
             return (home, *sorted(_aliases_of(connection, [home])))
 
     def indexes_of(self, handle: bytes) -> tuple[bytes, ...]:
         """The identity indexes that lead to a person, sorted."""
-        with transaction(self._engine, _WHAT) as connection:
+        with reading(self._engine, _WHAT) as connection:
             homes = _homes(connection, [handle])
             return tuple(sorted(index for found in _indexes(connection, homes.values()).values() for index in found))
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from privacy.cmac import Mac
 from privacy.errors import BadInput
+from privacy.identifiers import canonical_ids
 from privacy.vault_changes import State
 from privacy.vault_database import delete_rows, insert_new, reading
 from privacy.vault_schema import tombstones
@@ -53,14 +54,15 @@ class Tombstones:
     def refused(
         self, ids: pa.Array, dates: pa.Array | None, state: State, returned: Callable[[pa.Array], Flags]
     ) -> Flags:
-        """(n,) bool for canonical ids: rows of somebody as they were before an erasure, as `Vault.tombstoned` says.
+        """(n,) bool: rows of somebody as they were before an erasure, as `Vault.tombstoned` says.
 
         `returned` tells of ids which are in the vault again.
         """
         stones = self._resident(state)
         refused = np.zeros(len(ids), np.bool_)
-        if stones is None:
+        if stones is None:  # most vaults: nobody has to look at the ids
             return refused
+        ids = canonical_ids(ids)
         found, buried = stones.find(self._mac.of_ids(ids))
         if ids.null_count:
             buried &= ids.is_valid().to_numpy(zero_copy_only=False)
