@@ -94,7 +94,7 @@ CASES: dict[str, tuple[tuple[Damage, str, str], ...]] = {
         (holds("suppression.json", b"5"), "suppression", "backup"),
     ),
     "of another kind": (
-        (holds(f"features/{PARTS}/manifest.json", b"{}"), "features", "custos build"),
+        (holds(f"features/{PARTS}/manifest.json", b"{}"), "features", "custos run"),
         (without_tables("feast/online.db"), "online", "custos materialize"),
         (holds("mlflow/mlflow.db", b""), "registry", "custos train clv"),
         (without_tables("vault/vault.db"), "vault", "backup"),
