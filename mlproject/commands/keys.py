@@ -105,7 +105,9 @@ def enable(key_id: str, home: Path | None) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask; needed where nobody can be asked.")
 @options.home
 def destroy(key_id: str, yes: bool, home: Path | None) -> None:
-    """Delete a disabled key for good: nobody will ever know again whose its tokens were.
+    """Delete a disabled key for good: this home can never lead its tokens back again.
+
+    A sub-keyring that was sealed to another place keeps what it was given: collect those copies too.
 
     \b
     Example: custos keys destroy ab --yes
@@ -113,7 +115,7 @@ def destroy(key_id: str, yes: bool, home: Path | None) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise BadInput("nobody can be asked here", remedy=f"to destroy key {key_id}, add --yes")
-        click.confirm(f"Destroy key {key_id}? Tokens made by it can never be led back again.", abort=True)
+        click.confirm(f"Destroy key {key_id}? This home can never lead its tokens back again.", abort=True)
     _change(home, key_id, "destroyed")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from privacy.errors import BadInput
 if TYPE_CHECKING:
     from mlproject.wiring import House
     from privacy.keyset import KeyState
+    from privacy.policy import Decision
 
 __all__ = ["change_state", "create_keys", "list_keys", "rotate_keys", "seal_keys"]
 
@@ -53,10 +55,10 @@ def rotate_keys(house: House) -> Iterator[str]:
     """Add a primary key; the stores go on under the former one until they are written again."""
     decision = house.permit("keys.manage", RESOURCE)
     _check_begun(house)
-    with house.lock():
+    with house.lock(), _audited(house, decision, step="rotate") as detail:
         fresh = house.keyring.rotate()
+        detail["key"] = fresh.key_id
         _seal_service(house)
-    house.note(decision, "keys.manage", RESOURCE, detail={"step": "rotate", "key": fresh.key_id})
     yield f"key {fresh.key_id} (version {fresh.version}) makes new tokens; older ones go on being read"
     yield "Next: `custos run DATASET` writes the stores under it; restart `custos serve`; then disable the former key."
 
@@ -72,9 +74,9 @@ def change_state(house: House, key_id: str, state: KeyState, *, in_use: bool = F
                 f"{', '.join(stores)} hold tokens under key {key_id}",
                 remedy="write them anew with `custos run DATASET`, then do this again",
             )
-        house.keyring.set_state(key_id, state)
-        _seal_service(house)
-    house.note(decision, "keys.manage", RESOURCE, detail={"step": state.value, "key": key_id})
+        with _audited(house, decision, step=state.value, key=key_id):
+            house.keyring.set_state(key_id, state)
+            _seal_service(house)
     yield f"key {key_id} is {state}"
     if stores:
         yield f"{', '.join(stores)} can't be read until `custos run DATASET` wrote them anew"
@@ -87,9 +89,11 @@ def seal_keys(house: House, purposes: Sequence[str], out: Path | None) -> Iterat
 
     decision = house.permit("keys.manage", RESOURCE)
     _check_begun(house)
+    named = sorted(purposes) or _served(house)
     if out is None:
-        _seal_service(house, purposes or None)
         target = house.paths.service_keyring
+        with _audited(house, decision, step="seal", purposes=named):
+            _seal_service(house, named)
     else:
         if not purposes:
             raise BadInput("no purpose is named", remedy="give --purpose, once for each")
@@ -99,12 +103,19 @@ def seal_keys(house: House, purposes: Sequence[str], out: Path | None) -> Iterat
         if target.resolve().is_relative_to(house.paths.root.resolve()):
             raise BadInput("this file is the home's own", where=str(out), remedy="name another --out")
         kms = LocalKms.from_file(target.with_name(f"{target.name}.passphrase"), create=True)
-        house.keyring.seal(target, kms, purposes)
-    named = sorted(purposes) or _served(house)
-    house.note(decision, "keys.manage", RESOURCE, detail={"step": "seal", "purposes": named})
+        with _audited(house, decision, step="seal", purposes=named):
+            house.keyring.seal(target, kms, purposes)
     yield f"{target}: keys of {', '.join(named)}, the feature store and the audit log; no root key, no vault key"
     if out is not None:
         yield f"It opens with the first line of {target.name}.passphrase."
+
+
+@contextmanager
+def _audited(house: House, decision: Decision, **detail: Any) -> Iterator[dict[str, Any]]:
+    """Note what is about to be done, then that it was: killed in between, the log tells of it all the same."""
+    house.note(decision, "keys.manage", RESOURCE, detail={**detail, "stage": "begun"})
+    yield detail
+    house.note(decision, "keys.manage", RESOURCE, detail={**detail, "stage": "done"})
 
 
 def _check_begun(house: House) -> None:

@@ -69,7 +69,11 @@ def test_a_key_in_use_stays_until_the_stores_were_written_anew(operator: Operato
     actions = [
         json.loads(line) for line in (operator.home / "audit").rglob("*.jsonl").__next__().read_text().splitlines()
     ]
-    assert [e["detail"]["step"] for e in actions if e["action"] == "keys.manage"] == ["rotate", "disabled", "destroyed"]
+    managed = [(e["detail"]["step"], e["detail"]["stage"]) for e in actions if e["action"] == "keys.manage"]
+    assert managed == [
+        *((step, stage) for step in ("rotate", "disabled", "destroyed") for stage in ("begun", "done")),
+        ("enabled", "begun"),  # which was refused
+    ]
 
 
 def test_a_stolen_key_can_be_disabled_at_once(operator: Operator, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cedarpy
+import pytest
 import yaml
 from hypothesis import given, settings
 
@@ -129,6 +130,7 @@ def test_cedar_agrees_on_every_cell_of_the_built_in_policy() -> None:
     agree(document, Policy.load(), asked)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(documents())
 def test_cedar_agrees_on_generated_policies(document: dict[str, Any]) -> None:
