@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -139,6 +140,7 @@ class House:
         # Once people were ingested, a missing vault is a loss to be told, not a new one to be made.
         create = not self.paths.state.exists()
         vault = home_keys.open_vault(self.paths, self.settings.vault, self.keyring, create=create)
+        weakref.finalize(self, vault.close)  # folds SQLite's logs into the files, which somebody may then copy
         if vault.replayed:
             self.audit.append(
                 action="replay",

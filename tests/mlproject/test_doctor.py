@@ -48,6 +48,8 @@ def gone(pattern: str) -> Damage:
 def holds(pattern: str, content: bytes) -> Damage:
     def damage(home: Path) -> None:
         path = next(iter(home.glob(pattern)), home / pattern)
+        for log in path.parent.glob(f"{path.name}-*"):  # SQLite could read it all from there
+            log.unlink()
         path.write_bytes(content)
 
     return damage

@@ -174,6 +174,7 @@ def killed_child(trail: Trail, calls: int) -> tuple[bool, list[str]]:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, told
 
 
+@pytest.mark.slow
 def test_killed_anywhere_nothing_acknowledged_is_lost(trail: Trail, keyring: Keyring, tmp_path: Path) -> None:
     before = trail.add(2)
     saved = trail.saved(tmp_path / "saved")

@@ -85,6 +85,7 @@ def _live(queue: Any, home: Home, seed: int) -> None:
     queue.put(seed)
 
 
+@pytest.mark.slow
 def test_index_and_database_agree_after_everything_at_once(home: Home) -> None:
     home.open_vault().close()
     at_once(_live, [(home, seed) for seed in range(4)])

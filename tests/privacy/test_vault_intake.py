@@ -151,6 +151,7 @@ def test_numbers_of_intakes_are_never_used_again(home: Home, vault: Vault) -> No
     assert vault.find(ids(0, 6))[1].tolist() == [True] * 3 + [False] * 3
 
 
+@pytest.mark.slow
 def test_killed_anywhere_the_vault_opens_and_the_next_intake_agrees(home: Home, keyring: Keyring) -> None:
     vault = home.open_vault(keyring)
     known = vault.register(ids(0, 3), [{"mail": "old"}] * 3)

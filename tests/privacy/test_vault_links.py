@@ -209,6 +209,7 @@ def test_integers_and_texts_link_and_come_back(vault: Vault) -> None:
     assert vault.source_ids(numbers).to_pylist() == [7, 8]
 
 
+@pytest.mark.slow
 def test_killed_anywhere_a_link_is_whole_or_not_there(home: Home, keyring: Keyring) -> None:
     for attempt in range(200):
         one, other = f"one {attempt}", f"other {attempt}"
