@@ -112,7 +112,7 @@ class Policy:
             because = "no rule was written for this" if decision.outcome == GAP else f"rule {decision.rule}"
             asked = f"--role {principal.role}" + (f" --purpose {purpose}" if principal.purpose else "")
             remedy = (
-                "ask with another role (the operator's is in settings.yaml of the home) or purpose, or write a rule in "
+                "ask with another role (the operator's is in settings.yaml of the home) or purpose, or change "
                 f"policy.yaml there; `custos policy explain {asked} --action {action} --resource {resource}` says why"
             )
             if decision.rule == NO_LEDGER:

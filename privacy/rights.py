@@ -203,7 +203,7 @@ class Rights:
         bare = Receipt(
             id=name,
             requested_at=str(journal["requested_at"]),
-            completed_at=self._now().isoformat(timespec="seconds"),
+            completed_at=self._now().isoformat(timespec="microseconds"),
             stores=(*results, StoreResult("vault", int(known), 0 if gone else 1)),
             audit_event=event,
             keyset_id=self._keyring.keyset_id,

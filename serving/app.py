@@ -19,7 +19,7 @@ from starlette.responses import Response
 from privacy.errors import CustosError, Refused
 from privacy.policy import Principal
 
-from .errors import ModelUnavailable, TokensRefused
+from .errors import ModelUnavailable, TokensRefused, refused_detail
 from .parts import ServingParts, Slot
 from .problems import Problem, answer, problem_schema
 from .schemas import PredictRequest, PredictResponse, ProblemDocument
@@ -105,7 +105,7 @@ def _known(error: CustosError) -> Problem:
     if isinstance(error, TokensRefused):
         return Problem("tokens_invalid", str(error), errors=error.errors())
     if isinstance(error, Refused):
-        return Problem("policy_refused", str(error))
+        return Problem("policy_refused", refused_detail(error))
     # Body and tokens were held to their form before: a BadInput from below is about this home, not the caller.
     if isinstance(error, ModelUnavailable):
         return Problem("model_unavailable", str(error))

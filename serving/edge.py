@@ -26,7 +26,7 @@ from privacy.errors import Refused
 from privacy.policy import Principal
 
 from .auth import BearerRefused
-from .errors import named
+from .errors import named, refused_detail
 from .landing import LANDING_PAGE
 from .metrics import METRICS_TYPE
 from .parts import Slot
@@ -171,7 +171,7 @@ class Edge:
         except BearerRefused as refused:
             raise Problem(refused.code, str(refused)) from None
         except Refused as refused:
-            raise Problem("policy_refused", str(refused)) from None
+            raise Problem("policy_refused", refused_detail(refused)) from None
         return principal
 
     async def _whole_body(self, scope: Scope, receive: Receive) -> Receive:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from privacy.errors import BadInput, CustosError, EnvironmentFailed
+from privacy.errors import BadInput, CustosError, EnvironmentFailed, Refused
 
-__all__ = ["ModelUnavailable", "TokensRefused", "named"]
+__all__ = ["ModelUnavailable", "TokensRefused", "named", "refused_detail"]
 
 _MAX_POSITIONS: Final = 20
 
@@ -46,6 +46,15 @@ class TokensRefused(BadInput):
 
 class ModelUnavailable(EnvironmentFailed):
     """No champion of an asked model is in service."""
+
+
+def refused_detail(error: Refused) -> str:
+    """Tell a caller why; the error's own remedy is the operator's, and names what a caller hasn't got.
+
+    >>> refused_detail(Refused("no", remedy="change policy.yaml"))
+    'no; ask whoever gave you the bearer token for one of another role or purpose'
+    """
+    return f"{error.what}; ask whoever gave you the bearer token for one of another role or purpose"
 
 
 def named(error: BaseException) -> str:

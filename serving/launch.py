@@ -21,7 +21,7 @@ from privacy.errors import BadInput, CheckFailed, CustosError, EnvironmentFailed
 
 from .tethered import tethered
 
-__all__ = ["ServerProcess", "serve", "server_environment"]
+__all__ = ["ServerProcess", "refuse_taken_port", "serve", "server_environment"]
 
 READY_SECONDS: Final = 120.0
 UNREADY_SECONDS: Final = 15.0
@@ -85,7 +85,7 @@ class ServerProcess:
         work = self._home / "bentoml"
         (work / "prometheus").mkdir(parents=True, exist_ok=True)
         (work / _REPORT).unlink(missing_ok=True)
-        self._refuse_taken_port()
+        refuse_taken_port(self._host, self._port)
         output: IO[bytes] | None = None
         if self._log is not None:
             output = self._files.enter_context(self._log.open("ab"))
@@ -151,18 +151,6 @@ class ServerProcess:
         self._process = None
         self._files.close()
 
-    def _refuse_taken_port(self) -> None:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self._host, self._port))
-            except OSError as error:
-                raise EnvironmentFailed(
-                    f"can't listen on {self._host} port {self._port}: {error.strerror}",
-                    remedy="choose another with --port",
-                ) from None
-
     def _raise_reported(self) -> None:
         """Raise, as its own kind, what the worker said kept it from starting."""
         path = self._home / "bentoml" / _REPORT
@@ -205,6 +193,17 @@ class ServerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def refuse_taken_port(host: str, port: int) -> None:
+    """Raise EnvironmentFailed where a server couldn't listen, before one is started that says so in its own words."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            what = f"can't listen on {host} port {port}: {error.strerror}"
+            raise EnvironmentFailed(what, remedy="choose another with --port") from None
 
 
 def serve(

@@ -34,8 +34,10 @@ def serve_mlflow(house: House, port: int) -> int:
     paths = house.paths
     if not paths.mlflow_database.exists():
         raise BadInput("no run was tracked yet", where=str(paths.root), remedy="run `custos run DATASET` first")
+    from serving.launch import refuse_taken_port
     from serving.tethered import tethered
 
+    refuse_taken_port("127.0.0.1", port)
     environment = {**quiet_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     command = tethered("mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
     command += ["--backend-store-uri", f"sqlite:///{paths.mlflow_database}"]

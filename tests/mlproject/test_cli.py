@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -439,3 +440,12 @@ def test_a_home_that_lost_its_state_still_takes_no_other_shop(
 def test_a_descriptor_that_is_no_yaml(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "shop.yaml").write_text("name: [unclosed")
     fails(["ingest", str(tmp_path / "shop.yaml"), "--home", str(tmp_path / "home")], 2, "shop.yaml", capsys=capsys)
+
+
+def test_a_taken_port_is_told_before_mlflow_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "mlflow.db").touch()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = ["mlflow", "--port", str(port), "--home", str(tmp_path)]
+        fails(told, 4, f"can't listen on 127.0.0.1 port {port}", capsys=capsys)
