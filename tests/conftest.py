@@ -15,7 +15,6 @@ quiet_environment()  # before any framework is imported
 
 LONGEST = (
     "test_whole_thread",
-    "test_killed_and_repeated",
     "test_job",
     "test_cli",
     "test_doctor",

@@ -14,6 +14,8 @@ from features.storage import TableStore
 from tests.canaries import write_shop
 from tests.home import Home
 
+pytestmark = pytest.mark.slow
+
 STAGES = (("ingest",), ("build",), ("materialize",), ("train", "clv", "--trials", "2"))
 
 
@@ -75,7 +77,6 @@ def test_a_killed_stage_runs_to_the_same_end(stage: tuple[str, ...], undisturbed
     killed_then_run(stage, undisturbed, made(tmp_path), kills=1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage[0])
 def test_a_stage_killed_often_runs_to_the_same_end(stage: tuple[str, ...], undisturbed: Home, tmp_path: Path) -> None:
     killed_then_run(stage, undisturbed, made(tmp_path), kills=8)

@@ -14,6 +14,8 @@ from privacy.errors import BadInput
 from .conftest import Home
 from .shop import NOWHERE_BUT_IN_QUARANTINE, Shop
 
+pytestmark = pytest.mark.slow
+
 
 def test_killed_anywhere_then_run_again_ends_the_same(home: Home) -> None:
     """Each person dies at another step, a bit further on, until a run gets through."""

@@ -115,6 +115,7 @@ def test_the_rival_design_wins_where_it_is_clearly_better(store: Store) -> None:
     assert store.registry.load_champion("churn")[0].name == "logistic"
 
 
+@pytest.mark.slow
 def test_another_home_with_other_tokens_grows_the_same_trees(new_store: Callable[[str], Store]) -> None:
     texts, studies = [], []
     for name, shuffle in (("one", 0), ("other", 9)):
@@ -160,6 +161,7 @@ def test_the_incumbent_stays_when_a_later_candidate_fails(store: Store) -> None:
     assert later.champion_metrics == first.metrics != later.metrics
 
 
+@pytest.mark.slow
 def test_an_incumbent_whose_run_is_gone_still_serves(store: Store) -> None:
     first = job(store, CHURN_TASK, TableGateway())
     (store.root / "artifacts" / "churn" / first.run_id / "artifacts" / "evaluation.json").unlink()
@@ -167,6 +169,7 @@ def test_an_incumbent_whose_run_is_gone_still_serves(store: Store) -> None:
     assert (later.outcome, later.champion_metrics) == ("incumbent_kept", {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [True, False], ids=["promoted", "waiting"])
 def test_a_champion_whose_files_are_gone_is_no_incumbent(store: Store, at_once: bool) -> None:
     job(store, CHURN_TASK, TableGateway())
@@ -208,6 +211,7 @@ def test_the_notes_tell_how_the_setting_was_chosen_and_what_each_version_is(stor
     assert discarded.startswith("tuning: the best of 2 trials is discarded for the default setting: gini 0.4")
 
 
+@pytest.mark.slow
 def test_promotion_can_wait_and_remembers_the_previous(store: Store) -> None:
     first = job(store, CLV_TASK, TableGateway())
     second = job(store, CLV_TASK, TableGateway(), promote=False, seed=8)
@@ -232,6 +236,7 @@ def test_promotion_can_wait_and_remembers_the_previous(store: Store) -> None:
     assert promote("clv", store.registry).changed is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("passing", [True, False], ids=["candidate", "baseline"])
 def test_the_first_model_of_a_home_can_wait_too(store: Store, passing: bool) -> None:
     limits = GateThresholds() if passing else GateThresholds(auc_margin=-1.0)
@@ -248,6 +253,7 @@ def test_the_first_model_of_a_home_can_wait_too(store: Store, passing: bool) -> 
     assert store.registry.champion_metrics(done.champion) == expected
 
 
+@pytest.mark.slow
 def test_a_later_promoted_model_ends_the_waiting(store: Store) -> None:
     job(store, CLV_TASK, TableGateway(), promote=False)
     later = job(store, CLV_TASK, TableGateway(), seed=8)
