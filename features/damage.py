@@ -1,4 +1,4 @@
-"""Which stored parquet file is damaged: looked for once something failed to read them."""
+"""Which stored parquet file is damaged: looked for once something failed to read them, or by who asks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from privacy.errors import EnvironmentFailed
 
-__all__ = ["damage_told"]
+__all__ = ["damage_told", "rows_of"]
 
 
 @contextmanager
@@ -33,13 +33,20 @@ def damage_told(what: str, root: Path, remedy: str, files: Callable[[], Iterable
         raise EnvironmentFailed(f"the {what} can't be read ({kind})", where=str(root), remedy=remedy) from None
 
 
+def rows_of(file: Path) -> int:
+    """Count the rows of a parquet file by reading each, a batch at a time, its pages' checksums included.
+
+    ArrowException or OSError where it is damaged or gone.
+    """
+    with pq.ParquetFile(file, page_checksum_verification=True) as opened:
+        return sum(batch.num_rows for batch in opened.iter_batches())
+
+
 def _damage(file: Path) -> str:
     if not file.exists():
         return "gone"
     try:
-        with pq.ParquetFile(file, page_checksum_verification=True) as opened:
-            for _ in opened.iter_batches():
-                pass
+        rows_of(file)
     except (pa.ArrowException, OSError):
         return "damaged"
     return ""

@@ -254,12 +254,13 @@ class House:
         wanted = [self.stores.protected_store(state.dataset)]
         if state.as_of is not None:
             wanted.append(self.stores.feature_store(state.dataset))
-        lost = {f"the {store.name} are": store.root for store in wanted if store.snapshot() is None}
+        lost = [(f"the {store.name} are", store.root) for store in wanted if store.snapshot() is None]
         if not (self.paths.quarantine / state.dataset).is_dir():
-            lost["the quarantine is"] = self.paths.quarantine
+            lost.append(("the quarantine is", self.paths.quarantine))
         if state.online and not self.paths.feast_online.exists():
-            lost["the online store is"] = self.paths.feast_online
-        for what, place in lost.items():
+            lost.append(("the online store is", self.paths.feast_online))
+        if lost:
+            what, place = lost[0]
             raise EnvironmentFailed(f"{what} gone", where=str(place), remedy=remedy)
 
 

@@ -21,6 +21,7 @@ from typing import Final
 from privacy.audit_events import parsed_line
 from privacy.durable import read_bytes, write_beside
 from privacy.errors import EnvironmentFailed
+from privacy.json_files import parse_object
 from privacy.merkle import HASH_BYTES, CompactRange, leaf_hash
 
 __all__ = ["START", "LogFiles", "Place", "Stamp"]
@@ -155,10 +156,10 @@ class LogFiles:
     def read_state(self) -> Place:
         """The place that was kept, to be checked against the signed root; the start when there is none."""
         try:
-            kept = json.loads(self.state.read_bytes())
+            kept = parse_object(self.state.read_bytes())
             place = Place(int(kept["size"]), int(kept["offset"]), tuple(map(bytes.fromhex, kept["edge"])))
             place.root()  # ValueError when the edge doesn't fit
-        except (OSError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError):
+        except (OSError, ArithmeticError, LookupError, TypeError, ValueError):
             return START
         return place if 0 <= place.offset <= self.stamp()[0] else START
 

@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from privacy.durable import locked, read_bytes, write_beside
 from privacy.errors import CheckFailed, EnvironmentFailed
+from privacy.json_files import parse_object
 from privacy.vault_changes import State, is_past, state_of
 from privacy.vault_database import reading
 from privacy.vault_schema import identities, intakes
@@ -242,8 +243,8 @@ class IdentityIndex:
             stamp = self._stamp()
             try:
                 text = read_bytes(self._directory / _MANIFEST, "the vault's index")
-                document = json.loads(text or b"null")
-                if document is None or document["format"] != _FORMAT or document["owner"] != self._owner.hex():
+                document = parse_object(text or b"")
+                if document["format"] != _FORMAT or document["owner"] != self._owner.hex():
                     return None
                 parts = [
                     Segment.open(self._directory / f"{int(n, 16):016x}{_PART}", self._owner)
@@ -257,7 +258,7 @@ class IdentityIndex:
                 )
             except FileNotFoundError:  # merged away since the manifest was read
                 continue
-            except (CheckFailed, EnvironmentFailed, OSError, KeyError, TypeError, ValueError, RecursionError):
+            except (CheckFailed, EnvironmentFailed, OSError, KeyError, TypeError, ValueError):
                 return None
         return None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from privacy.durable import read_bytes, write_beside
 from privacy.errors import BadInput, CheckFailed
+from privacy.json_files import parse_object
 
 if TYPE_CHECKING:
     from mlproject.wiring import House
@@ -121,9 +122,9 @@ def check_bundle(bundle: Path, verifier_key: str) -> Proven:
 
     key = NoteKey.parsed(verifier_key)
     try:
-        body = json.loads(_read(bundle, "proof"))
-    except (ValueError, RecursionError):
-        raise BadInput("the proof is no JSON", where=str(bundle)) from None
+        body = parse_object(_read(bundle, "proof"))
+    except ValueError:
+        raise BadInput("the proof is no JSON object", where=str(bundle)) from None
     return check_proof(body, key)
 
 

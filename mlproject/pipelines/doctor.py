@@ -281,7 +281,8 @@ def _sound(file: Path, table: str = "") -> None:
 def _read_through(store: TableStore) -> dict[str, int]:
     """Read every row of every table, a batch at a time; return how many each has, or raise EnvironmentFailed."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from features.damage import rows_of
 
     if store.snapshot() is None:
         raise EnvironmentFailed(f"the {store.name} are gone", where=str(store.root))
@@ -290,7 +291,7 @@ def _read_through(store: TableStore) -> dict[str, int]:
         counted[table] = 0
         for path in store.files(table):
             try:
-                counted[table] += sum(batch.num_rows for batch in pq.ParquetFile(path).iter_batches())
+                counted[table] += rows_of(path)
             except (OSError, pa.ArrowException):
                 raise EnvironmentFailed(f"a file of {table} is gone or damaged", where=str(path)) from None
         if counted[table] != entry["rows"]:

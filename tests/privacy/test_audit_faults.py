@@ -5,13 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
-import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import pytest
 
@@ -22,6 +19,7 @@ from privacy.keyring import Keyring
 
 from .audited import ANN, Trail
 from .conftest import Home
+from .forked import after, kill_at, killed
 
 
 def test_threads_share_groups_and_every_event_is_acknowledged_once(
@@ -146,32 +144,23 @@ def test_lines_whose_checkpoint_was_not_published_are_told_and_overwritten(
     assert len(trail.leaves.read_bytes()) == 3 * 32
 
 
-def killed_child(trail: Trail, calls: int) -> tuple[bool, list[str]]:
+def killed_child(trail: Trail, steps: int) -> tuple[bool, list[str]]:
     """Append in a child that kills itself at its n-th step inside privacy: whether it did, and what it was told."""
     reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        seen = 0
 
-        def watch(frame: FrameType, event: str, _argument: object) -> None:
-            nonlocal seen
-            if event in ("call", "return", "c_call", "c_return") and "/privacy/" in frame.f_code.co_filename:
-                seen += 1
-                if seen >= calls:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
+    def work() -> None:
         log = trail.again()
-        sys.setprofile(watch)
+        kill_at(after(steps), events=("call", "return", "c_call", "c_return"))
         for _ in range(3):
             told = log.append_many(
                 [{"action": "a", "principal": ANN, "resource": "r", "outcome": "allow"} for _ in range(2)]
             )
             os.write(writing, "".join(f"{name}\n" for name in told).encode())
-        os._exit(0)
+
+    was_killed = killed(work)
     os.close(writing)
     with os.fdopen(reading) as answers:
-        told = answers.read().split()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL, told
+        return was_killed, answers.read().split()
 
 
 @pytest.mark.slow

@@ -1,17 +1,12 @@
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from collections.abc import Callable
-from types import FrameType
-
 import pyarrow as pa
 import pytest
 
 from privacy.errors import BadInput
 
 from .conftest import Home
+from .forked import Step, after, kill_at, killed
 from .shop import NOWHERE_BUT_IN_QUARANTINE, Shop
 
 pytestmark = pytest.mark.slow
@@ -25,7 +20,7 @@ def test_killed_anywhere_then_run_again_ends_the_same(home: Home) -> None:
         shop = Shop(home)
         token = shop.customer(name)
         shop.vault.close()
-        again = _killed_after(home, name, 5 + 89 * attempt)
+        again = _killed(home, name, after(5 + 89 * attempt))
         shop = Shop(home)
         receipt = shop.erase(name)
         assert [(s.name, s.before, s.after) for s in receipt.stores] == [
@@ -55,7 +50,7 @@ def test_a_stranger_erasure_killed_anywhere_ends_the_same(home: Home) -> None:
         shop = Shop(home)
         shop.bad_row(name)
         shop.vault.close()
-        again = _killed_after(home, name, 5 + 127 * attempt)
+        again = _killed(home, name, after(5 + 127 * attempt))
         shop = Shop(home)
         receipt = shop.erase(name)
         assert [(s.name, s.before, s.after) for s in receipt.stores] == NOWHERE_BUT_IN_QUARANTINE
@@ -110,29 +105,12 @@ def test_a_note_that_no_longer_fits_is_dropped(home: Home, then: str) -> None:
     assert not list(shop.receipts.glob(".er_*.journal"))
 
 
-def _killed_after(home: Home, name: str, calls: int) -> bool:
-    """Erase in a child that kills itself at its n-th step inside privacy; whether it got that far."""
-    seen = 0
+def _killed(home: Home, name: str, now: Step) -> bool:
+    """Erase in a child that kills itself at the step inside privacy that `now` says; whether it got that far."""
 
-    def far_enough(_frame: FrameType, _event: str) -> bool:
-        nonlocal seen
-        seen += 1
-        return seen >= calls
-
-    return _killed(home, name, far_enough)
-
-
-def _killed(home: Home, name: str, now: Callable[[FrameType, str], bool]) -> bool:
-    """Erase in a child that kills itself at the first step inside privacy that `now` names; whether it did."""
-    child = os.fork()
-    if child == 0:
-
-        def watch(frame: FrameType, event: str, _argument: object) -> None:
-            if event in ("call", "return") and "/privacy/" in frame.f_code.co_filename and now(frame, event):
-                os.kill(os.getpid(), signal.SIGKILL)
-
+    def work() -> None:
         shop = Shop(home)
-        sys.setprofile(watch)
+        kill_at(now)
         shop.erase(name)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+    return killed(work)

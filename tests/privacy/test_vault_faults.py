@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import pyarrow as pa
 import pytest
@@ -22,6 +19,7 @@ from privacy.vault import Vault
 from tests.postgres import Server
 
 from .conftest import Home
+from .forked import exit_status, kill_at, killed
 
 BROKEN = pa.array([b"ok", b"\xff\xfeCANARY"], pa.binary()).view(pa.string())
 MIXED = pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array([1, 2]), pa.array(["CANARY", "b"])])
@@ -134,7 +132,7 @@ def test_a_limit_on_file_sizes_leaves_a_whole_vault(home: Home) -> None:
             vault.register(ids(100, 20_000))
         assert vault.find(ids(0, 200))[1].tolist() == [True] * 100 + [False] * 100
 
-    assert _in_child(limited) == 0
+    assert exit_status(limited) == 0
     vault = home.open_vault()
     assert len(vault) == 100
     vault.register(ids(0, 20_000))
@@ -156,16 +154,12 @@ def test_killed_between_key_store_and_vault_the_next_process_goes_on(
 ) -> None:
     home.open_vault().close()
 
-    def die(frame: FrameType, now: str, _argument: object) -> None:
-        if (now, frame.f_code.co_name, Path(frame.f_code.co_filename).stem) == (event, step, module):
-            os.kill(os.getpid(), signal.SIGKILL)
-
     def register() -> None:
         vault = home.open_vault()
-        sys.setprofile(die)
+        kill_at(lambda frame, _event: frame.f_code.co_name == step, within=f"/privacy/{module}.py", events=[event])
         vault.register(ids(0, 5000), [{"name": "n"}] * 5000)
 
-    assert _in_child(register) == -signal.SIGKILL
+    assert killed(register)
     vault = home.open_vault()
     assert len(vault) == people
     handles = vault.register(ids(0, 5000), [{"name": "n"}] * 5000)
@@ -225,16 +219,3 @@ def test_who_only_reads_waits_for_nobody(home: Home, keyring: Keyring) -> None:
     for holder in holders:
         holder.close()
     vault.close()
-
-
-def _in_child(work: Callable[[], None]) -> int:
-    """Run `work` in a forked process; its exit status, negative for a signal."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

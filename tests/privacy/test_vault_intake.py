@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import FrameType
 
 import pyarrow as pa
 import pytest
@@ -20,6 +16,7 @@ from privacy.vault_intake import Intake
 from tests.postgres import Server
 
 from .conftest import Home, on_both
+from .forked import after, kill_at, killed
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -174,23 +171,14 @@ def test_killed_anywhere_the_vault_opens_and_the_next_intake_agrees(home: Home, 
     assert 5 < attempt < 199
 
 
-def _killed_after(home: Home, calls: int) -> bool:
-    """Run a refused intake in a child that kills itself at its n-th step inside privacy; whether it got that far."""
-    child = os.fork()
-    if child == 0:
-        seen = 0
+def _killed_after(home: Home, steps: int) -> bool:
+    """Run a refused intake in a child that kills itself at its n-th step inside the vault; whether it got that far."""
+
+    def work() -> None:
         vault = home.open_vault()
-
-        def watch(frame: FrameType, event: str, _argument: object) -> None:
-            nonlocal seen
-            if event in ("call", "return") and "/privacy/vault" in frame.f_code.co_filename:
-                seen += 1
-                if seen >= calls:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.setprofile(watch)
+        kill_at(after(steps), within="/privacy/vault")
         with refused(vault) as intake:
             intake.register(ids(0, 6))
             intake.register(ids(4, 8))
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+    return killed(work)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from types import FrameType
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +23,7 @@ from privacy.vault import Vault
 from tests.postgres import Server
 
 from .conftest import Home, on_both
+from .forked import after, kill_at, killed
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 OFFICER = Principal("olga", Role.PRIVACY_OFFICER, Purpose.RETENTION)
@@ -230,21 +228,12 @@ def test_killed_anywhere_a_link_is_whole_or_not_there(home: Home, keyring: Keyri
     assert 5 < attempt < 199
 
 
-def _killed_after(home: Home, pair: tuple[str, str], calls: int) -> bool:
+def _killed_after(home: Home, pair: tuple[str, str], steps: int) -> bool:
     """Link in a child that kills itself at its n-th step inside the vault; whether it got that far."""
-    child = os.fork()
-    if child == 0:
-        seen = 0
+
+    def work() -> None:
         vault = home.open_vault()
-
-        def watch(frame: FrameType, event: str, _argument: object) -> None:
-            nonlocal seen
-            if event in ("call", "return") and "/privacy/vault" in frame.f_code.co_filename:
-                seen += 1
-                if seen >= calls:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.setprofile(watch)
+        kill_at(after(steps), within="/privacy/vault")
         link(vault, pair)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+    return killed(work)
