@@ -1,7 +1,7 @@
 """The published test vectors of every primitive that tokens, vault and keys rest on, through our own code.
 
-AES-SIV (RFC 5297) is used nowhere here: records and data keys are sealed with AES-GCM-SIV, so RFC 8452 stands in its
-place. SP 800-38B's other lengths and AES-192, which we don't use, are left out.
+Records and data keys are sealed with AES-GCM-SIV, so RFC 8452 stands beside RFC 5297 (AES-SIV), of which we use the
+doubling only. SP 800-38B's other lengths and AES-192, which we don't use, are left out.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
+from cryptography.hazmat.primitives.ciphers.algorithms import AES128
+from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 import privacy.ciphers
 import privacy.keyset
 from privacy.ciphers import Sealer
-from privacy.cmac import Mac
+from privacy.cmac import Mac, _double
 from privacy.keyring import derive
 from privacy.secret_key_access import release, seal_in_handle
 from privacy.tokens import _permute
@@ -43,6 +45,26 @@ def test_sp_800_38b_aes_256_cmac(length: int, mac: str) -> None:
     assert alone.tobytes().hex() == mac
     among = ours.of_messages(pa.array([b"x", SP_800_38B_MESSAGE[:length], b"", bytes(70)], pa.binary()))
     assert among[1].tobytes().hex() == mac
+
+
+def test_rfc_5297_appendix_a1_rests_on_our_doubling() -> None:
+    key = bytes.fromhex("fffefdfcfbfaf9f8f7f6f5f4f3f2f1f0f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff")
+    associated = bytes.fromhex("101112131415161718191a1b1c1d1e1f2021222324252627")
+    plaintext = bytes.fromhex("112233445566778899aabbccddee")
+
+    def cmac(message: bytes) -> int:
+        mac = CMAC(AES128(key[:16]))
+        mac.update(message)
+        return int.from_bytes(mac.finalize(), "big")
+
+    doubled = _double(cmac(bytes(16)))
+    assert f"{doubled:032x}" == "1c09bf5f83df7e080280b050b37e0e74"  # the highest bit was clear
+    again = _double(doubled ^ cmac(associated))
+    assert f"{again:032x}" == "dbe13bd0ed8c85dc9af179c99ddbf819"  # and here it was set
+    last = again ^ int.from_bytes(plaintext + b"\x80\x00", "big")
+    synthetic = f"{cmac(last.to_bytes(16, 'big')):032x}"
+    assert synthetic == "85632d07c6e8f37f950acd320a2ecc93"
+    assert AESSIV(key).encrypt(plaintext, [associated]).hex() == synthetic + "40c02b9690c4dc04daef7f6afe5c"
 
 
 FIPS_197_BLOCK = "00112233445566778899aabbccddeeff"
