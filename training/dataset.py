@@ -131,7 +131,11 @@ def fetch(gateway: TrainingGateway, principal: object, service: str, task: Task,
         more = _frame(all_of, all_of.num_rows)[[_PERSON, _MOMENT]]
         asked = pd.concat([asked, more], ignore_index=True).drop_duplicates(ignore_index=True)
     if not len(outcomes):
-        raise BadInput(f"no customer is in any window of {task.target}", remedy="ingest and build first")
+        days = f"{plan.all[0].date()} to {plan.all[-1].date()}"
+        raise BadInput(
+            f"no customer is in any window of {task.target} ({days})",
+            remedy="check the times of the ingested orders, then build again",
+        )
     entities = pa.table(
         {
             _PERSON: pa.array(asked[_PERSON], pa.string()),

@@ -64,8 +64,15 @@ def _cutoffs(descriptor: Descriptor, state: HomeState, moment: datetime) -> list
     from training.cutoffs import Task, plan_cutoffs
 
     planned = {moment}
+    silent = (moment - state.last_event).days
     for target in ("churn", "clv"):
         task = Task.of(target, getattr(descriptor.targets, target))
+        if silent > task.horizon_days:  # a whole window of nothing would teach that everybody leaves
+            raise BadInput(
+                f"--as-of {moment.date()} is {silent} days after the last event, more than the "
+                f"{task.horizon_days} days of {target}: its windows would be empty for want of data",
+                remedy=f"the last event is on {state.last_event.date()}; ingest newer data or give an earlier --as-of",
+            )
         planned.update(plan_cutoffs(task, state.first_event, moment).all)
     return sorted(planned)
 

@@ -110,9 +110,8 @@ def _versions() -> Iterator[Finding]:
     for name, least in FRAMEWORKS.items():
         version = metadata.version(name)
         fits = tuple(int(part) for part in version.split(".")[:2]) >= least
-        yield Finding(
-            name, "ok" if fits else "bad", version, "" if fits else "run `make demo`, which installs the lock"
-        )
+        remedy = "" if fits else "run `make demo`, which installs the lock"
+        yield Finding(name, "ok" if fits else "bad", version, remedy)
 
 
 def _telemetry() -> Finding:

@@ -33,8 +33,9 @@ def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of:
     table = scored_table(house, target, purpose, as_of=as_of)
     write_parquet(table, out)
     moment, version = table["as_of"][0].as_py(), table["model_version"][0].as_py()
-    excluded = f"{len(house.suppression):,} erased people excluded"
-    yield f"{out}: {table.num_rows:,} people as of {moment.date()}, {target} version {version}, {excluded}"
+    counts = sorted((entry["values"], entry["counts"]) for entry in table["status"].value_counts().to_pylist())
+    told = [f"{count:,} {status}" for status, count in counts] + [f"{len(house.suppression):,} erased and excluded"]
+    yield f"{out}: {table.num_rows:,} people as of {moment.date()}, {target} version {version}: {', '.join(told)}"
 
 
 def scored_table(house: House, target: str, purpose: str, *, as_of: datetime | None) -> pa.Table:
@@ -98,6 +99,8 @@ def check_out(house: House, out: Path) -> None:
         raise BadInput("this lies inside the home", where=str(out), remedy="name a file elsewhere")
     if out.exists() and not out.is_file():
         raise BadInput("this is no file", where=str(out), remedy="name a file")
+    if out.suffix not in ("", ".parquet", ".pq"):
+        raise BadInput(f"'{out.suffix}' names another format; parquet is written", remedy="end --out with .parquet")
     if not out.absolute().parent.is_dir():
         raise BadInput("no such folder", where=str(out.parent), remedy="make it first, or name another --out")
 

@@ -419,6 +419,18 @@ def test_nothing_is_written_over_the_home_itself(
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_what_can_not_be_meant_is_refused_before_any_work(
+    good_home: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, _ = good_home
+    at = ["--home", str(home)]
+    out = tmp_path / "scores.csv"
+    fails(["score", "clv", "--purpose", "value", "--out", str(out), *at], 2, "parquet is written", capsys=capsys)
+    assert not out.exists()
+    told = fails(["build", "--as-of", "2190-01-01", *at], 2, "after the last event", capsys=capsys)
+    assert "give an earlier --as-of" in told
+
+
 def test_a_home_that_databases_cannot_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for mark in "?*[":
         fails(["status", "--home", str(tmp_path / f"a{mark}b")], 2, f"holds {mark}", capsys=capsys)
