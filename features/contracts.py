@@ -20,7 +20,7 @@ from pandera.errors import SchemaErrors
 
 from privacy.errors import BadInput
 
-from .datasets.descriptor import Table
+from .datasets.tables import Table
 from .sources import RAW
 
 __all__ = ["BAD_SHARE", "Contract", "Tally"]

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import duckdb
 
-from features.datasets.descriptor import USABLE, Descriptor, Table
+from features.datasets.descriptor import USABLE, Descriptor
+from features.datasets.tables import Table
 from privacy.classification import Sensitivity
 from privacy.errors import BadInput
 

@@ -16,7 +16,8 @@ from privacy.treatment import Protector, ProtectReport
 
 from . import sources
 from .contracts import Contract, Tally
-from .datasets.descriptor import Descriptor, Table
+from .datasets.descriptor import Descriptor
+from .datasets.tables import Table
 from .expressions import check_expressions
 from .quarantine import Quarantine, written_ids
 from .storage import SnapshotWriter, TableStore

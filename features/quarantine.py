@@ -18,7 +18,7 @@ from privacy.errors import CheckFailed, EnvironmentFailed
 from privacy.keyring import Keyring
 from privacy.rights import Subject
 
-from .datasets.descriptor import Table
+from .datasets.tables import Table
 from .private_files import make_private
 from .sources import RAW
 

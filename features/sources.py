@@ -19,7 +19,8 @@ import pyarrow as pa
 from privacy.durable import expanded
 from privacy.errors import BadInput
 
-from .datasets.descriptor import Descriptor, Table
+from .datasets.descriptor import Descriptor
+from .datasets.tables import Table
 from .text_files import TEXT, csv_sql
 
 __all__ = ["RAW", "batches"]

@@ -6,7 +6,7 @@ from typing import Final
 
 import duckdb
 
-from .datasets.descriptor import Table
+from .datasets.tables import Table
 
 __all__ = ["TEXT", "csv_sql"]
 

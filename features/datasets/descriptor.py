@@ -5,164 +5,31 @@ The descriptor is the only place that names source columns; what it omits is nev
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import zoneinfo
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError
 
 from privacy.classification import Sensitivity
 from privacy.durable import expanded
 from privacy.errors import BadInput
 from privacy.strict_yaml import UnreadableYaml, read_document
 
-if TYPE_CHECKING:
-    from privacy.treatment import TablePlan
+from .tables import Name, Strict, Table
+from .targets import Targets
 
-__all__ = [
-    "ChurnTarget",
-    "ClvTarget",
-    "Column",
-    "Cutoffs",
-    "Descriptor",
-    "Table",
-    "Targets",
-    "load_descriptor",
-]
+__all__ = ["Descriptor", "load_descriptor"]
 
 TABLES: Final = ("transactions", "customers", "products", "interactions", "consents")
 REQUIRED: Final = ("order_id", "ordered_at", "amount")
-IMPLIED_KEYS: Final = frozenset({"order_id", "ticket_id", "device_id"})
 USABLE: Final = frozenset({Sensitivity.BEHAVIOURAL, Sensitivity.NON_PERSONAL})
 SLOW_SHOP_HORIZON_DAYS: Final = 60
-Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Day = Annotated[dt.date, Field(ge=dt.date(1970, 1, 2), lt=dt.date(2200, 1, 1))]
-DEFAULT_TYPES: Final[dict[str, Kind]] = {
-    "ordered_at": "timestamp",
-    "amount": "float",
-    "quantity": "float",
-    "discount": "float",
-    "coupon": "float",
-    "category": "string",
-}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, hide_input_in_errors=True)
-
-
-class Column(_Strict):
-    """One declared column: where it comes from, its type and its sensitivity."""
-
-    source: str | None = Field(default=None, alias="from", min_length=1)
-    sql: str | None = Field(default=None, min_length=1)
-    type: Kind | None = None
-    sensitivity: Sensitivity
-    key: bool = False
-    mask: str | None = None
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Column:
-        if (self.source is None) == (self.sql is None):
-            raise ValueError("needs either 'from' or 'sql'")
-        return self
-
-
-class Table(_Strict):
-    """One table of the shop; `plan()` is what protection needs to know of it."""
-
-    source: str = Field(min_length=1)
-    where: str | None = Field(default=None, min_length=1)
-    columns: dict[Name, Column] = Field(min_length=1)
-    dated_by: str | None = None
-    _name: str = PrivateAttr(default="")
-    _subject: str = PrivateAttr(default="")
-
-    @property
-    def name(self) -> str:
-        """The table's name in the descriptor."""
-        return self._name
-
-    @property
-    def subject(self) -> str | None:
-        """The column that names the person, or None where rows belong to nobody."""
-        return self._subject if self._subject in self.columns else None
-
-    def kind_of(self, column: str) -> Kind | None:
-        """Return the declared type of `column`, or the one its role implies."""
-        implied = DEFAULT_TYPES.get(column) if self._name == "transactions" else None
-        return self.columns[column].type or implied
-
-    @property
-    def event_column(self) -> str | None:
-        """The column that dates a row: given, `ordered_at`, or the only timestamp."""
-        if self.dated_by is not None or self._name == "transactions":
-            return self.dated_by or "ordered_at"
-        times = [name for name in self.columns if self.kind_of(name) == "timestamp"]
-        return times[0] if len(times) == 1 else None
-
-    def role_of(self, column: str) -> Literal["subject", "key", "attribute"]:
-        """Say whether `column` names the person, leads back to a source, or describes."""
-        if column == self._subject:
-            return "subject"
-        return "key" if self.columns[column].key or column in IMPLIED_KEYS else "attribute"
-
-    def plan(self) -> TablePlan:
-        """Return the treatment plan of this table for `privacy.treatment.Protector`."""
-        from privacy.treatment import ColumnRule, TablePlan  # the descriptor stays light to import
-
-        rules = tuple(
-            ColumnRule(name=name, sensitivity=column.sensitivity, kind=self.role_of(name), mask=column.mask)
-            for name, column in self.columns.items()
-        )
-        return TablePlan(table=self._name, columns=rules, dated_by=self.event_column)
-
-
-class Cutoffs(_Strict):
-    """Fixed cut-off dates of a benchmark; each is midnight in the shop's time zone."""
-
-    train: tuple[Day, ...] = Field(min_length=1)
-    test: tuple[Day, ...] = Field(min_length=1)
-
-
-class _Target(_Strict):
-    horizon_days: int = Field(ge=1, le=3650)
-    cutoffs: Cutoffs | None = None
-    _zone: str = PrivateAttr(default="UTC")
-
-    @property
-    def train_cutoffs(self) -> tuple[dt.datetime, ...] | None:
-        """Training cut-offs as UTC instants, ascending, or None if they follow from the data."""
-        return _instants(self.cutoffs.train, self._zone) if self.cutoffs else None
-
-    @property
-    def test_cutoffs(self) -> tuple[dt.datetime, ...] | None:
-        """Test cut-offs as UTC instants, ascending, or None if they follow from the data."""
-        return _instants(self.cutoffs.test, self._zone) if self.cutoffs else None
-
-
-class ChurnTarget(_Target):
-    """Churn: no purchase in `horizon_days`, among who bought in `active_within_days`."""
-
-    active_within_days: int = Field(ge=1, le=3650)
-
-
-class ClvTarget(_Target):
-    """Customer value: net spend in `horizon_days`."""
-
-
-class Targets(_Strict):
-    """What is predicted for this shop."""
-
-    churn: ChurnTarget
-    clv: ClvTarget
-
-
-class Descriptor(_Strict):
+class Descriptor(Strict):
     """A shop: its tables, its clock, its currency and what to predict."""
 
     name: Name
@@ -194,11 +61,6 @@ class Descriptor(_Strict):
     def digest(self) -> str:
         """Return the SHA-256 of the meaning of this descriptor, 64 hex digits."""
         return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
-
-
-def _instants(days: tuple[dt.date, ...], zone: str) -> tuple[dt.datetime, ...]:
-    local = (dt.datetime.combine(day, dt.time(), zoneinfo.ZoneInfo(zone)) for day in sorted(set(days)))
-    return tuple(moment.astimezone(dt.UTC) for moment in local)
 
 
 def builtin_names() -> list[str]:

@@ -1,0 +1,99 @@
+"""What a descriptor says of one table and its columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from privacy.classification import Sensitivity
+
+if TYPE_CHECKING:
+    from privacy.treatment import TablePlan
+
+__all__ = ["Column", "Name", "Strict", "Table"]
+
+IMPLIED_KEYS: Final = frozenset({"order_id", "ticket_id", "device_id"})
+Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+DEFAULT_TYPES: Final[dict[str, Kind]] = {
+    "ordered_at": "timestamp",
+    "amount": "float",
+    "quantity": "float",
+    "discount": "float",
+    "coupon": "float",
+    "category": "string",
+}
+
+
+class Strict(BaseModel):
+    """A part of a descriptor: unknown keys are refused, and no value is repeated in an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, hide_input_in_errors=True)
+
+
+class Column(Strict):
+    """One declared column: where it comes from, its type and its sensitivity."""
+
+    source: str | None = Field(default=None, alias="from", min_length=1)
+    sql: str | None = Field(default=None, min_length=1)
+    type: Kind | None = None
+    sensitivity: Sensitivity
+    key: bool = False
+    mask: str | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Column:
+        if (self.source is None) == (self.sql is None):
+            raise ValueError("needs either 'from' or 'sql'")
+        return self
+
+
+class Table(Strict):
+    """One table of the shop; `plan()` is what protection needs to know of it."""
+
+    source: str = Field(min_length=1)
+    where: str | None = Field(default=None, min_length=1)
+    columns: dict[Name, Column] = Field(min_length=1)
+    dated_by: str | None = None
+    _name: str = PrivateAttr(default="")
+    _subject: str = PrivateAttr(default="")
+
+    @property
+    def name(self) -> str:
+        """The table's name in the descriptor."""
+        return self._name
+
+    @property
+    def subject(self) -> str | None:
+        """The column that names the person, or None where rows belong to nobody."""
+        return self._subject if self._subject in self.columns else None
+
+    def kind_of(self, column: str) -> Kind | None:
+        """Return the declared type of `column`, or the one its role implies."""
+        implied = DEFAULT_TYPES.get(column) if self._name == "transactions" else None
+        return self.columns[column].type or implied
+
+    @property
+    def event_column(self) -> str | None:
+        """The column that dates a row: given, `ordered_at`, or the only timestamp."""
+        if self.dated_by is not None or self._name == "transactions":
+            return self.dated_by or "ordered_at"
+        times = [name for name in self.columns if self.kind_of(name) == "timestamp"]
+        return times[0] if len(times) == 1 else None
+
+    def role_of(self, column: str) -> Literal["subject", "key", "attribute"]:
+        """Say whether `column` names the person, leads back to a source, or describes."""
+        if column == self._subject:
+            return "subject"
+        return "key" if self.columns[column].key or column in IMPLIED_KEYS else "attribute"
+
+    def plan(self) -> TablePlan:
+        """Return the treatment plan of this table for `privacy.treatment.Protector`."""
+        from privacy.treatment import ColumnRule, TablePlan  # the descriptor stays light to import
+
+        rules = tuple(
+            ColumnRule(name=name, sensitivity=column.sensitivity, kind=self.role_of(name), mask=column.mask)
+            for name, column in self.columns.items()
+        )
+        return TablePlan(table=self._name, columns=rules, dated_by=self.event_column)
