@@ -25,7 +25,8 @@ pre { overflow-x: auto; padding: .8rem; background: #f2f2f2; color: #111; }
 <li><a href="livez">livez</a>, <a href="readyz">readyz</a>, <a href="healthz">healthz</a>: health</li>
 <li>metrics: for a bearer of role admin or auditor</li>
 </ul>
-<pre>curl -s "$URL/v1/predict" -H "Authorization: Bearer $BEARER" -H "Content-Type: application/json" \\
+<pre>curl -s "$URL/v1/predict" -H "Authorization: Bearer $BEARER" \\
+  -H "Content-Type: application/json" \\
   -d '{"customers": ["ret_..."], "models": ["churn", "clv"]}'</pre>
 <p>A bearer comes from <code>custos access grant</code>.</p>
 </body>
