@@ -20,7 +20,7 @@ from features.quarantine import Quarantine
 from privacy.audit import AuditLog
 from privacy.classification import Purpose, Role
 from privacy.keyring import Keyring
-from privacy.kms import LocalKms
+from privacy.kms import Argon2Parameters, LocalKms
 from privacy.policy import Policy, Principal
 from privacy.rights import Subject
 from privacy.suppression import SuppressionList
@@ -29,6 +29,8 @@ from privacy.treatment import Protector
 from privacy.vault import Vault
 from tests.shops import make_shop
 
+CHEAP = Argon2Parameters(passes=1, memory_kib=8, lanes=1)
+"""So that a test doesn't spend its time in Argon2."""
 AS_OF = dt.datetime(2024, 2, 6, tzinfo=dt.UTC)
 CUTOFFS = tuple(AS_OF - dt.timedelta(days=28 * back) for back in range(8, 0, -1))
 NOW = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
@@ -45,7 +47,7 @@ class Home:
     @classmethod
     def create(cls, root: Path) -> Home:
         (root / "vault").mkdir(parents=True)
-        keyring = Keyring.create(root / "keys" / "keyring.json", LocalKms(passphrase="correct horse"))
+        keyring = Keyring.create(root / "keys" / "keyring.json", LocalKms(passphrase="correct horse", parameters=CHEAP))
         return cls(root, keyring, Vault.open(f"sqlite:///{root}/vault/vault.db", keyring))
 
     @property
