@@ -19,7 +19,7 @@ from privacy.classification import FEATURE_STORE, Sensitivity
 from privacy.cmac import Mac
 from privacy.errors import BadInput
 from privacy.keyring import Keyring
-from privacy.masking import MASKS, apply_mask
+from privacy.masking import MaskSpec, apply_mask, mask_of
 from privacy.tokens import handles_to_tokens
 from privacy.vault import Vault
 
@@ -34,12 +34,12 @@ _OPEN: Final = (Sensitivity.BEHAVIOURAL, Sensitivity.NON_PERSONAL)
 
 @dataclass(frozen=True)
 class ColumnRule:
-    """What a column is: `key` leads back to a source; `mask` names an entry of `masking.MASKS`."""
+    """What a column is: `key` leads back to a source; `mask` is what `masking.mask_of` reads."""
 
     name: str
     sensitivity: Sensitivity
     kind: Kind = "attribute"
-    mask: str | None = None
+    mask: MaskSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,11 @@ def _check(plan: TablePlan) -> None:
     if plan.dated_by is not None and plan.dated_by not in names:
         raise BadInput(f"no column {plan.dated_by} to date the rows by", where=plan.table)
     for rule in plan.columns:
-        if rule.mask is not None and rule.mask not in MASKS:
-            raise BadInput(
-                f"unknown mask {rule.mask}",
-                where=f"{plan.table}.{rule.name}",
-                remedy=f"use one of {', '.join(sorted(MASKS))}",
-            )
+        if rule.mask is not None:
+            try:
+                mask_of(rule.mask)
+            except BadInput as error:
+                raise BadInput(error.what, where=f"{plan.table}.{rule.name}", remedy=error.remedy) from None
         if rule.kind == "key" and plan.subject is None:
             raise BadInput(
                 "a key needs a subject to belong to",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from privacy.classification import Sensitivity
+from privacy.errors import BadInput
 
 if TYPE_CHECKING:
     from privacy.treatment import TablePlan
@@ -40,7 +41,19 @@ class Column(Strict):
     type: Kind | None = None
     sensitivity: Sensitivity
     key: bool = False
-    mask: str | None = None
+    mask: str | dict[str, Any] | None = None
+
+    @field_validator("mask", mode="before")
+    @classmethod
+    def _known_mask(cls, value: object) -> object:
+        from privacy.masking import mask_of  # the descriptor stays light to import
+
+        if value is not None:
+            try:
+                mask_of(value)
+            except BadInput as error:
+                raise ValueError(str(error)) from None
+        return value
 
     @model_validator(mode="after")
     def _one_origin(self) -> Column:

@@ -1,0 +1,1 @@
+"""Column masks: one file a group; `privacy.masking` holds the registry."""

@@ -1,0 +1,104 @@
+"""Masks of places: addresses, postal codes, 行政区划 codes."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from privacy.masks._base import ByteMask, Choice, TextMask, Whole, fitting
+from privacy.masks._characters import STAR, ZERO, columns_of, digits_of, lengths_of
+
+__all__ = ["Address", "PostalCode", "RegionCode"]
+
+_DISTRICT: Final = "[^\\d\\s,社小校园景][区县縣區旗]"  # 小区, 园区 and the like are no districts
+_TO_DISTRICT: Final = (
+    rf"(?s)^([^\d\s,]*?[^\d\s,]市[^\d\s,路街]{{0,4}}?{_DISTRICT}|[^\d\s,]*?(?:{_DISTRICT}|[^\d\s,]市)).*$"
+)
+_PROVINCES: Final = np.isin(
+    np.arange(100), [11, 12, 13, 14, 15, 21, 22, 23, 31, 32, 33, 34, 35, 36, 37, 41, 42, 43, 44, 45, 46, 50, 51, 52,
+                     53, 54, 61, 62, 63, 64, 65, 71, 81, 82]
+)  # fmt: skip
+"""The first two digits of codes of GB/T 2260."""
+_LONGEST_POSTAL: Final = 10
+_SMALL: Final = np.uint8(0x20)
+_A: Final = np.uint8(ord("a"))
+Bytes = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
+
+
+class Address(TextMask):
+    """A Chinese address down to its district (区, 县, 旗, or 市), another its last part without digits.
+
+    >>> Address().apply(pa.array(["北京市朝阳区建国路88号", "12 High St, London", "12 High St"])).to_pylist()
+    ['北京市朝阳区', 'London', '***']
+    """
+
+    name, leaves = "address", "down to the district, or the last part without digits"
+
+    def _masked_text(self, text: pa.StringArray) -> pa.Array:
+        district = pc.replace_substring_regex(text, _TO_DISTRICT, r"\1")
+        same = pc.fill_null(pc.equal(district, text), False)
+        if not same.true_count:
+            return district
+        rest = text.filter(same)
+        already = pc.match_substring_regex(rest, _TO_DISTRICT)
+        last = pc.replace_substring_regex(rest, r"(?s)^.*[,\n]\s*", "")
+        place = pc.utf8_trim_whitespace(pc.replace_substring_regex(last, r"\S*\d\S*", ""))
+        parted = pc.and_(pc.match_substring_regex(rest, r"[,\n]"), pc.greater(pc.utf8_length(place), 0))
+        shown = pc.if_else(already, rest, fitting(place, parted, rest))
+        return pc.replace_with_mask(district, same, shown)
+
+
+class PostalCode(ByteMask):
+    """The first characters of a postal code; three of a US ZIP code is the limit of 45 CFR 164.514(b)(2)(i)(B).
+
+    >>> PostalCode().apply(pa.array(["94110-1234", "SW1A 1AA", "100020", "London"])).to_pylist()
+    ['941**', 'SW1**', '100**', '***']
+    """
+
+    name, leaves = "postal_code", "the `first` characters, 3 unless said, up to 4"
+    parameters = MappingProxyType({"first": Whole(3, 1, 4)})
+
+    def _positions(self, text: pa.StringArray) -> tuple[list[Bytes | np.uint8], Flags]:
+        first, lengths = self.given["first"], lengths_of(text)
+        columns = columns_of(text, _LONGEST_POSTAL)
+        some = np.zeros(len(text), np.bool_)
+        fits = (lengths >= first + 2) & (lengths <= _LONGEST_POSTAL)
+        for at, column in enumerate(columns):
+            inside = lengths > at
+            digit = column - ZERO <= 9
+            letter = (column | _SMALL) - _A < 26
+            parting = ((column == ord(" ")) | (column == ord("-"))) & (at > 1)
+            some |= digit & inside
+            fits &= digit | letter | parting | ~inside
+        return [*columns[:first], STAR, STAR], fits & some
+
+
+class RegionCode(ByteMask):
+    """A 行政区划 code (GB/T 2260; with 9 or 12 digits GB/T 10114) up to its city or province, six digits.
+
+    >>> RegionCode().apply(pa.array(["440305", "440305007001", "990305"])).to_pylist()
+    ['440300', '440300', '***']
+    >>> RegionCode(level="province").apply(pa.array(["440305"])).to_pylist()
+    ['440000']
+    """
+
+    name, leaves = "region_code", "a 行政区划 code up to its `level`: city, or province"
+    parameters = MappingProxyType({"level": Choice("city", ("city", "province"))})
+
+    def _positions(self, text: pa.StringArray) -> tuple[list[Bytes | np.uint8], Flags]:
+        kept, lengths = 4 if self.given["level"] == "city" else 2, lengths_of(text)
+        columns = columns_of(text, 6)
+        digits = columns - ZERO
+        known = _PROVINCES[np.minimum(10 * digits[0] + digits[1], 99)]
+        fits = digits_of(digits) & (lengths == 6) & known
+        longer = np.flatnonzero((lengths == 9) | (lengths == 12))
+        if len(longer):
+            whole = pc.match_substring_regex(text.take(pa.array(longer)), "^[0-9]*$")
+            fits[longer] = pc.fill_null(whole, False).to_numpy(zero_copy_only=False) & known[longer]
+        return [*columns[:kept], *[ZERO] * (6 - kept)], fits
