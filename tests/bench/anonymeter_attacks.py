@@ -1,4 +1,4 @@
-"""anonymeter's three attacks on the tables given as JSON; runs in an environment of its own, imports nothing of ours."""
+"""anonymeter's three attacks on tables given as JSON; runs in its own environment, imports nothing of ours."""
 
 import json
 import sys

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, datetime
 from importlib import import_module
 
 PARTS = ("anonymeter",)
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments).parts or PARTS
     agreed = True
     for part in chosen:
-        print(f"{part}, {date.today()}")
+        print(f"{part}, {datetime.now(UTC).date()}")
         agreed &= import_module(f"tests.crosscheck.{part}").crosscheck()
     print("they agree" if agreed else "THEY DISAGREE")
     return int(not agreed)
