@@ -117,8 +117,8 @@ class FeatureGateway:
     ) -> pa.Table:
         """Return the features of everybody who had bought before `as_of`, as known then.
 
-        `action` is what the policy is asked for: `features.read`, or `score` where the caller turns the features
-        into scores. Raises BadInput when no features were built at `as_of`.
+        `action` is what the policy is asked for: `features.read`, `score` where the caller turns the features into
+        scores, `count` or `attack` where only figures leave. Raises BadInput when no features were built at `as_of`.
         """
         info, access = self._authorise(principal, service, action=action)
         store = self._paths.feature_store(info.dataset)
