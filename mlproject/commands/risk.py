@@ -92,4 +92,30 @@ def release(
         click.echo(line)
 
 
+@risk.command("membership")
+@click.argument("target", type=options.TARGETS)
+@click.option("--shadows", type=click.IntRange(2), default=8, show_default=True, help="Shadow models; an even number.")
+@options.seed
+@options.as_json
+@options.home
+def membership(target: str, shadows: int, seed: int, as_json: bool, home: Path | None) -> None:
+    """Attack the champion's design: does it tell whose rows it was trained on? (LiRA, Carlini et al. 2022)
+
+    Trains one model more than there are shadow models. Kept in the report, and audited.
+
+    \b
+    Example: custos risk membership churn --shadows 8
+    """
+    from mlproject.pipelines.membership import measure_membership, membership_lines
+    from mlproject.stages import Stages
+    from mlproject.wiring import House
+
+    found = measure_membership(House.open(home), target, Stages(), shadows=shadows, seed=seed)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for line in membership_lines(target, found):
+        click.echo(line)
+
+
 COMMANDS: tuple[click.Command, ...] = (risk,)
