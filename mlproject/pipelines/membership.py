@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["measure_membership", "membership_lines"]
 
+FIGURES: Final = ("auc", "tpr_at_1_percent_fpr", "advantage")
+
 
 def measure_membership(house: House, target: str, stages: Stages, *, shadows: int, seed: int) -> dict[str, Any]:
     """Attack the champion's design on its training rows, keep the figures in the report, audit that it was done."""
