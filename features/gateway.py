@@ -67,14 +67,16 @@ class FeatureGateway:
         """List what is registered."""
         return [self._info(service.name) for service in self._online.services()]
 
-    def historical(self, principal: Principal, service: str, entities: pa.Table) -> pa.Table:
+    def historical(
+        self, principal: Principal, service: str, entities: pa.Table, *, action: str = "features.read"
+    ) -> pa.Table:
         """Return features of each (customer_token, event_timestamp), as known at that instant.
 
         Tokens are the feature store's own. Suppressed people are left out; of the others every row comes
         back once and in order, or CheckFailed is raised. Columns: the entity's, then float64 features.
         Raises BadInput for an event_timestamp that no features were built at.
         """
-        info, access = self._authorise(principal, service, entities.num_rows)
+        info, access = self._authorise(principal, service, entities.num_rows, action)
         self._require_built(info, entities["event_timestamp"])
         rows = self._historical(info, self._own.unsuppressed(entities.select([ENTITY, "event_timestamp"])))
         return self._disclosed(access, info, rows)
@@ -86,13 +88,15 @@ class FeatureGateway:
         cutoffs: Sequence[dt.datetime],
         horizon_days: int,
         active_within_days: int | None,
+        *,
+        action: str = "features.read",
     ) -> pa.Table:
         """Return the population at each cut-off and its outcome in the next `horizon_days`.
 
         Columns: customer_token, event_timestamp, spend_in_horizon (float64, >= 0), orders_in_horizon (int64).
         Raises BadInput for a cut-off that no features were built at.
         """
-        info, access = self._authorise(principal, service)
+        info, access = self._authorise(principal, service, action=action)
         self._require_built(info, pa.chunked_array([pa.array(cutoffs, UTC)]))
         store = self._paths.feature_store(info.dataset)
         with store.reading(), engine.connect() as connection:
@@ -117,8 +121,8 @@ class FeatureGateway:
     ) -> pa.Table:
         """Return the features of everybody who had bought before `as_of`, as known then.
 
-        `action` is what the policy is asked for: `features.read`, or `score` where the caller turns the features
-        into scores. Raises BadInput when no features were built at `as_of`.
+        `action` is what the policy is asked for: `features.read`, `score` where the caller turns the features into
+        scores, `count` or `attack` where only figures leave. Raises BadInput when no features were built at `as_of`.
         """
         info, access = self._authorise(principal, service, action=action)
         store = self._paths.feature_store(info.dataset)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from mlproject.commands import answers, audit, control, jobs, keys, policy
+from mlproject.commands import answers, audit, budget, control, jobs, keys, policy, risk
 from mlproject.settings import debugging, quiet_environment
 from privacy.errors import BadInput, CustosError, EnvironmentFailed
 
@@ -43,6 +43,8 @@ _COMMANDS = (
     *audit.COMMANDS,
     *keys.COMMANDS,
     *policy.COMMANDS,
+    *risk.COMMANDS,
+    *budget.COMMANDS,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -112,6 +112,10 @@ class HomePaths:
         return self.root / "lock"
 
     @property
+    def budget(self) -> Path:
+        return self.root / "budget.json"
+
+    @property
     def descriptors(self) -> Path:
         return self.root / "datasets"
 

@@ -58,6 +58,22 @@ class _Stage(_Part):
     peak_mb: float
 
 
+class _Figure(_Part):
+    value: float
+    low: float
+    high: float
+
+
+class _Membership(_Part):
+    version: int
+    design: str
+    people: int
+    shadows: int
+    lira: dict[str, _Figure]
+    threshold: dict[str, _Figure]
+    guessing: dict[str, _Figure]
+
+
 class _Report(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -65,6 +81,7 @@ class _Report(BaseModel):
     tables: dict[str, _Table] = {}
     features: _Features | None = None
     models: dict[Literal["churn", "clv"], _Model] = {}
+    membership: dict[Literal["churn", "clv"], _Membership] = {}
     stages: list[_Stage] = []
 
 

@@ -29,6 +29,7 @@ __all__ = [
 HOME_NAME: Final = ".custos"
 KMS_KINDS: Final = ("passphrase", "key_file", "environment")
 LEAST_BEARER_DAYS: Final = 0.001
+LEAST_EPSILON, MOST_EPSILON = 0.001, 100.0
 
 # Usage reports are off before any framework is imported. Both compare with the word itself: "1" does not switch
 # them off (mlflow.telemetry.utils, bentoml._internal.utils.analytics).
@@ -69,13 +70,15 @@ class VaultPlaces:
 class Settings:
     """How this home behaves; every field has a default, `settings.yaml` overrides it.
 
-    `bearer_days` is the life of a bearer token, `fresh_days` how old an online row may be in data time.
+    `bearer_days` is the life of a bearer token, `fresh_days` how old an online row may be in data time,
+    `epsilon_total` how much may ever be told with noise about the people of a data set, for each purpose.
     """
 
     operator: str = "operator"
     role: Role = Role.ADMIN
     bearer_days: float = 30.0
     fresh_days: int = 35
+    epsilon_total: float = 1.0
     lawful_bases: Mapping[str, LawfulBasis] = field(default_factory=dict)
     kms: Guard = field(default_factory=Guard)
     vault: VaultPlaces = field(default_factory=VaultPlaces)
@@ -134,8 +137,8 @@ def _operator(raw: Any) -> str:
     return raw
 
 
-def _days(raw: Any, least: float, most: float) -> Any:
-    # The bound's own kind is the kind wanted: whole days between integers.
+def _amount(raw: Any, least: float, most: float) -> Any:
+    # The bound's own kind is the kind wanted: whole numbers between integers.
     if isinstance(raw, bool) or not isinstance(raw, int | type(most)) or not least <= raw <= most:
         raise ValueError
     return type(most)(raw)
@@ -171,10 +174,14 @@ _READERS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
     "operator": (_operator, "name who acts, in one line: operator: mei"),
     "role": (Role, f"write one of {', '.join(Role)}"),
     "bearer_days": (
-        partial(_days, least=LEAST_BEARER_DAYS, most=366.0),
+        partial(_amount, least=LEAST_BEARER_DAYS, most=366.0),
         f"write days: {LEAST_BEARER_DAYS} to 366",
     ),
-    "fresh_days": (partial(_days, least=1, most=3650), "write whole days: 1 to 3650"),
+    "fresh_days": (partial(_amount, least=1, most=3650), "write whole days: 1 to 3650"),
+    "epsilon_total": (
+        partial(_amount, least=LEAST_EPSILON, most=MOST_EPSILON),
+        f"write a number: {LEAST_EPSILON} to {MOST_EPSILON:g}",
+    ),
     "lawful_bases": (_lawful_bases, f"write {{purpose: basis}} with bases of {', '.join(LawfulBasis)}"),
     "kms": (_guard, f"write {{kind: one of {', '.join(KMS_KINDS)}, root: ..., service: ...}}"),
     "vault": (

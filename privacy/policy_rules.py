@@ -48,6 +48,8 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "score": ("service", "model"),
         "predict": ("service", "model"),
         "features.read": ("service",),
+        "attack": ("dataset", "service", "model"),
+        "count": ("service", "model"),
         "identify": ("vault",),
         "erase": ("vault",),
         "grant": ("access",),
@@ -62,11 +64,11 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 KINDS: Final = tuple(sorted({kind for kinds in ACTIONS.values() for kind in kinds}))
 NAMED: Final = frozenset({"dataset", "model", "service"})
 """Kinds of which there are several, told apart by name; of the others there is one."""
-READS_PEOPLE: Final = frozenset({"features.read", "materialize", "predict", "score", "train"})
+READS_PEOPLE: Final = frozenset({"attack", "count", "features.read", "materialize", "predict", "score", "train"})
 """Actions that read or score people for their principal's purpose."""
 MASKED: Final = frozenset({"predict", "score"})
 """Actions whose answers are masked, by the fields of the `model:` that gives them."""
-FILTERED: Final = frozenset({"features.read", "predict", "score"})
+FILTERED: Final = frozenset({"attack", "count", "features.read", "predict", "score"})
 """Actions whose rows are filtered, where they leave the `service:` that holds them."""
 MASKS: Final = ("band", "redact")
 """What a column mask may do, from the lenient to the strict: where two meet, the stricter holds."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 import pandas as pd
 
+from privacy.errors import BadInput
 from training.dataset import TrainingSet
 from training.gates import Verdict
 from training.models._base import CHURN, CLV, CustomerModel
@@ -98,6 +100,30 @@ class Bench:
             found = self.challenger()
             return candidate.model if found is None else found.model
         return self.boosted(candidate.chosen, candidate.rounds, seed).model
+
+    def fitting(
+        self, name: str, chosen: Hyperparameters | None, rounds: int
+    ) -> Callable[[np.ndarray, int], np.ndarray]:
+        """Return what trains a design on some rows of this set with a seed, and predicts all of them.
+
+        Raises:
+            BadInput: it is a baseline's name.
+        """
+        folds, data = self.folds, self._data
+        if name == LinearChurn.name:
+            fixed = data.inputs, self.purchase, self._horizon
+            return lambda rows, _: LinearChurn.fit(folds.matrix[rows], folds.label[rows], *fixed).predict(data.frame)
+        if chosen is None or name not in (ChurnTrees.name, AnchoredClv.name):
+            remedy = f"`custos train {self.target}` on more history may make another champion"
+            raise BadInput(f"{name} keeps a few numbers only, and is no model to attack", remedy=remedy)
+
+        def fit(rows: np.ndarray, seed: int) -> np.ndarray:
+            init = None if folds.init is None else folds.init[rows]
+            part = replace(folds, matrix=folds.matrix[rows], label=folds.label[rows], init=init, fold=folds.fold[rows])
+            raw = Trees.fit(part, chosen, rounds, seed).raw(folds.matrix)
+            return 1.0 / (1.0 + np.exp(-raw)) if folds.init is None else np.exp(folds.init + raw)
+
+        return fit
 
     def named(self, name: str) -> CustomerModel:
         """Fit the baseline or challenger of this name."""

@@ -179,6 +179,11 @@ class Registry:
             )
         return dict(told["baselines"][ref.design])
 
+    def parameters(self, ref: ChampionRef) -> Mapping[str, str]:
+        """Return the parameters of the run behind a version, as MLflow keeps them."""
+        with store_errors("model registry"):
+            return dict(self._client.get_run(ref.run_id).data.params)
+
     def _aliases(self, target: str) -> dict[str, str] | None:
         if target not in _DESCRIPTIONS:
             raise BadInput(f"unknown model {target!r}", remedy=f"use one of {', '.join(_DESCRIPTIONS)}")

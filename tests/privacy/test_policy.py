@@ -76,7 +76,7 @@ def test_lawful_bases() -> None:
     assert POLICY.lawful_basis(Purpose.RETENTION) is LawfulBasis.LEGITIMATE_INTEREST
 
 
-READS_PEOPLE = ("features.read", "materialize", "predict", "score", "train")
+READS_PEOPLE = ("attack", "count", "features.read", "materialize", "predict", "score", "train")
 
 
 @pytest.mark.parametrize("action", READS_PEOPLE)

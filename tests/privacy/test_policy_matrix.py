@@ -16,7 +16,7 @@ RESOURCES = (
     "dataset:x", "service:churn_v1", "service:clv_v1", "service:x", "model:churn", "model:clv", "model:x",
     "vault", "access", "audit", "report", "metrics", "keyring",
 )  # fmt: skip
-READ_PEOPLE = ("materialize", "train", "score", "predict", "features.read")
+READ_PEOPLE = ("materialize", "train", "score", "predict", "features.read", "attack", "count")
 ACTIONS = (*READ_PEOPLE, "ingest", "build", "promote", "identify", "erase", "grant", "audit.read", "report.read",
            "metrics.read", "keys.manage", "keys.read")  # fmt: skip
 
@@ -65,6 +65,17 @@ features.read: service:clv_v1 model:clv
     ..DDDD. else
 features.read: service:x model:x
     DDDDDDD privacy_officer auditor
+    ..D.... else
+attack: dataset:x service:churn_v1 service:clv_v1 service:x model:churn model:clv model:x
+    AADAAAA admin data_scientist privacy_officer
+    ..D.... else
+count: service:churn_v1 model:churn
+    ADDDDD. admin data_scientist analyst marketer privacy_officer
+    .DDDDD. else
+count: service:clv_v1 model:clv
+    AADDDD. admin data_scientist analyst marketer privacy_officer
+    ..DDDD. else
+count: service:x model:x
     ..D.... else
 predict: service:churn_v1
     ADDDDD. admin data_scientist crm_service analyst marketer
@@ -145,8 +156,8 @@ def test_the_printed_matrix_holds_the_same() -> None:
         banded = column in ("churn.probability", "clv.value")
         assert cell.outcome == ({"M": "mask:band" if banded else "allow"} | letters)[letter], cell
     per_action = {"ingest": 1, "build": 1, "materialize": 1, "train": 6, "promote": 3, "score": 8, "predict": 8,
-                  "features.read": 3, "identify": 1, "erase": 1, "grant": 1, "audit.read": 1, "report.read": 1,
-                  "metrics.read": 1, "keys.manage": 1, "keys.read": 1}  # fmt: skip
+                  "features.read": 3, "attack": 7, "count": 6, "identify": 1, "erase": 1, "grant": 1, "audit.read": 1,
+                  "report.read": 1, "metrics.read": 1, "keys.manage": 1, "keys.read": 1}  # fmt: skip
     assert len(cells) == 49 * sum(per_action.values())
     assert {(cell.action, cell.column) for cell in cells} >= {("predict", "clv.band"), ("score", "service:*")}
 

@@ -1,0 +1,91 @@
+"""Champion -> shadow models of its design -> what it tells about who it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from mlproject.pipelines.report import champion_of, record
+from mlproject.pipelines.train import SERVICES
+from privacy.errors import BadInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from features.gateway import FeatureGateway
+    from mlproject.stages import Stages
+    from mlproject.wiring import House
+
+__all__ = ["measure_membership", "membership_lines"]
+
+FIGURES: Final = ("auc", "tpr_at_1_percent_fpr", "advantage")
+
+
+def measure_membership(house: House, target: str, stages: Stages, *, shadows: int, seed: int) -> dict[str, Any]:
+    """Attack the champion's design on its training rows, keep the figures in the report, audit that it was done."""
+    from training.cutoffs import Task
+    from training.membership import MembershipRequest, attack_membership
+
+    state, descriptor = house.state, house.descriptor
+    service, purpose = SERVICES[target]
+    decision = house.permit("attack", f"model:{target}", purpose)
+    champion = champion_of(house, target)
+    if champion is None or state.as_of is None:
+        raise BadInput(f"there is no champion of {target} yet", remedy=f"custos train {target}")
+    with stages.stage(f"attack {target}"):
+        request = MembershipRequest(
+            task=Task.of(target, getattr(descriptor.targets, target)),
+            principal=house.operator(purpose),
+            service=service,
+            first_event=state.first_event,
+            as_of=state.as_of,
+            shadows=shadows,
+            seed=seed,
+            progress=lambda done, total: stages.progress("trainings", done, total),
+        )
+        attacked = attack_membership(request, champion, _ToAttack(house.gateway), house.registry)
+    told = attacked.to_dict()
+    record(house, "membership", {target: told}, merge=True)
+    auc = attacked.found.lira.auc
+    detail = {"version": champion.version, "shadows": shadows, "auc": auc.to_dict()}
+    house.note(decision, "attack", f"model:{target}", purpose, count=attacked.found.people, detail=detail)
+    return told
+
+
+def membership_lines(target: str, told: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the figures of both attacks beside guessing, each in its 95 % interval."""
+    what = f"{target} version {told['version']} ({told['design']})"
+    yield f"{what}: {told['shadows']} shadow models, {told['people']:,} people with {told['rows']:,} rows, half in"
+    yield f"  {'attack':<26}{'AUC':>22}{'TPR at 1 % FPR':>22}{'largest advantage':>22}"
+    for name, key in (("likelihood ratio (LiRA)", "lira"), ("threshold on its error", "threshold")):
+        yield f"  {name:<26}" + "".join(f"{_shown(told[key][figure]):>22}" for figure in FIGURES)
+    guesses = (f"{told['guessing'][figure]['value']:.3f}" for figure in FIGURES)
+    yield f"  {'guessing':<26}" + "".join(f"{text:>22}" for text in guesses)
+    yield "Plain LightGBM has no formal guarantee: these are what two attacks gain, not what the best could."
+
+
+def _shown(figure: Mapping[str, float]) -> str:
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+class _ToAttack:
+    """The gateway, asked for what training reads in order to attack: who may attack need not be one who trains."""
+
+    def __init__(self, gateway: FeatureGateway) -> None:
+        self._gateway = gateway
+
+    def training_rows(
+        self,
+        principal: Any,
+        service: str,
+        cutoffs: Sequence[datetime],
+        horizon_days: int,
+        active_within_days: int | None,
+    ) -> pa.Table:
+        return self._gateway.training_rows(
+            principal, service, cutoffs, horizon_days, active_within_days, action="attack"
+        )
+
+    def historical(self, principal: Any, service: str, entities: pa.Table) -> pa.Table:
+        return self._gateway.historical(principal, service, entities, action="attack")
