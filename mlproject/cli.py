@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from mlproject.commands import answers, audit, control, jobs, keys, policy
+from mlproject.commands import answers, audit, control, inference, jobs, keys, policy
 from mlproject.settings import debugging, quiet_environment
 from privacy.errors import BadInput, CustosError, EnvironmentFailed
 
@@ -43,6 +43,7 @@ _COMMANDS = (
     *audit.COMMANDS,
     *keys.COMMANDS,
     *policy.COMMANDS,
+    *inference.COMMANDS,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlproject.wiring import House
     from training.registry import ChampionRef
 
-__all__ = ["champion_of", "home_status", "make_report", "metric_table", "record", "report_lines"]
+__all__ = ["champion_of", "home_status", "make_report", "marked_told", "metric_table", "record", "report_lines"]
 
 
 def record(house: House, section: str, content: Mapping[str, Any] | Stages, *, merge: bool = False) -> None:
@@ -99,7 +99,8 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"Dataset {dataset['name']}, events {dataset['first_event'][:10]} to {dataset['last_event'][:10]}"
     for name, table in report.get("tables", {}).items():
         bad = sum(table["quarantined"].values())
-        yield f"  {name:<14} {table['rows_in']:>10,} in {table['kept']:>10,} kept {bad:>7,} quarantined"
+        told = f", {marked_told(table['marked'], table['marked_by'])}" if table.get("marked") else ""
+        yield f"  {name:<14} {table['rows_in']:>10,} in {table['kept']:>10,} kept {bad:>7,} quarantined{told}"
     if "features" in report:
         built = report["features"]
         days = ", ".join(cutoff[:10] for cutoff in built["cutoffs"])
@@ -116,6 +117,16 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for stage in report.get("stages", []):
         yield f"  {stage['name']:<34} {stage['seconds']:>7.1f} s {stage['peak_mb']:>6,} MB"
+
+
+def marked_told(marked: int, by_attribute: Mapping[str, int]) -> str:
+    """Tell how many lines were left out because of what they would tell.
+
+    >>> marked_told(1234, {"infant": 1200, "health": 40})
+    '1,234 marked lines left out (health 40, infant 1,200)'
+    """
+    by = ", ".join(f"{name} {count:,}" for name, count in sorted(by_attribute.items()))
+    return f"{marked:,} marked lines left out ({by})"
 
 
 def metric_table(target: str, model: Mapping[str, Any]) -> Iterator[str]:
