@@ -58,6 +58,13 @@ class _Stage(_Part):
     peak_mb: float
 
 
+class _Inference(_Part):
+    marked: list[str]
+    days: int
+    baskets: int
+    verdicts: list[dict[str, Any]]
+
+
 class _Report(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -65,6 +72,7 @@ class _Report(BaseModel):
     tables: dict[str, _Table] = {}
     features: _Features | None = None
     models: dict[Literal["churn", "clv"], _Model] = {}
+    inference: _Inference | None = None
     stages: list[_Stage] = []
 
 

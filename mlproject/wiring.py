@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
     from features.gateway import FeatureGateway
     from features.gateway_types import GatewayPaths
+    from features.inference_evidence import InferenceEvidence
     from features.inference_flags import InferenceFlags
     from features.quarantine import Quarantine
     from privacy.audit import AuditLog
@@ -217,6 +218,13 @@ class House:
         from features.inference_flags import InferenceFlags
 
         return InferenceFlags(self.paths.inference_flags, self.keyring)
+
+    @cached_property
+    def inference_evidence(self) -> InferenceEvidence:
+        from features.inference_evidence import InferenceEvidence
+
+        store = self.stores.feature_store(self.state.dataset)
+        return InferenceEvidence(self.inference_flags, store, self.policy, self.audit)
 
     @cached_property
     def gateway(self) -> FeatureGateway:

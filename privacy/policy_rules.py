@@ -48,6 +48,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "score": ("service", "model"),
         "predict": ("service", "model"),
         "features.read": ("service",),
+        "inference.test": ("dataset",),
         "identify": ("vault",),
         "erase": ("vault",),
         "grant": ("access",),

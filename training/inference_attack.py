@@ -25,7 +25,7 @@ _INNER: Final = 3
 _DRAWS: Final = 400
 _LEVEL: Final = 0.95
 _DECILES: Final = 10
-_SETTINGS: Final = ((Hyperparameters(4, 20, 5.0, 0.5, 0.7), 15), (Hyperparameters(16, 10, 2.0, 0.5, 0.7), 45))
+_SETTINGS: Final = ((Hyperparameters(4, 20, 5.0, 0.5, 0.7), 15), (Hyperparameters(8, 20, 5.0, 0.5, 0.7), 60))
 """What the attacker chooses among, each time on the people it is not tested on: a cautious and a bold booster."""
 
 

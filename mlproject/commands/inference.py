@@ -1,8 +1,9 @@
-"""The commands about what must not be inferred of people: propose."""
+"""The commands about what must not be inferred of people: propose, check."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
@@ -33,6 +34,27 @@ def propose(dataset: str, as_json: bool) -> None:
         return
     for line in proposed_yaml(proposed):
         click.echo(line)
+
+
+@inference.command("check")
+@options.as_json
+@options.home
+def check(as_json: bool, home: Path | None) -> int:
+    """Attack every feature service and model of this home for what the descriptor marks; exit 1 if one fails.
+
+    \b
+    Example: custos inference check
+    """
+    from mlproject.pipelines.inference import check_home, gate_lines
+    from mlproject.wiring import House
+
+    section = check_home(House.open(home))
+    if as_json:
+        click.echo(json.dumps(section, indent=2))
+    else:
+        for line in gate_lines(section):
+            click.echo(line)
+    return int(not all(verdict["passed"] for verdict in section["verdicts"]))
 
 
 COMMANDS: tuple[click.Command, ...] = (inference,)

@@ -109,6 +109,9 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     for target, model in report.get("models", {}).items():
         yield ""
         yield from metric_table(target, model)
+    if "inference" in report:
+        yield ""
+        yield from gate_lines(report["inference"])
     bases = report.get("lawful_bases", {})
     if bases:
         yield ""
