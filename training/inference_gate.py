@@ -1,7 +1,7 @@
 """Whether what is published lets anybody find out what must not be inferred: a verdict a table and attribute.
 
-It passes only at a within-spend-decile AUC of at most .55 whose upper bound is at most .60, and fails closed: what can't
-be bounded, for want of flagged people or because something broke, has not passed.
+It passes only at a within-spend-decile AUC of at most .55 whose upper bound is at most .60, and fails closed: what
+can't be bounded, for want of flagged people or because something broke, has not passed.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def examine(
     passed = within.value <= limits.most and within.high <= limits.most_upper  # a NaN is neither
     why = (
         f"AUC within spend deciles {within.value:.3f} [{within.low:.3f}, {within.high:.3f}], "
-        f"allowed {limits.most:.2f} and {limits.most_upper:.2f} at the upper bound; over everybody {found.overall.value:.3f}"
+        f"allowed {limits.most:.2f} and {limits.most_upper:.2f} at the upper bound; "
+        f"over everybody {found.overall.value:.3f}"
     )
     return Inferred(what, attribute, bool(passed), why, rows, flagged, found)
 

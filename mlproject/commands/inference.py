@@ -45,7 +45,8 @@ def check(as_json: bool, home: Path | None) -> int:
     \b
     Example: custos inference check
     """
-    from mlproject.pipelines.inference import check_home, gate_lines
+    from mlproject.pipelines.inference import check_home
+    from mlproject.pipelines.report import gate_lines
     from mlproject.wiring import House
 
     section = check_home(House.open(home))

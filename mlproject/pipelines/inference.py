@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlproject.wiring import House
     from training.inference_gate import Inferred
 
-__all__ = ["about", "check_home", "gate", "gate_lines", "keep", "propose_marks", "proposed_yaml"]
+__all__ = ["about", "check_home", "gate", "keep", "propose_marks", "proposed_yaml"]
 
 Tables = Mapping[str, "pa.Table | CustosError"]
 
@@ -91,25 +91,6 @@ def keep(house: House, found: Sequence[Inferred]) -> dict[str, Any]:
     section = {"marked": list(house.descriptor.inference), **window, "verdicts": [each.to_dict() for each in found]}
     record(house, "inference", section)
     return section
-
-
-def gate_lines(section: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the section of the report as lines for a person."""
-    if not section["marked"]:
-        yield "Inference: the descriptor marks nothing that must not be inferred, and nothing was tested."
-        return
-    flag = f"at least {section['baskets']} marked baskets in {section['days']} days"
-    yield f"Inference of {', '.join(section['marked'])} ({flag}), attacked by LightGBM, AUC with 95 % intervals"
-    yield f"  {'published':<22}{'attribute':<12}{'over everybody':<22}{'within spend deciles':<22}verdict"
-    for verdict in section["verdicts"]:
-        attacked = verdict["attacked"]
-        cells = ("-", "-") if attacked is None else (_cell(attacked["overall"]), _cell(attacked["within"]))
-        told = "passed" if verdict["passed"] else "FAILED" + ("" if attacked else f", {verdict['why']}")
-        yield f"  {verdict['what']:<22}{verdict['attribute']:<12}{cells[0]:<22}{cells[1]:<22}{told}"
-
-
-def _cell(interval: Mapping[str, float]) -> str:
-    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
 def _versions(house: House, target: str) -> tuple[int | None, list[int]]:

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from mlproject.wiring import House
     from training.registry import ChampionRef
 
-__all__ = ["champion_of", "home_status", "make_report", "marked_told", "metric_table", "record", "report_lines"]
+__all__ = [
+    "champion_of",
+    "gate_lines",
+    "home_status",
+    "make_report",
+    "marked_told",
+    "metric_table",
+    "record",
+    "report_lines",
+]
 
 
 def record(house: House, section: str, content: Mapping[str, Any] | Stages, *, merge: bool = False) -> None:
@@ -151,6 +160,25 @@ def metric_table(target: str, model: Mapping[str, Any]) -> Iterator[str]:
         cells = (f"{metrics[name]:.4g}" if metrics.get(name) is not None else "-" for name in names)
         line = "".join(f"{cell:>{widths[name]}}" for name, cell in zip(names, cells, strict=True))
         yield f"  {label:<16}{line}"
+
+
+def gate_lines(section: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the section of the report as lines for a person."""
+    if not section["marked"]:
+        yield "Inference: the descriptor marks nothing that must not be inferred, and nothing was tested."
+        return
+    flag = f"at least {section['baskets']} marked baskets in {section['days']} days"
+    yield f"Inference of {', '.join(section['marked'])} ({flag}), attacked by LightGBM, AUC with 95 % intervals"
+    yield f"  {'published':<22}{'attribute':<12}{'over everybody':<22}{'within spend deciles':<22}verdict"
+    for verdict in section["verdicts"]:
+        attacked = verdict["attacked"]
+        cells = ("-", "-") if attacked is None else (_cell(attacked["overall"]), _cell(attacked["within"]))
+        told = "passed" if verdict["passed"] else "FAILED" + ("" if attacked else f", {verdict['why']}")
+        yield f"  {verdict['what']:<22}{verdict['attribute']:<12}{cells[0]:<22}{cells[1]:<22}{told}"
+
+
+def _cell(interval: Mapping[str, float]) -> str:
+    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
 def home_status(house: House) -> dict[str, Any]:

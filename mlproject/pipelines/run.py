@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlproject.pipelines.build import build_features, materialize_features
-from mlproject.pipelines.inference import gate_lines
 from mlproject.pipelines.ingest import ingest_dataset
-from mlproject.pipelines.report import make_report, metric_table
+from mlproject.pipelines.report import gate_lines, make_report, metric_table
 from mlproject.pipelines.train import train_targets
 
 if TYPE_CHECKING:
