@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 import pyarrow as pa
@@ -19,6 +19,8 @@ from .contracts import Contract, Tally
 from .datasets.descriptor import Descriptor
 from .datasets.tables import Table
 from .expressions import check_expressions
+from .inference_flags import InferenceFlags
+from .marking import Marking
 from .quarantine import Quarantine, written_ids
 from .storage import SnapshotWriter, TableStore
 
@@ -33,18 +35,26 @@ Progress = Callable[[str, int], None]
 
 @dataclass
 class TableReport:
-    """What became of one table's rows: kept, quarantined (by `column: reason`) or tombstoned, good or bad."""
+    """What became of one table's rows: kept, quarantined (by `column: reason`), tombstoned (good or bad) or marked.
+
+    `marked_by` counts the marked ones by what they would tell; one row may tell several things.
+    """
 
     rows_in: int = 0
     quarantined: dict[str, int] = field(default_factory=dict)
     tombstoned: int = 0
+    marked: int = 0
+    marked_by: dict[str, int] = field(default_factory=dict)
     kept: int = 0
     columns_dropped: list[str] = field(default_factory=list)
 
 
 @dataclass
 class IngestReport:
-    """What an ingest did; `digest` is of the data without tokens, so equal in every home."""
+    """What an ingest did; `digest` is of the data without tokens, so equal in every home.
+
+    `unmatched` lists the marked values of the descriptor that no line held.
+    """
 
     dataset: str
     tables: dict[str, TableReport]
@@ -53,6 +63,7 @@ class IngestReport:
     last_event: dt.datetime
     snapshot: str
     digest: str
+    unmatched: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
@@ -70,8 +81,10 @@ class _Run:
     progress: Progress
     now: dt.datetime
     writer: SnapshotWriter
+    marking: Marking
     tables: dict[str, TableReport] = field(default_factory=dict)
     bad: dict[str, list[pa.Table]] = field(default_factory=dict)
+    flags: list[pa.Table] = field(default_factory=list)
     first: dt.datetime | None = None
     last: dt.datetime | None = None
 
@@ -82,10 +95,11 @@ def ingest(
     protector: Protector,
     store: TableStore,
     quarantine: Quarantine,
+    flags: InferenceFlags,
     progress: Progress | None = None,
     now: dt.datetime | None = None,
 ) -> IngestReport:
-    """Read every table of the shop into a new protected snapshot.
+    """Read every table of the shop into a new protected snapshot, without the lines that are marked.
 
     `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates.
     Raises BadInput when a source is missing or empty or over a tenth of its rows are bad: the tables, the
@@ -96,7 +110,7 @@ def ingest(
     check_expressions(descriptor)
     with protector.on_trial(), store.writer() as writer:
         moment = now or dt.datetime.now(dt.UTC)
-        run = _Run(descriptor, protector, quarantine, progress or _silent, moment, writer)
+        run = _Run(descriptor, protector, quarantine, progress or _silent, moment, writer, Marking.of(descriptor))
         for name in ORDER:
             if name in descriptor.tables:
                 _ingest_table(run, descriptor.tables[name])
@@ -104,7 +118,7 @@ def ingest(
         run.progress(PEOPLE, people.num_rows)
         writer.add(PEOPLE, people.to_batches(), people.schema)
         if run.first is None or run.last is None:
-            raise BadInput("table 'transactions' has no row left", remedy="everyone in it was erased before")
+            raise BadInput("table 'transactions' has no row left", remedy="all of it was erased before, or is marked")
         digest = _digest(descriptor, run)
         notes = {
             "dataset": descriptor.name,
@@ -114,20 +128,32 @@ def ingest(
             "last_event": run.last.isoformat(),
         }
         quarantine.replace(descriptor.name, {**run.bad})
+        flags.replace(descriptor.name, run.flags, descriptor.inference)
         snapshot = writer.commit(notes)
-    return IngestReport(descriptor.name, run.tables, people.num_rows, run.first, run.last, snapshot, digest)
+    return IngestReport(
+        descriptor.name, run.tables, people.num_rows, run.first, run.last, snapshot, digest, run.marking.unmatched()
+    )
 
 
 def _ingest_table(run: _Run, table: Table) -> None:
     tally, done = Tally(table.name), ProtectReport()
     run.bad[table.name] = []
     checked = _checked(run, table, tally, done)
-    safe = run.protector.protect(checked, table.plan(), done)
+    plan = replace(table.plan(), marks=run.marking.of_table(table.name))
+    safe = run.protector.protect(checked, plan, done)
     if table.name == "transactions":
         safe = _dated(run, safe)
     kept = run.writer.add(table.name, safe)
+    if table.name == "transactions":
+        run.flags = done.flags
     run.tables[table.name] = TableReport(
-        tally.rows, tally.by_reason(), done.tombstoned, kept, list(done.columns_dropped)
+        rows_in=tally.rows,
+        quarantined=tally.by_reason(),
+        tombstoned=done.tombstoned,
+        marked=done.marked,
+        marked_by=done.marked_by,
+        kept=kept,
+        columns_dropped=list(done.columns_dropped),
     )
 
 
@@ -137,6 +163,7 @@ def _checked(run: _Run, table: Table, tally: Tally, done: ProtectReport) -> Iter
     for batch in sources.batches(run.descriptor, table):
         found = contract.bad_rows(batch)
         tally.rows += batch.num_rows
+        run.marking.meet(table.name, batch)
         run.progress(table.name, tally.rows)
         good = batch
         if found.num_rows:

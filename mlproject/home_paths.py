@@ -52,6 +52,10 @@ class HomePaths:
         return self.root / "quarantine"
 
     @property
+    def inference_flags(self) -> Path:
+        return self.root / "inference"
+
+    @property
     def protected(self) -> Path:
         return self.root / "protected"
 

@@ -74,6 +74,13 @@ class _Membership(_Part):
     guessing: dict[str, _Figure]
 
 
+class _Inference(_Part):
+    marked: list[str]
+    days: int
+    baskets: int
+    verdicts: list[dict[str, Any]]
+
+
 class _Report(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -82,6 +89,7 @@ class _Report(BaseModel):
     features: _Features | None = None
     models: dict[Literal["churn", "clv"], _Model] = {}
     membership: dict[Literal["churn", "clv"], _Membership] = {}
+    inference: _Inference | None = None
     stages: list[_Stage] = []
 
 

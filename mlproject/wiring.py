@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
     from features.gateway import FeatureGateway
     from features.gateway_types import GatewayPaths
+    from features.inference_evidence import InferenceEvidence
+    from features.inference_flags import InferenceFlags
     from features.quarantine import Quarantine
     from privacy.audit import AuditLog
     from privacy.keyring import Keyring, SealedKeyring
     from privacy.kms import Kms
-    from privacy.rights import Rights
+    from privacy.rights import Rights, SubjectStore
     from privacy.suppression import SuppressionList
     from privacy.vault import Vault
     from serving.parts import ServingParts
@@ -212,6 +214,19 @@ class House:
         return Quarantine(self.paths.quarantine, self.keyring)
 
     @cached_property
+    def inference_flags(self) -> InferenceFlags:
+        from features.inference_flags import InferenceFlags
+
+        return InferenceFlags(self.paths.inference_flags, self.keyring)
+
+    @cached_property
+    def inference_evidence(self) -> InferenceEvidence:
+        from features.inference_evidence import InferenceEvidence
+
+        store = self.stores.feature_store(self.state.dataset)
+        return InferenceEvidence(self.inference_flags, store, self.policy, self.audit)
+
+    @cached_property
     def gateway(self) -> FeatureGateway:
         from features.gateway import FeatureGateway, GatewaySettings
 
@@ -235,7 +250,7 @@ class House:
         from privacy.rights import Rights
 
         self._require_stores()
-        stores = [self.quarantine, *self.gateway.subject_stores()]
+        stores: list[SubjectStore] = [self.quarantine, self.inference_flags, *self.gateway.subject_stores()]
         return Rights(
             self.vault,
             self.keyring,
@@ -257,6 +272,9 @@ class House:
         lost = [(f"the {store.name} are", store.root) for store in wanted if store.snapshot() is None]
         if not (self.paths.quarantine / state.dataset).is_dir():
             lost.append(("the quarantine is", self.paths.quarantine))
+        flags = self.paths.inference_flags / f"{state.dataset}.sealed"
+        if self.descriptor.inference and not flags.exists():
+            lost.append(("the inference flags are", flags))
         if state.online and not self.paths.feast_online.exists():
             lost.append(("the online store is", self.paths.feast_online))
         if lost:

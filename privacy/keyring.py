@@ -173,6 +173,11 @@ class Keyring(KeyHolder):
         return Sealer(self._derived("quarantine", "rows"))
 
     @cached_property
+    def inference(self) -> Sealer:
+        """Seals who bought what must not be inferred, for the gate that attacks it."""
+        return Sealer(self._derived("inference", "flags"))
+
+    @cached_property
     def journal(self) -> Sealer:
         """Seals the notes of an erasure under way."""
         return Sealer(self._derived("rights", "journal"))

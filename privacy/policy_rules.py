@@ -50,6 +50,7 @@ ACTIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "features.read": ("service",),
         "attack": ("dataset", "service", "model"),
         "count": ("service", "model"),
+        "inference.test": ("dataset",),
         "identify": ("vault",),
         "erase": ("vault",),
         "grant": ("access",),

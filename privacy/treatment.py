@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from privacy.classification import FEATURE_STORE, Sensitivity
 from privacy.cmac import Mac
 from privacy.errors import BadInput
+from privacy.inference import Marks
 from privacy.keyring import Keyring
 from privacy.masking import MaskSpec, apply_mask, mask_of
 from privacy.tokens import handles_to_tokens
@@ -44,11 +45,15 @@ class ColumnRule:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """How one table is protected; `dated_by` names the column that tombstones are compared with."""
+    """How one table is protected; `dated_by` names the column that tombstones are compared with.
+
+    `marks` say which lines tell what must not be inferred: they don't get behind the door.
+    """
 
     table: str
     columns: tuple[ColumnRule, ...]
     dated_by: str | None = None
+    marks: Marks | None = None
 
     @property
     def subject(self) -> ColumnRule | None:
@@ -58,12 +63,19 @@ class TablePlan:
 
 @dataclass
 class ProtectReport:
-    """What happened to a table's rows and columns; filled while the batches stream."""
+    """What happened to a table's rows and columns; filled while the batches stream.
+
+    `marked` counts the rows that were marked, `marked_by` those of each attribute (a row may be of several), and
+    `flags` tells of each: its person and order, as protected, and when.
+    """
 
     rows_in: int = 0
     rows_out: int = 0
     tombstoned: int = 0
     columns_dropped: list[str] = field(default_factory=list)
+    marked: int = 0
+    marked_by: dict[str, int] = field(default_factory=dict)
+    flags: list[pa.Table] = field(default_factory=list)
 
 
 class Protector:
@@ -87,7 +99,7 @@ class Protector:
     def protect(
         self, batches: Iterable[pa.RecordBatch], plan: TablePlan, report: ProtectReport
     ) -> Iterator[pa.RecordBatch]:
-        """Protected batches of the same rows, less those of erased people; columns in the plan's order.
+        """Protected batches of the same rows, less those of erased people and marked ones; columns in the plan's order.
 
         `customer_token` replaces the subject; a key `order_id` becomes `order_token`, 32 hex digits that
         differ between people; direct identifiers go into the vault; quasi-identifiers without a mask and
@@ -100,7 +112,10 @@ class Protector:
         for batch in batches:
             _check_columns(batch.schema.names, plan)
             report.rows_in += batch.num_rows
-            answer = self._people_batch(batch, plan, report, macs) if plan.subject else _plain_batch(batch, plan)
+            if plan.subject:
+                answer = self._people_batch(batch, plan, report, macs)
+            else:
+                answer = _unmarked(batch, _plain_batch(batch, plan), plan, report)
             report.rows_out += answer.num_rows
             yield answer
 
@@ -142,7 +157,32 @@ class Protector:
                 columns[_token_name(rule.name)] = _key_tokens(macs[rule.name], handles, batch.column(rule.name))
             elif rule.kind == "attribute" and not _is_dropped(rule, subject):
                 columns[rule.name] = _treated(batch.column(rule.name), rule)
-        return pa.RecordBatch.from_pydict(columns)
+        return _unmarked(batch, pa.RecordBatch.from_pydict(columns), plan, report)
+
+
+def _unmarked(
+    batch: pa.RecordBatch, protected: pa.RecordBatch, plan: TablePlan, report: ProtectReport
+) -> pa.RecordBatch:
+    """`protected` without the rows that are marked in `batch`, of which the report is told."""
+    if plan.marks is None:
+        return protected
+    gone = np.zeros(batch.num_rows, np.bool_)
+    for attribute, rows in plan.marks.of(batch).items():
+        report.marked_by[attribute] = report.marked_by.get(attribute, 0) + int(rows.sum())
+        gone |= rows
+        if plan.subject and plan.dated_by and rows.any():
+            theirs = [name for name in (CUSTOMER_TOKEN, "order_token") if name in protected.schema.names]
+            dates = batch.column(plan.dated_by).filter(pa.array(rows)).cast(pa.date32())
+            told = pa.Table.from_batches([protected.select(theirs).filter(pa.array(rows))])
+            report.flags.append(
+                told.append_column("date", dates).append_column("attribute", _repeated(attribute, rows))
+            )
+    report.marked += int(gone.sum())
+    return protected.filter(pa.array(~gone)) if gone.any() else protected
+
+
+def _repeated(text: str, rows: npt.NDArray[np.bool_]) -> pa.Array:
+    return pa.array([text] * int(rows.sum()), pa.string())
 
 
 def _distinct(handles: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:

@@ -22,7 +22,7 @@ from training.registry import ChampionRef, Registry
 from training.tracking import JobRun, Tracker
 from training.tuning import StudyRequest, Tuned, tune
 
-__all__ = ["Promotion", "TrainRequest", "TrainResult", "promote", "train"]
+__all__ = ["Promotion", "TrainRequest", "TrainResult", "metrics_of", "promote", "train"]
 
 Progress = Callable[[str, int, int], None]
 
@@ -114,7 +114,7 @@ def train(
         say("registering", 0, 1)
         made = _register(run, request, registry, plan, data, tested)
         champion = registry.champion(task.target)
-        told = message(made.outcome, tested, champion)
+        told = message(made.outcome, tested.candidate.model.name, tested.verdicts, champion)
         notes = (tested.setting, version_note(task.target, made, tested), *made.lost)
         run.describe({"outcome": made.outcome}, "\n\n".join((told, *notes)))
         say("registering", 1, 1)
@@ -127,7 +127,7 @@ def train(
             tested_version=made.tested,
             design=tested.candidate.model.name,
             champion=champion,
-            champion_metrics=_metrics_of(registry, champion),
+            champion_metrics=metrics_of(registry, champion),
             metrics=tested.metrics,
             baselines=tested.baselines,
             verdicts=tested.verdicts,
@@ -265,7 +265,8 @@ def _incumbent(registry: Registry, target: str) -> tuple[ChampionRef | None, tup
     return champion, ()
 
 
-def _metrics_of(registry: Registry, champion: ChampionRef | None) -> Mapping[str, float]:
+def metrics_of(registry: Registry, champion: ChampionRef | None) -> Mapping[str, float]:
+    """Return the champion's metrics, none where there is no champion or its run is gone."""
     if champion is None:
         return {}
     try:

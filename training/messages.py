@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from training.candidates import Tested
+from training.gates import Verdict
 from training.models._base import CHURN
 from training.registry import ChampionRef
 from training.tuning import Tuned
 
-__all__ = ["BASELINE", "CHALLENGER", "KEPT", "PROMOTED", "Made", "message", "setting_note", "version_note"]
+__all__ = [
+    "BASELINE",
+    "CHALLENGER",
+    "KEPT",
+    "PROMOTED",
+    "Made",
+    "message",
+    "now_serving",
+    "setting_note",
+    "version_note",
+]
 
 PROMOTED: Final = "promoted"
 CHALLENGER: Final = "challenger"
 KEPT: Final = "incumbent_kept"
 BASELINE: Final = "baseline"
+SERVES: Final = "serves"
 
 
 @dataclass(frozen=True)
@@ -33,10 +45,9 @@ class Made:
     lost: tuple[str, ...] = ()
 
 
-def message(outcome: str, tested: Tested, champion: ChampionRef | None) -> str:
-    """Return how a job ended, in one line."""
-    design = tested.candidate.model.name
-    failed = "; ".join(verdict.text() for verdict in tested.verdicts if not verdict.passed)
+def message(outcome: str, design: str, verdicts: Sequence[Verdict], champion: ChampionRef | None) -> str:
+    """Return how a job ended for a candidate of `design`, in one line."""
+    failed = "; ".join(verdict.text() for verdict in verdicts if not verdict.passed)
     now = f"version {champion.version} ({champion.design})" if champion else "none"
     waits = f"did not pass ({failed}); the best baseline" if failed else "passed every gate and"
     return {
@@ -45,6 +56,15 @@ def message(outcome: str, tested: Tested, champion: ChampionRef | None) -> str:
         KEPT: f"{design} did not pass ({failed}); the incumbent stays: {now}",
         BASELINE: f"{design} did not pass ({failed}); the best baseline serves: {now}",
     }[outcome]
+
+
+def now_serving(notes: Sequence[str], target: str) -> tuple[str, ...]:
+    """Return the notes of a job whose version waited, now that it serves."""
+    return tuple(note.replace(_waits(target), SERVES) for note in notes)
+
+
+def _waits(target: str) -> str:
+    return f"waits for `custos promote {target}`"
 
 
 def setting_note(
@@ -66,7 +86,7 @@ def version_note(target: str, made: Made, tested: Tested) -> str:
     design = tested.candidate.model.name
     if made.outcome == KEPT:
         return f"versions: {made.tested} is {design} as it was tested, kept to compare"
-    does = f"waits for `custos promote {target}`" if made.outcome == CHALLENGER else "serves"
+    does = _waits(target) if made.outcome == CHALLENGER else SERVES
     refit = f"{made.version} the same refitted on all closed windows, which {does}"
     baseline = "" if made.first == made.tested else f"{made.first} the best baseline as it was tested, "
     return f"versions: {made.tested} is {design} as it was tested, {baseline}{refit}"

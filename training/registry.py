@@ -111,6 +111,17 @@ class Registry:
         """Return the version waiting for promotion, if any."""
         return self._behind(target, _CHALLENGER)
 
+    def version(self, target: str, number: int) -> ChampionRef:
+        """Return a version by its number; EnvironmentFailed where the registry has none such."""
+        with store_errors("model registry"):
+            return self._ref(target, number)
+
+    def tag(self, target: str, version: int, tags: Mapping[str, str]) -> None:
+        """Note on a version what was found out about it after it was registered."""
+        with store_errors("model registry"):
+            for name, value in tags.items():
+                self._client.set_model_version_tag(target, str(version), name, value)
+
     def load_champion(self, target: str) -> tuple[CustomerModel, int]:
         """Return the champion's model and its version.
 
@@ -202,7 +213,10 @@ class Registry:
             number = (self._aliases(target) or {}).get(alias)
             if number is None:
                 return None
-            found = self._client.get_model_version(target, str(number))
+            return self._ref(target, int(number))
+
+    def _ref(self, target: str, number: int) -> ChampionRef:
+        found = self._client.get_model_version(target, str(number))
         return ChampionRef(
             target=target,
             version=int(found.version),

@@ -81,6 +81,13 @@ class Tracker:
             client.set_tag(project_run, "custos.run_id", run_id)
             client.set_tag(project_run, _NOTE, note)
 
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Note on a finished run what was found out about its model since."""
+        with store_errors("tracking store"):
+            client = store_client(self.tracking_uri)
+            for name, value in tags.items():
+                client.set_tag(run_id, name, value)
+
     def _experiment(self, client: MlflowClient, target: str) -> str:
         found = client.get_experiment_by_name(target)
         if found is not None:

@@ -18,6 +18,7 @@ from privacy.durable import expanded
 from privacy.errors import BadInput
 from privacy.strict_yaml import UnreadableYaml, read_document
 
+from .inference import Inference, check_inference
 from .tables import Name, Strict, Table
 from .targets import Targets
 
@@ -30,7 +31,7 @@ SLOW_SHOP_HORIZON_DAYS: Final = 60
 
 
 class Descriptor(Strict):
-    """A shop: its tables, its clock, its currency and what to predict."""
+    """A shop: its tables, its clock, its currency, what must not be inferred and what to predict."""
 
     name: Name
     subject: Name
@@ -38,6 +39,7 @@ class Descriptor(Strict):
     currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
     description: str = ""
     tables: dict[str, Table]
+    inference: Inference = Field(default_factory=dict)
     targets: Targets
     _base_dir: Path = PrivateAttr(default_factory=Path)
 
@@ -108,6 +110,7 @@ def parse_descriptor(loaded: object, base_dir: Path, where: str) -> Descriptor:
         raise BadInput(_one_line(error), where=where, remedy="mend the descriptor") from None
     descriptor._base_dir = base_dir
     _check_tables(descriptor, where)
+    check_inference(descriptor.inference, descriptor.tables, where)
     return descriptor
 
 

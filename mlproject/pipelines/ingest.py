@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from mlproject.pipelines.report import record
+from mlproject.pipelines.report import marked_told, record
 from mlproject.state import HomeState, save_state
 from privacy.classification import Sensitivity
 from privacy.durable import write_beside
@@ -45,6 +45,7 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
             protector=Protector(house.vault, house.keyring),
             store=house.stores.protected_store(descriptor.name),
             quarantine=house.quarantine,
+            flags=house.inference_flags,
             progress=lambda table, rows: stages.progress(table, rows, 0),
         )
         _keep_descriptor(house, descriptor)
@@ -58,6 +59,8 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     record(house, "tables", {name: asdict(table) for name, table in report.tables.items()})
     record(house, "stages", stages)
     yield from _lines(report.tables)
+    for value in report.unmatched:
+        yield f"Mind: nothing in the data is {value}, which the descriptor marks (inference)"
     for column in contact_columns(descriptor):
         yield f"Mind: {column} is stored as it is; if it tells who somebody is, declare it direct_identifier"
 
@@ -102,6 +105,7 @@ def _lines(tables: Any) -> Iterator[str]:
             line
             + (f" ({reasons})" if reasons else "")
             + (f", {table.tombstoned:,} of the erased refused" if table.tombstoned else "")
+            + (f", {marked_told(table.marked, table.marked_by)}" if table.marked else "")
         )
         if table.columns_dropped:
             kept_out = ", ".join(table.columns_dropped)

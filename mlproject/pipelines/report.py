@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from mlproject.wiring import House
     from training.registry import ChampionRef
 
-__all__ = ["champion_of", "home_status", "make_report", "metric_table", "record", "report_lines"]
+__all__ = [
+    "champion_of",
+    "gate_lines",
+    "home_status",
+    "make_report",
+    "marked_told",
+    "metric_table",
+    "record",
+    "report_lines",
+]
 
 
 def record(house: House, section: str, content: Mapping[str, Any] | Stages, *, merge: bool = False) -> None:
@@ -99,7 +108,8 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"Dataset {dataset['name']}, events {dataset['first_event'][:10]} to {dataset['last_event'][:10]}"
     for name, table in report.get("tables", {}).items():
         bad = sum(table["quarantined"].values())
-        yield f"  {name:<14} {table['rows_in']:>10,} in {table['kept']:>10,} kept {bad:>7,} quarantined"
+        told = f", {marked_told(table['marked'], table['marked_by'])}" if table.get("marked") else ""
+        yield f"  {name:<14} {table['rows_in']:>10,} in {table['kept']:>10,} kept {bad:>7,} quarantined{told}"
     if "features" in report:
         built = report["features"]
         days = ", ".join(cutoff[:10] for cutoff in built["cutoffs"])
@@ -108,6 +118,9 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     for target, model in report.get("models", {}).items():
         yield ""
         yield from metric_table(target, model)
+    if "inference" in report:
+        yield ""
+        yield from gate_lines(report["inference"])
     bases = report.get("lawful_bases", {})
     if bases:
         yield ""
@@ -116,6 +129,16 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for stage in report.get("stages", []):
         yield f"  {stage['name']:<34} {stage['seconds']:>7.1f} s {stage['peak_mb']:>6,} MB"
+
+
+def marked_told(marked: int, by_attribute: Mapping[str, int]) -> str:
+    """Tell how many lines were left out because of what they would tell.
+
+    >>> marked_told(1234, {"infant": 1200, "health": 40})
+    '1,234 marked lines left out (health 40, infant 1,200)'
+    """
+    by = ", ".join(f"{name} {count:,}" for name, count in sorted(by_attribute.items()))
+    return f"{marked:,} marked lines left out ({by})"
 
 
 def metric_table(target: str, model: Mapping[str, Any]) -> Iterator[str]:
@@ -137,6 +160,25 @@ def metric_table(target: str, model: Mapping[str, Any]) -> Iterator[str]:
         cells = (f"{metrics[name]:.4g}" if metrics.get(name) is not None else "-" for name in names)
         line = "".join(f"{cell:>{widths[name]}}" for name, cell in zip(names, cells, strict=True))
         yield f"  {label:<16}{line}"
+
+
+def gate_lines(section: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the section of the report as lines for a person."""
+    if not section["marked"]:
+        yield "Inference: the descriptor marks nothing that must not be inferred, and nothing was tested."
+        return
+    flag = f"at least {section['baskets']} marked baskets in {section['days']} days"
+    yield f"Inference of {', '.join(section['marked'])} ({flag}), attacked by LightGBM, AUC with 95 % intervals"
+    yield f"  {'published':<22}{'attribute':<12}{'over everybody':<22}{'within spend deciles':<22}verdict"
+    for verdict in section["verdicts"]:
+        attacked = verdict["attacked"]
+        cells = ("-", "-") if attacked is None else (_cell(attacked["overall"]), _cell(attacked["within"]))
+        told = "passed" if verdict["passed"] else "FAILED" + ("" if attacked else f", {verdict['why']}")
+        yield f"  {verdict['what']:<22}{verdict['attribute']:<12}{cells[0]:<22}{cells[1]:<22}{told}"
+
+
+def _cell(interval: Mapping[str, float]) -> str:
+    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
 def home_status(house: House) -> dict[str, Any]:

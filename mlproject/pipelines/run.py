@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from mlproject.pipelines.build import build_features, materialize_features
 from mlproject.pipelines.ingest import ingest_dataset
-from mlproject.pipelines.report import make_report, metric_table
-from mlproject.pipelines.train import train_target
+from mlproject.pipelines.report import gate_lines, make_report, metric_table
+from mlproject.pipelines.train import train_targets
 
 if TYPE_CHECKING:
     from mlproject.stages import Stages
@@ -32,9 +32,10 @@ def run_all(
     yield from build_features(house, stages, as_of=as_of)
     yield from materialize_features(house, stages)
     targets = ("churn", "clv")
-    for target in targets:
-        list(train_target(house, target, stages, trials=trials, seed=seed))
+    list(train_targets(house, targets, stages, trials=trials, seed=seed))
     report = make_report(house)
     for target in targets:
         yield ""
         yield from metric_table(target, report["models"][target])
+    yield ""
+    yield from gate_lines(report["inference"])

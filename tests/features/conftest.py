@@ -15,6 +15,7 @@ from features.build import BuildReport, build
 from features.datasets.descriptor import Descriptor, load_descriptor
 from features.gateway import FeatureGateway
 from features.gateway_types import GatewayPaths, GatewaySettings
+from features.inference_flags import InferenceFlags
 from features.ingest import IngestReport, ingest
 from features.quarantine import Quarantine
 from privacy.audit import AuditLog
@@ -67,6 +68,10 @@ class Home:
     def quarantine(self) -> Quarantine:
         return Quarantine(self.root / "quarantine", self.keyring)
 
+    @property
+    def flags(self) -> InferenceFlags:
+        return InferenceFlags(self.root / "inference", self.keyring)
+
     def gateway(self, ttl_days: int = 35) -> FeatureGateway:
         settings = GatewaySettings(self.paths, ttl_days=ttl_days)
         return FeatureGateway(settings, self.keyring, Policy.load(), self.audit, self.suppression)
@@ -77,6 +82,7 @@ class Home:
             protector=Protector(self.vault, self.keyring),
             store=self.paths.protected_store(descriptor.name),
             quarantine=self.quarantine,
+            flags=self.flags,
             now=NOW,
         )
 

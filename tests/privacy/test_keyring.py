@@ -145,7 +145,17 @@ def test_a_sealed_keyring_signs_audit_and_macs_suppression_alike(home: Home, key
 
 def test_a_sealed_keyring_has_no_key_of_the_vault(home: Home, keyring: Keyring) -> None:
     service = sealed(home, keyring, "retention")
-    for name in ("index", "tombstone", "key_store", "quarantine", "bearer_signer", "attribute", "journal", "seal"):
+    for name in (
+        "index",
+        "tombstone",
+        "key_store",
+        "quarantine",
+        "inference",
+        "bearer_signer",
+        "attribute",
+        "journal",
+        "seal",
+    ):
         assert not hasattr(service, name)
         assert hasattr(keyring, name)
 

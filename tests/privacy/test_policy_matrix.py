@@ -18,7 +18,7 @@ RESOURCES = (
 )  # fmt: skip
 READ_PEOPLE = ("materialize", "train", "score", "predict", "features.read", "attack", "count")
 ACTIONS = (*READ_PEOPLE, "ingest", "build", "promote", "identify", "erase", "grant", "audit.read", "report.read",
-           "metrics.read", "keys.manage", "keys.read")  # fmt: skip
+           "metrics.read", "keys.manage", "keys.read", "inference.test")  # fmt: skip
 
 # A allow, M allow with the exact number masked, D deny, . gap.
 # Seven letters: retention, value, marketing, service, research, compliance, no purpose.
@@ -28,6 +28,8 @@ BY_HAND = """
 ingest: dataset:x service:churn_v1 service:clv_v1 service:x model:churn model:clv model:x
     AAAAAAA admin
 build: dataset:x service:churn_v1 service:clv_v1 service:x model:churn model:clv model:x
+    AAAAAAA admin data_scientist
+inference.test: dataset:x
     AAAAAAA admin data_scientist
 materialize: dataset:x service:churn_v1 service:clv_v1 service:x model:churn model:clv model:x
     AADAAAA admin data_scientist

@@ -1,0 +1,192 @@
+"""What must not be inferred of people: proposals for a descriptor, and the gate that attacks what is published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from mlproject.pipelines.report import record
+from privacy.errors import BadInput, CustosError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from features.inference_evidence import FlagWindow
+    from mlproject.wiring import House
+    from training.inference_gate import Inferred
+
+__all__ = ["about", "check_home", "gate", "keep", "propose_marks", "proposed_yaml"]
+
+Tables = Mapping[str, "pa.Table | CustosError"]
+
+
+def propose_marks(dataset: str) -> dict[str, dict[str, list[str]]]:
+    """Return what the word lists would mark in a dataset: attribute -> `table.column` -> values of the data."""
+    from features.datasets.descriptor import load_descriptor
+    from features.marking import propose
+
+    return propose(load_descriptor(dataset))
+
+
+def proposed_yaml(proposed: Mapping[str, Mapping[str, list[str]]]) -> Iterator[str]:
+    """Yield the block for a person to read, correct and put into the descriptor."""
+    import yaml
+
+    if not proposed:
+        yield "# No value of a product or line holds a word of the lists; that doesn't mean that nothing is telling."
+        return
+    yield "# Proposed by word lists, not applied: take out what doesn't tell it, add what the words missed."
+    yield yaml.safe_dump({"inference": dict(proposed)}, allow_unicode=True, sort_keys=False).rstrip()
+
+
+def check_home(house: House) -> dict[str, Any]:
+    """Attack what the home publishes again; note the verdicts on the versions that serve or wait; return the report."""
+    from training.inference_gate import FAILED, PASSED, all_passed
+    from training.settling import INFERENCE_TAG
+
+    if house.state.as_of is None:
+        raise BadInput("no features were built yet", where=str(house.paths.root), remedy="run `custos build` first")
+    with house.lock():
+        behind = {target: _versions(house, target) for target in ("churn", "clv")}
+        found = gate(house, {target: tested for target, (tested, _) in behind.items() if tested is not None})
+        for target, (_, versions) in behind.items():
+            for version in versions if found else ():
+                state = PASSED if all_passed(about(target, found)) else FAILED
+                house.registry.tag(target, version, {INFERENCE_TAG: state})
+    return keep(house, found)
+
+
+def gate(house: House, tested: Mapping[str, int]) -> list[Inferred]:
+    """Attack every feature service and the out-of-time scores of the `tested` versions for each marked attribute.
+
+    Empty where the descriptor marks nothing. Whatever can't be read or attacked has a verdict that says so.
+    """
+    from features.inference_evidence import FlagWindow
+
+    attributes, window = list(house.descriptor.inference), FlagWindow()
+    if not attributes:
+        return []
+    tables = {**_services(house, window), **_scores(house, window, tested)}
+    return [
+        verdict for names, table in _alike(tables) for verdict in _examined(house, names, table, attributes, window)
+    ]
+
+
+def about(target: str, found: Sequence[Inferred]) -> list[Inferred]:
+    """Return the verdicts on a target's scores and on the service it learns from."""
+    from mlproject.pipelines.train import SERVICES
+
+    mine = {f"model:{target}", f"service:{SERVICES[target][0]}"}
+    return [each for each in found if each.what in mine]
+
+
+def keep(house: House, found: Sequence[Inferred]) -> dict[str, Any]:
+    """Keep the verdicts as a section of the report and return it."""
+    from dataclasses import asdict
+
+    from features.inference_evidence import FlagWindow
+
+    window = asdict(FlagWindow())
+    section = {"marked": list(house.descriptor.inference), **window, "verdicts": [each.to_dict() for each in found]}
+    record(house, "inference", section)
+    return section
+
+
+def _versions(house: House, target: str) -> tuple[int | None, list[int]]:
+    """The version whose scores are out of time, and those that the verdict is noted on: what waits, then what serves."""
+    if not house.paths.mlflow_database.exists():
+        return None, []
+    found = [ref for ref in (house.registry.challenger(target), house.registry.champion(target)) if ref is not None]
+    if not found:
+        return None, []
+    tested = int(found[0].tags.get("refit_of", found[0].version))
+    return tested, [ref.version for ref in found if int(ref.tags.get("refit_of", ref.version)) == tested]
+
+
+def _moments(house: House, days: int) -> list[datetime]:
+    """As-of, then built cut-offs a whole window apart each with a whole window behind it, latest first."""
+    state = house.state
+    noted = house.stores.feature_store(state.dataset).manifest("cutoffs")["cutoffs"]
+    built = sorted((datetime.fromisoformat(text).astimezone(UTC) for text in noted), reverse=True)
+    moments, window = built[:1], timedelta(days=days)
+    for moment in built[1:]:
+        if moment <= moments[-1] - window and moment - window >= state.first_event - timedelta(days=7):
+            moments.append(moment)
+    return moments
+
+
+def _rows(house: House, service: str, purpose: str, moments: Sequence[datetime]) -> pa.Table:
+    import pyarrow as pa
+
+    principal = house.operator(purpose)
+    return pa.concat_tables(house.gateway.snapshot_rows(principal, service, moment) for moment in moments)
+
+
+def _services(house: House, window: FlagWindow) -> dict[str, pa.Table | CustosError]:
+    """Every registered service's columns at moments a window apart, or why they can't be read."""
+    found: dict[str, pa.Table | CustosError] = {}
+    read: dict[tuple[str, ...], pa.Table] = {}
+    for info in house.gateway.services():
+        try:
+            if info.features not in read:  # two services of the same columns publish the same
+                read[info.features] = _rows(house, info.name, info.purposes[0].value, _moments(house, window.days))
+            found[f"service:{info.name}"] = read[info.features]
+        except CustosError as error:
+            found[f"service:{info.name}"] = error
+    return found
+
+
+def _scores(house: House, window: FlagWindow, tested: Mapping[str, int]) -> dict[str, pa.Table | CustosError]:
+    """What each tested version says of everybody at moments later than it was trained on, or why it can't be told."""
+    import numpy as np
+    import pyarrow as pa
+
+    from mlproject.pipelines.train import SERVICES
+    from training.scoring import score_rows
+
+    found: dict[str, pa.Table | CustosError] = {}
+    active_within = house.descriptor.targets.churn.active_within_days
+    for target, number in tested.items():
+        try:
+            ref = house.registry.version(target, number)
+            trained = max(house.registry.evaluation(ref)["cutoffs"]["train"])
+            moments = [moment for moment in _moments(house, window.days) if f"{moment:%Y-%m-%d}" > trained]
+            rows = _rows(house, *SERVICES[target], moments)
+            scored = score_rows(
+                house.registry.load(ref), rows.to_pandas(), active_within if target == "churn" else None
+            )
+            keys = rows.select(["customer_token", "event_timestamp"]).append_column("score", pa.array(scored.value))
+            found[f"model:{target}"] = keys.filter(pa.array(np.isfinite(scored.value)))
+        except CustosError as error:
+            found[f"model:{target}"] = error
+    return found
+
+
+def _alike(tables: Tables) -> list[tuple[list[str], pa.Table | CustosError]]:
+    """Names beside what they publish; one attack is enough for those that publish the same."""
+    grouped: dict[int, tuple[list[str], pa.Table | CustosError]] = {}
+    for name, table in tables.items():
+        grouped.setdefault(id(table), ([], table))[0].append(name)
+    return list(grouped.values())
+
+
+def _examined(
+    house: House, names: Sequence[str], table: pa.Table | CustosError, attributes: Sequence[str], window: FlagWindow
+) -> Iterator[Inferred]:
+    from dataclasses import replace
+
+    from training.inference_gate import examine, not_tested
+
+    for attribute in attributes:
+        if isinstance(table, CustosError):
+            found = not_tested(names[0], [attribute], table)[0]
+        else:
+            try:
+                evidence = house.inference_evidence.of(
+                    house.operator(), house.state.dataset, table, [attribute], window
+                )
+                found = examine(names[0], table, evidence, attribute)
+            except CustosError as error:
+                found = not_tested(names[0], [attribute], error)[0]
+        yield from (replace(found, what=name) for name in names)
