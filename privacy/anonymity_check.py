@@ -70,11 +70,13 @@ def _check_values(table: pa.Table, names: list[str], sensitive: str, demands: De
     column = table[sensitive].combine_chunks()
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    values = column.unique()
     kind = column.type
     ordered = pa.types.is_decimal(kind) or (pa.types.is_primitive(kind) and not pa.types.is_boolean(kind))
-    if ordered:
-        values = values.take(pc.sort_indices(values, null_placement="at_start"))
+    values = column.unique()
+    if ordered:  # a missing value is the least
+        present = values.drop_null()
+        missing = [pa.nulls(1, kind)] if values.null_count else []
+        values = pa.concat_arrays([*missing, present.take(pc.sort_indices(present))])
     place = pc.index_in(column, value_set=values)
     keyed = table.select(names).append_column("_value", place)
     counted = keyed.group_by([*names, "_value"]).aggregate([([], "count_all")])

@@ -59,8 +59,10 @@ class Sensitive:
         plain = values.dictionary_decode() if pa.types.is_dictionary(kind) else values
         if pa.types.is_floating(kind):
             plain = pc.if_else(pc.is_nan(plain), pa.scalar(None, kind), plain)
-        ranks = pc.rank(plain, sort_keys="ascending", null_placement="at_start", tiebreaker="dense")
-        self.codes: Ints = ranks.to_numpy(zero_copy_only=False).astype(np.int64) - 1
+        known = plain.drop_null().unique()
+        known = known.take(pc.sort_indices(known)) if self.ordered else known
+        places = pc.index_in(plain, value_set=known).cast(pa.int64())
+        self.codes: Ints = pc.fill_null(pc.add(places, int(plain.null_count > 0)), 0).to_numpy(zero_copy_only=False)
         counts = np.bincount(self.codes)
         self.values = len(counts)
         self._share: Floats = counts / max(len(self.codes), 1)
