@@ -39,6 +39,10 @@ class Anonymised:
     kept: npt.NDArray[np.bool_]
     generalisation: Generalisation
 
+    def of(self, version: int, meaning: str) -> Anonymised:
+        """The same, its generalisation marked by a version and by what it was fitted for."""
+        return replace(self, generalisation=replace(self.generalisation, version=version, meaning=meaning))
+
 
 @dataclass(frozen=True)
 class Generalisation:
@@ -54,6 +58,8 @@ class Generalisation:
     low: npt.NDArray[np.int32]
     high: npt.NDArray[np.int32]
     version: int = 1
+    meaning: str = ""
+    """A digest of what it was fitted for, where it is kept."""
 
     @property
     def columns(self) -> list[str]:
@@ -116,6 +122,7 @@ class Generalisation:
         return {
             "format": FORMAT,
             "version": self.version,
+            "meaning": self.meaning,
             "k": self.demands.k,
             "l": None if isinstance(l, Entropy) else l,
             "entropy_l": l.l if isinstance(l, Entropy) else None,
@@ -162,7 +169,8 @@ class Generalisation:
         if not whole:
             raise ValueError("parts that don't fit")
         demands = Demands(content["k"], l, content["t"])
-        return cls(scales, demands, tuple(content["sensitive"]), cuts, low, high, int(content["version"]))
+        marks = int(content["version"]), str(content["meaning"])
+        return cls(scales, demands, tuple(content["sensitive"]), cuts, low, high, *marks)
 
     def _kept(
         self, table: pa.Table, of_row: Ints, standing: Ints, beside: pa.Table | None, classes: int

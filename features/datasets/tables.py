@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
@@ -11,7 +11,7 @@ from privacy.classification import Sensitivity
 if TYPE_CHECKING:
     from privacy.treatment import TablePlan
 
-__all__ = ["Column", "Name", "Strict", "Table"]
+__all__ = ["Anonymity", "Column", "Name", "Strict", "Table"]
 
 IMPLIED_KEYS: Final = frozenset({"order_id", "ticket_id", "device_id"})
 Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
@@ -41,12 +41,25 @@ class Column(Strict):
     sensitivity: Sensitivity
     key: bool = False
     mask: str | None = None
+    hierarchy: list[Any] | dict[Any, Any] | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> Column:
         if (self.source is None) == (self.sql is None):
             raise ValueError("needs either 'from' or 'sql'")
         return self
+
+
+class Anonymity(Strict):
+    """How the quasi-identifiers of a table are generalised together; `columns`: all that have no mask."""
+
+    k: int = Field(ge=2, le=1_000_000)
+    l: int | None = Field(default=None, ge=1)  # noqa: E741 - the literature's name
+    entropy_l: float | None = Field(default=None, ge=1, allow_inf_nan=False)
+    t: float | None = Field(default=None, gt=0, le=1)
+    columns: tuple[Name, ...] = ()
+    sensitive: tuple[Name, ...] = ()
+    max_suppression: float = Field(default=0.05, ge=0, lt=1)
 
 
 class Table(Strict):
@@ -56,6 +69,7 @@ class Table(Strict):
     where: str | None = Field(default=None, min_length=1)
     columns: dict[Name, Column] = Field(min_length=1)
     dated_by: str | None = None
+    anonymity: Anonymity | None = None
     _name: str = PrivateAttr(default="")
     _subject: str = PrivateAttr(default="")
 
@@ -92,8 +106,12 @@ class Table(Strict):
         """Return the treatment plan of this table for `privacy.treatment.Protector`."""
         from privacy.treatment import ColumnRule, TablePlan  # the descriptor stays light to import
 
+        from .anonymity import profile_rule
+
         rules = tuple(
             ColumnRule(name=name, sensitivity=column.sensitivity, kind=self.role_of(name), mask=column.mask)
             for name, column in self.columns.items()
         )
-        return TablePlan(table=self._name, columns=rules, dated_by=self.event_column)
+        profile = profile_rule(self)
+        held = () if profile is None else (*profile.columns, *profile.sensitive)
+        return TablePlan(table=self._name, columns=rules, dated_by=self.event_column, held=held)
