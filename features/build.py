@@ -14,6 +14,8 @@ from privacy.errors import BadInput
 
 from . import engine
 from .datasets.descriptor import Descriptor
+from .profile import K as PROFILE_K
+from .profile import copy_profile
 from .storage import TableStore
 from .transforms import orders
 from .transforms.basket import basket
@@ -87,6 +89,7 @@ def build(
             "cutoffs": [moment.isoformat() for moment in moments],
             "protected": protected.snapshot(),
             "digest": digest,
+            PROFILE_K: copy_profile(protected, writer, descriptor.profile_k, as_of),
         }
         snapshot = writer.commit(notes)
     return BuildReport(rows, len(schema) - 4, tuple(moments), as_of, snapshot, digest)

@@ -17,6 +17,7 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, RepoCo
 from feast.types import Float64, String
 
 from features.build import FEATURES
+from features.profile import PROFILE, ProfileView
 from features.transforms.registry import Feature, families, feature_set
 from privacy.classification import Purpose, Sensitivity
 from privacy.errors import BadInput
@@ -24,7 +25,7 @@ from privacy.errors import BadInput
 if __name__ == "definitions":  # Feast's own command line imports it under this name
     raise BadInput("`feast apply` would empty the registry", remedy="run `custos build`, which applies it")
 
-__all__ = ["ENTITY", "PERSON", "PROJECT", "SERVICES", "Definitions", "define", "repo_config"]
+__all__ = ["ENTITY", "PERSON", "PROFILE_SERVICE", "PROJECT", "SERVICES", "TEXT", "Definitions", "define", "repo_config"]
 
 PROJECT: Final = "custos"
 ENTITY: Final = "customer_token"
@@ -33,6 +34,10 @@ PERSON: Final = "person"
 SERVICES: Final[Mapping[str, tuple[Purpose, ...]]] = MappingProxyType(
     {"churn_v1": (Purpose.RETENTION,), "clv_v1": (Purpose.RETENTION, Purpose.VALUE)}
 )
+TEXT: Final = String
+"""The type of features that are texts."""
+PROFILE_SERVICE: Final = "profile_v1"
+"""What is told of people beside their behaviour; no model reads it."""
 
 
 @dataclass(frozen=True)
@@ -40,30 +45,29 @@ class Definitions:
     """The Feast objects of one shop, in the order Feast wants to be given them."""
 
     entity: Entity
-    source: FileSource
+    sources: tuple[FileSource, ...]
     views: tuple[FeatureView, ...]
     services: tuple[FeatureService, ...]
 
     def objects(self) -> list[Any]:
         """List everything for `FeatureStore.apply`."""
-        return [self.entity, self.source, *self.views, *self.services]
+        return [self.entity, *self.sources, *self.views, *self.services]
 
 
-def define(dataset: str, features_root: Path, *, slow: bool, ttl_days: int) -> Definitions:
-    """Make the Feast objects of `dataset`, whose feature snapshots live below `features_root`."""
+def define(
+    dataset: str, features_root: Path, *, slow: bool, ttl_days: int, profile: ProfileView | None = None
+) -> Definitions:
+    """Make the Feast objects of `dataset`, whose feature snapshots live below `features_root`.
+
+    With a `profile` there is a view of it, and a service bound to research.
+    """
     entity = Entity(
         name=ENTITY,
         join_keys=[ENTITY],
         value_type=ValueType.STRING,
         description="one customer, as the feature store's own token",
     )
-    source = FileSource(
-        name=FEATURES,
-        # DuckDB's offline store needs the suffix; a bare directory fails there.
-        path=str(features_root / "current" / FEATURES / "*.parquet"),
-        timestamp_field="event_timestamp",
-        created_timestamp_column="created_timestamp",
-    )
+    source = _source(features_root, FEATURES)
     ttl = dt.timedelta(days=ttl_days)
     behavioural = {"sensitivity": Sensitivity.BEHAVIOURAL.value, "dataset": dataset}
     views = [
@@ -95,7 +99,36 @@ def define(dataset: str, features_root: Path, *, slow: bool, ttl_days: int) -> D
         )
         for name, purposes in SERVICES.items()
     )
-    return Definitions(entity, source, (*views, person), services)
+    if profile is None:
+        return Definitions(entity, (source,), (*views, person), services)
+    told_of = _source(features_root, PROFILE)
+    told = _profile(entity, told_of, profile, person)
+    tags = {"purposes": Purpose.RESEARCH.value, "dataset": dataset}
+    research = FeatureService(name=PROFILE_SERVICE, features=[told, person], tags=tags)
+    return Definitions(entity, (source, told_of), (*views, person, told), (*services, research))
+
+
+def _profile(entity: Entity, source: FileSource, profile: ProfileView, person: FeatureView) -> FeatureView:
+    """The view of what is told of people, its k among the tags."""
+    return FeatureView(
+        name=PROFILE,
+        entities=[entity],
+        ttl=person.ttl,
+        schema=[Field(name=name, dtype=TEXT) for name in profile.columns],
+        source=source,
+        online=True,
+        tags={**person.tags, "family": PROFILE, "k": str(profile.k)},
+    )
+
+
+def _source(features_root: Path, table: str) -> FileSource:
+    return FileSource(
+        name=table,
+        # DuckDB's offline store needs the suffix; a bare directory fails there.
+        path=str(features_root / "current" / table / "*.parquet"),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_timestamp",
+    )
 
 
 def _field(feature: Feature) -> Field:

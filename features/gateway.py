@@ -21,12 +21,14 @@ from privacy.suppression import SuppressionList
 from . import engine
 from .build import EVENTS, FEATURES, cutoff_table
 from .datasets.descriptor import Descriptor
-from .definitions import ENTITY, Definitions, define
+from .definitions import ENTITY, TEXT, Definitions, define
 from .disclosures import Access, Disclosures
-from .gateway_types import GatewayPaths, GatewaySettings, OnlineAnswer, ServiceInfo
+from .gateway_types import REFERENCE, GatewayPaths, GatewaySettings, OnlineAnswer, OnlineColumns, ServiceInfo
+from .online_file import OnlineSource
 from .online_store import OnlineRows, write_online
 from .own_tokens import OwnTokens
 from .point_in_time import as_known, require_built, steady
+from .profile import PROFILE, ProfileView, profile_view, releasable, without_small_classes
 from .storage import TableStore
 from .transforms.outcomes import outcomes
 from .transforms.registry import feature_set
@@ -34,7 +36,6 @@ from .transforms.registry import feature_set
 __all__ = ["FeatureGateway", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "ServiceInfo"]
 
 PREDICT: Final = "predict"
-REFERENCE: Final = "audit_reference"
 UTC: Final = pa.timestamp("us", "UTC")
 
 
@@ -59,9 +60,12 @@ class FeatureGateway:
         self._clock: tuple[str | None, dt.datetime] | None = None
 
     def apply(self, descriptor: Descriptor) -> None:
-        """Register the entity, views and services of a shop with Feast."""
+        """Register the entity, views and services of a shop with Feast; CheckFailed for a profile below its k."""
         root = self._paths.features / descriptor.name
-        self._online.apply(define(descriptor.name, root, slow=descriptor.slow, ttl_days=self._settings.ttl_days))
+        store = self._paths.feature_store(descriptor.name)
+        profile = None if store.snapshot() is None else profile_view(store)
+        ttl = self._settings.ttl_days
+        self._online.apply(define(descriptor.name, root, slow=descriptor.slow, ttl_days=ttl, profile=profile))
 
     def services(self) -> list[ServiceInfo]:
         """List what is registered."""
@@ -139,7 +143,8 @@ class FeatureGateway:
     def materialize(self, principal: Principal, as_of: dt.datetime) -> int:
         """Put everybody's latest row at `as_of` online, without the suppressed; return how many people.
 
-        Old rows are replaced all at once; raises BadInput if no feature row is fresh at `as_of`.
+        Old rows are replaced all at once; raises BadInput if no feature row is fresh at `as_of`, CheckFailed if what
+        is told of people is below its k.
         """
         services = self._online.services()
         if not services:
@@ -154,10 +159,11 @@ class FeatureGateway:
         latest = rows.sort_values([ENTITY, "event_timestamp"]).drop_duplicates(ENTITY, keep="last")
         if latest.empty:
             raise BadInput("no feature row is fresh at as-of", remedy="run `custos build` with this --as-of")
+        profile = profile_view(store)
+        told = None if profile is None else releasable(self._own.unsuppressed(store.read(PROFILE)), profile)
         self._disclosures.disclosed(access, latest[ENTITY], len(latest), latest[REFERENCE])
-        write_online(
-            self._paths.online, self._definitions(dataset), latest, lambda: self._own.suppressed(latest[ENTITY])
-        )
+        definitions, rows = self._definitions(dataset, profile), OnlineSource(latest, told)
+        write_online(self._paths.online, definitions, rows, lambda: self._own.suppressed(latest[ENTITY]))
         self._online.forget()
         return len(latest)
 
@@ -174,28 +180,14 @@ class FeatureGateway:
         as_of = self._fresh(info.dataset)
         stored, known = self._own.of(tokens, str(principal.purpose), self._online.key_id())
         columns = self._online.read(self._online.service(service), stored) if stored else []
-        present = np.zeros(len(tokens), np.bool_)
-        values = np.full((len(tokens), len(info.features)), np.nan)
-        references: list[str | None] = [None] * len(tokens)
-        places = np.flatnonzero(known)
-        index = {name: at for at, name in enumerate(info.features)}
-        for name, found, seconds in columns:
-            stamps = np.asarray(seconds, np.int64)
-            present[places] |= stamps > 0
-            if name == REFERENCE:
-                for place, value in zip(places, found, strict=True):
-                    references[place] = None if value is None else str(value)
-            else:
-                values[places, index[name]] = [np.nan if value is None else value for value in found]
-        passed = access.passing(lambda name: values[:, index[name]], len(tokens))
-        filtered = int((present & ~passed).sum())
-        present &= passed
-        values[~passed] = np.nan
-        references = [reference if there else None for reference, there in zip(references, passed, strict=True)]
+        answer = OnlineColumns(info, len(tokens))
+        answer.fill(columns, np.flatnonzero(known))
+        filtered = answer.keep(access.passing(answer.number, len(tokens)))
+        present, references = answer.present, answer.references
         if action != PREDICT:
             people = [token for token, there in zip(tokens, present, strict=True) if there]
             self._disclosures.disclosed(access, people, len(tokens), references, filtered)
-        return OnlineAnswer(info.features, values, present, references, as_of)
+        return OnlineAnswer(answer.names, answer.values, present, references, as_of, answer.texts)
 
     def unready(self) -> str:
         """Say why online features can't be served (not there, too old, no suppression list); empty if they can."""
@@ -233,18 +225,16 @@ class FeatureGateway:
     def _info(self, name: str) -> ServiceInfo:
         service = self._online.service(name)
         purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
-        names = tuple(
-            feature.name
-            for projection in service.feature_view_projections
-            for feature in projection.features
-            if feature.name != REFERENCE
-        )
-        return ServiceInfo(name, purposes, names, service.tags["dataset"])
+        listed = [feature for projection in service.feature_view_projections for feature in projection.features]
+        names = tuple(feature.name for feature in listed if feature.name != REFERENCE)
+        texts = frozenset(feature.name for feature in listed if feature.dtype == TEXT) & set(names)
+        return ServiceInfo(name, purposes, names, service.tags["dataset"], texts)
 
-    def _definitions(self, dataset: str) -> Definitions:
+    def _definitions(self, dataset: str, profile: ProfileView | None) -> Definitions:
         names = {name for info in self.services() for name in info.features}
         slow = not names >= {feature.name for feature in feature_set(False)}
-        return define(dataset, self._paths.features / dataset, slow=slow, ttl_days=self._settings.ttl_days)
+        root, ttl = self._paths.features / dataset, self._settings.ttl_days
+        return define(dataset, root, slow=slow, ttl_days=ttl, profile=profile)
 
     def _authorise(
         self, principal: Principal, service: str, asked: int = 0, action: str = "features.read"
@@ -256,7 +246,7 @@ class FeatureGateway:
                 f"service {service} does not serve the purpose {principal.purpose or 'none'}",
                 remedy=f"it serves: {', '.join(info.purposes)}",
             )
-        return info, self._disclosures.require(principal, action, resource, asked, info.features)
+        return info, self._disclosures.require(principal, action, resource, asked, info.numbers)
 
     def _disclosed(self, access: Access, info: ServiceInfo, asked: pa.Table, known: pa.Table | None = None) -> pa.Table:
         """Return the rows that pass the filters by what is `known` of them, having noted who they are."""
@@ -274,8 +264,10 @@ class FeatureGateway:
         require_built(moments.cast(UTC), noted, name_day=name_day)
 
     def _historical(self, info: ServiceInfo, entities: pa.Table) -> pa.Table:
-        with self._paths.feature_store(info.dataset).reading():
-            return as_known(self._online.feast(), self._online.service(info.name), info, entities)
+        store = self._paths.feature_store(info.dataset)
+        with store.reading():
+            known = as_known(self._online.feast(), self._online.service(info.name), info, entities)
+        return without_small_classes(known, store, info.texts) if info.texts else known
 
     def _fresh(self, dataset: str) -> dt.datetime:
         """Return the data time of the online rows; refuse them when they lag too far behind the data."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,9 @@ from privacy.classification import Purpose
 
 from .storage import TableStore
 
-__all__ = ["GatewayPaths", "GatewaySettings", "OnlineAnswer", "ServiceInfo"]
+__all__ = ["REFERENCE", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "OnlineColumns", "ServiceInfo"]
+
+REFERENCE: Final = "audit_reference"
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,18 @@ class ServiceInfo:
     purposes: tuple[Purpose, ...]
     features: tuple[str, ...]
     dataset: str
+    texts: frozenset[str] = frozenset()
+    """Those of `features` that are texts; all others are numbers."""
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The features that are numbers, in order."""
+        return tuple(name for name in self.features if name not in self.texts)
 
 
 @dataclass(frozen=True)
 class OnlineAnswer:
-    """Online features of n tokens: `values` (n, k) with NaN for null, `present` (n,), `references`.
+    """Online features of n tokens: `values` (n, k) of `columns`, NaN for null; `present` (n,), `references`, `texts`.
 
     A token that is unknown, mistyped, suppressed or erased is not present; which, isn't told.
     """
@@ -64,3 +75,40 @@ class OnlineAnswer:
     present: npt.NDArray[np.bool_]
     references: list[str | None]
     as_of: dt.datetime
+    texts: Mapping[str, list[str | None]] = field(default_factory=dict)
+
+
+class OnlineColumns:
+    """What was read of n tokens, put where each token stands in the question."""
+
+    def __init__(self, info: ServiceInfo, count: int) -> None:
+        self.names = info.numbers
+        self.present = np.zeros(count, np.bool_)
+        self.values = np.full((count, len(self.names)), np.nan)
+        self.texts: dict[str, list[str | None]] = {name: [None] * count for name in info.features if name in info.texts}
+        self.references: list[str | None] = [None] * count
+        self._place = {name: at for at, name in enumerate(self.names)}
+
+    def fill(self, columns: Iterable[tuple[str, list[object], list[int]]], places: npt.NDArray[np.int64]) -> None:
+        """Take columns as the online store reads them: name, values, event seconds (0 where there is no row)."""
+        for name, found, seconds in columns:
+            self.present[places] |= np.asarray(seconds, np.int64) > 0
+            if name in self._place:
+                self.values[places, self._place[name]] = [np.nan if value is None else value for value in found]
+                continue
+            told = self.references if name == REFERENCE else self.texts[name]
+            for place, value in zip(places, found, strict=True):
+                told[place] = None if value is None else str(value)
+
+    def number(self, name: str) -> npt.NDArray[np.float64]:
+        """One column of numbers."""
+        return self.values[:, self._place[name]]
+
+    def keep(self, passed: npt.NDArray[np.bool_]) -> int:
+        """Make everybody who didn't pass as absent as the unknown; return how many were there."""
+        filtered = int((self.present & ~passed).sum())
+        self.present &= passed
+        self.values[~passed] = np.nan
+        for told in (self.references, *self.texts.values()):
+            told[:] = [value if there else None for value, there in zip(told, passed, strict=True)]
+        return filtered

@@ -6,16 +6,19 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.errors import BadInput
-from privacy.treatment import Protector, ProtectReport
+from privacy.profile import PROFILE, release_profile
+from privacy.treatment import CUSTOMER_TOKEN, Protector, ProtectReport
 
 from . import sources
 from .contracts import Contract, Tally
+from .datasets.anonymity import profile_rule
 from .datasets.descriptor import Descriptor
 from .datasets.tables import Table
 from .expressions import check_expressions
@@ -30,6 +33,7 @@ __all__ = ["IngestReport", "TableReport", "ingest"]
 # `identify` gives back.
 ORDER: Final = ("transactions", "customers", "interactions", "products")
 PEOPLE: Final = "people"
+GENERALISATION: Final = "generalisation.json"
 Progress = Callable[[str, int], None]
 
 
@@ -47,6 +51,7 @@ class TableReport:
     marked_by: dict[str, int] = field(default_factory=dict)
     kept: int = 0
     columns_dropped: list[str] = field(default_factory=list)
+    anonymity: dict[str, object] | None = None
 
 
 @dataclass
@@ -114,6 +119,7 @@ def ingest(
         for name in ORDER:
             if name in descriptor.tables:
                 _ingest_table(run, descriptor.tables[name])
+                _release_profile(run, descriptor.tables[name], store.root / GENERALISATION)
         people = protector.people()
         run.progress(PEOPLE, people.num_rows)
         writer.add(PEOPLE, people.to_batches(), people.schema)
@@ -155,6 +161,19 @@ def _ingest_table(run: _Run, table: Table) -> None:
         kept=kept,
         columns_dropped=list(done.columns_dropped),
     )
+
+
+def _release_profile(run: _Run, table: Table, kept: Path) -> None:
+    """Generalise what `table` held back of everybody, and write it as a table of its own; nothing raw is written."""
+    rule, raw = profile_rule(table), run.protector.take_held()
+    if rule is None or raw is None:
+        return
+    profile = release_profile(raw, CUSTOMER_TOKEN, rule, kept)
+    rows = 0 if profile.table is None else run.writer.add(PROFILE, profile.table.to_batches(), profile.table.schema)
+    own = run.tables[table.name]
+    own.columns_dropped = [name for name in own.columns_dropped if name not in rule.columns]
+    people = len(pc.unique(raw[CUSTOMER_TOKEN]))
+    run.tables[PROFILE] = TableReport(rows_in=people, kept=rows, anonymity={"k": rule.demands.k, **profile.told()})
 
 
 def _checked(run: _Run, table: Table, tally: Tally, done: ProtectReport) -> Iterator[pa.RecordBatch]:
@@ -204,7 +223,8 @@ def _dated(run: _Run, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBa
 
 
 def _digest(descriptor: Descriptor, run: _Run) -> str:
-    parts = [descriptor.digest(), *(f"{name}={run.writer.digest_of(name)}" for name in sorted(run.tables))]
+    written = sorted(name for name, table in run.tables.items() if table.anonymity is None or table.kept)
+    parts = [descriptor.digest(), *(f"{name}={run.writer.digest_of(name)}" for name in written)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -7,21 +7,37 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
 from google.protobuf.message import DecodeError
 
 from privacy.errors import EnvironmentFailed
 
 from .definitions import PROJECT
+from .profile import PROFILE
 
-__all__ = ["connection_to", "delete_keys", "moment_of", "stamp_of", "tables_in", "unusable"]
+__all__ = ["OnlineSource", "connection_to", "delete_keys", "moment_of", "stamp_of", "tables_in", "unusable"]
 
 
 def moment_of(stored: int | str) -> dt.datetime:
     """Return the moment that Feast stored."""
     # Feast writes a naive UTC time as if it were the machine's own; reading it the same way undoes that.
     return dt.datetime.fromtimestamp(int(stored)).replace(tzinfo=dt.UTC)  # noqa: DTZ006
+
+
+@dataclass(frozen=True)
+class OnlineSource:
+    """What is put online: everybody's latest features, and what is told of people beside them, if anything is."""
+
+    features: pd.DataFrame
+    profile: pa.Table | None = None
+
+    def of(self, view: str) -> pd.DataFrame:
+        """The rows of a view."""
+        return self.profile.to_pandas() if view == PROFILE and self.profile is not None else self.features
 
 
 def stamp_of(path: Path) -> tuple[int, int]:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import pandas as pd
 from feast import FeatureService, FeatureStore
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -31,7 +30,7 @@ from privacy.rights import Subject
 from privacy.tokens import parse_token
 
 from .definitions import ENTITY, PERSON, PROJECT, Definitions, repo_config
-from .online_file import connection_to, delete_keys, moment_of, stamp_of, tables_in, unusable
+from .online_file import OnlineSource, connection_to, delete_keys, moment_of, stamp_of, tables_in, unusable
 from .private_files import close_to_others, make_private
 
 __all__ = ["OnlineRows", "entity_key", "write_online"]
@@ -46,10 +45,10 @@ def entity_key(token: str) -> bytes:
     return serialize_entity_key(key, entity_key_serialization_version=3)
 
 
-def write_online(path: Path, definitions: Definitions, rows: pd.DataFrame, late: Callable[[], Sequence[str]]) -> None:
+def write_online(path: Path, definitions: Definitions, rows: OnlineSource, late: Callable[[], Sequence[str]]) -> None:
     """Replace the online rows at `path` by `rows`, all at once.
 
-    `rows` has customer_token, event_timestamp, created_timestamp and every feature. `late` is asked
+    Either table has customer_token, event_timestamp, created_timestamp and its views' features. `late` is asked
     last for tokens that must not appear after all. A reader sees the old rows or the new ones.
     """
     with locked(path.with_name(f".{path.name}.lock")), _beside(path) as part:
@@ -57,7 +56,9 @@ def write_online(path: Path, definitions: Definitions, rows: pd.DataFrame, late:
         store.apply(definitions.objects())
         for view in definitions.views:
             names = [field.name for field in view.features]
-            store.write_to_online_store(view.name, rows[[ENTITY, "event_timestamp", "created_timestamp", *names]])
+            listed = rows.of(view.name)[[ENTITY, "event_timestamp", "created_timestamp", *names]]
+            if len(listed):
+                store.write_to_online_store(view.name, listed)
         del store
         close_to_others(part / path.name)
         delete_keys(part / path.name, [entity_key(token) for token in late()])

@@ -27,11 +27,12 @@ _ATTEMPTS: Final = 5
 
 
 def as_known(feast: Any, service: Any, info: ServiceInfo, entities: pa.Table) -> pa.Table:
-    """Return `entities` (customer_token, event_timestamp) with the features of `info`, float64, null where unknown.
+    """Return `entities` (customer_token, event_timestamp) with the features of `info`, null where unknown.
 
     `feast` is the store and `service` its feature service. Raises CheckFailed unless every row comes back once.
     """
-    columns: dict[str, Any] = {name: pa.array([], pa.float64()) for name in info.features}
+    kinds = {name: pa.string() if name in info.texts else pa.float64() for name in info.features}
+    columns: dict[str, Any] = {name: pa.array([], kind) for name, kind in kinds.items()}
     if entities.num_rows == 0:  # Feast can't join nothing
         return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
     frame = entities.to_pandas()
@@ -41,7 +42,8 @@ def as_known(feast: Any, service: Any, info: ServiceInfo, entities: pa.Table) ->
     if len(ordered) != len(frame) or not np.array_equal(ordered[_ROW].to_numpy(), frame[_ROW].to_numpy()):
         raise CheckFailed(f"{len(frame)} rows asked of {info.name}, {len(found)} came back")
     columns = {
-        name: pa.array(ordered[name].to_numpy(np.float64), pa.float64(), from_pandas=True) for name in info.features
+        name: pa.array(ordered[name].to_numpy(object if name in info.texts else np.float64), kind, from_pandas=True)
+        for name, kind in kinds.items()
     }
     return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
 

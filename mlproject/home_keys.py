@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SERVED_PURPOSES", "open_vault", "opener", "root_keyring"]
 
-SERVED_PURPOSES: Final = (Purpose.RETENTION.value, Purpose.VALUE.value)
+SERVED_PURPOSES: Final = (Purpose.RETENTION.value, Purpose.VALUE.value, Purpose.RESEARCH.value)
 
 
 def opener(which: Literal["root", "service"], paths: HomePaths, guard: Guard, *, create: bool = False) -> Kms:

@@ -9,19 +9,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from privacy.anonymity import anonymise
+    from privacy.demands import Entropy
+    from privacy.generalisation import Generalisation
     from privacy.keyring import Keyring, SealedKeyring
     from privacy.kms import LocalKms
     from privacy.tokens import Pseudonymiser
     from privacy.vault import Vault
 
-__all__ = ["Keyring", "LocalKms", "Pseudonymiser", "SealedKeyring", "Vault"]
+__all__ = [
+    "Entropy",
+    "Generalisation",
+    "Keyring",
+    "LocalKms",
+    "Pseudonymiser",
+    "SealedKeyring",
+    "Vault",
+    "anonymise",
+]
 
 _HOMES = {
+    "Entropy": "demands",
+    "Generalisation": "generalisation",
     "Keyring": "keyring",
     "LocalKms": "kms",
     "Pseudonymiser": "tokens",
     "SealedKeyring": "keyring",
     "Vault": "vault",
+    "anonymise": "anonymity",
 }
 
 

@@ -54,6 +54,8 @@ class TablePlan:
     columns: tuple[ColumnRule, ...]
     dated_by: str | None = None
     marks: Marks | None = None
+    held: tuple[str, ...] = ()
+    """Columns that are held in memory, with tokens, until they are generalised together (`Protector.take_held`)."""
 
     @property
     def subject(self) -> ColumnRule | None:
@@ -85,6 +87,7 @@ class Protector:
         self._vault, self._keyring = vault, keyring
         self._register = vault.register
         self._seen: npt.NDArray[np.void] = np.zeros(0, "V16")
+        self._held: list[pa.RecordBatch] = []
 
     @contextmanager
     def on_trial(self) -> Iterator[None]:
@@ -123,6 +126,11 @@ class Protector:
         """(n,) bool: which rows the vault refuses because their person was erased (`Vault.tombstoned`)."""
         return self._vault.tombstoned(ids, dates)
 
+    def take_held(self) -> pa.Table | None:
+        """The raw columns that a plan held back, with `customer_token`, once: they are forgotten here."""
+        held, self._held = self._held, []
+        return pa.Table.from_batches(held) if held else None
+
     def people(self) -> pa.Table:
         """`customer_token`, `audit_reference` of everyone met so far, in the order of random handles."""
         handles = np.frombuffer(self._seen.tobytes(), np.uint8).reshape(-1, 16)
@@ -152,6 +160,10 @@ class Protector:
         handles = self._register(ids, _identifiers(batch, plan))
         self._seen = np.union1d(self._seen, _distinct(handles))
         columns: dict[str, pa.Array] = {CUSTOMER_TOKEN: handles_to_tokens(self._keyring, handles, FEATURE_STORE)}
+        if plan.held:
+            self._held.append(
+                pa.RecordBatch.from_pydict({**columns, **{name: batch.column(name) for name in plan.held}})
+            )
         for rule in plan.columns:
             if rule.kind == "key":
                 columns[_token_name(rule.name)] = _key_tokens(macs[rule.name], handles, batch.column(rule.name))

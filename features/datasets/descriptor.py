@@ -19,6 +19,7 @@ from privacy.errors import BadInput
 from privacy.strict_yaml import UnreadableYaml, read_document
 
 from .inference import Inference, check_inference
+from .anonymity import check_anonymity
 from .tables import Name, Strict, Table
 from .targets import Targets
 
@@ -59,6 +60,12 @@ class Descriptor(Strict):
     def slow(self) -> bool:
         """Whether customers come so seldom that windows are months, not weeks."""
         return self.targets.churn.horizon_days > SLOW_SHOP_HORIZON_DAYS
+
+    @property
+    def profile_k(self) -> int | None:
+        """The k that what is told of people must keep; None where their quasi-identifiers are not told."""
+        customers = self.tables.get("customers")
+        return None if customers is None or customers.anonymity is None else customers.anonymity.k
 
     def digest(self) -> str:
         """Return the SHA-256 of the meaning of this descriptor, 64 hex digits."""
@@ -150,6 +157,7 @@ def _check_tables(descriptor: Descriptor, where: str) -> None:
                 f"column '{name}.{table.subject}' must be a direct_identifier: it names the person",
                 where=where,
             )
+        check_anonymity(table, where)
     lines = descriptor.tables["transactions"]
     for column in REQUIRED:
         if column not in lines.columns:

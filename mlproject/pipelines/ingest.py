@@ -96,8 +96,26 @@ def _keep_descriptor(house: House, descriptor: Descriptor) -> None:
     write_beside(house.kept_descriptor(descriptor.name), text.encode())
 
 
+def _profile_lines(name: str, table: Any) -> Iterator[str]:
+    """What became of the quasi-identifiers that were generalised together."""
+    told, found = table.anonymity, table.anonymity["figures"]
+    if table.kept:
+        yield (
+            f"{name}: {table.kept:,} of {table.rows_in:,} people generalised to k={told['k']}:"
+            f" {found['classes']:,} classes of {found['average_class']:.1f}, {found['suppressed_share']:.1%}"
+            f" suppressed, GB/T 42460 grade {found['gb_t_42460_grade']}"
+        )
+    else:
+        yield f"{name}: nobody's quasi-identifiers are told"
+    for column, why in told["dropped"].items():
+        yield f"  not in the table {name}: {column} ({why})"
+
+
 def _lines(tables: Any) -> Iterator[str]:
     for name, table in tables.items():
+        if table.anonymity is not None:
+            yield from _profile_lines(name, table)
+            continue
         bad = sum(table.quarantined.values())
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(table.quarantined.items()))
         line = f"{name}: {table.rows_in:,} rows in, {table.kept:,} kept, {bad:,} quarantined"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlproject.pipelines.build import data_time
+from mlproject.pipelines.score import check_out, write_parquet
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
     from mlproject.wiring import House
 
-__all__ = ["online_features", "online_table"]
+__all__ = ["export_features", "online_features", "online_table"]
 
 
 def online_features(house: House, service: str, purpose: str, tokens: Sequence[str]) -> list[dict[str, Any]]:
@@ -22,7 +26,7 @@ def online_features(house: House, service: str, purpose: str, tokens: Sequence[s
 
     mistyped = int((~valid_tokens(pa.array(tokens, pa.string()), purpose)).sum())
     if mistyped:
-        remedy = "take them from `custos score` with the same --purpose"
+        remedy = "take them from `custos score` or `custos features export` with the same --purpose"
         raise BadInput(f"{mistyped} of {len(tokens)} are not tokens of the purpose {purpose}", remedy=remedy)
     answer = house.gateway.online(house.operator(purpose), service, list(tokens))
     rows: list[dict[str, Any]] = []
@@ -34,8 +38,26 @@ def online_features(house: House, service: str, purpose: str, tokens: Sequence[s
             row["features"] = {
                 name: None if math.isnan(value) else value for name, value in zip(answer.columns, values, strict=True)
             }
+            row["features"] |= {name: told[index] for name, told in answer.texts.items()}
         rows.append(row)
     return rows
+
+
+def export_features(house: House, service: str, purpose: str, out: Path, *, as_of: datetime | None) -> Iterator[str]:
+    """Write everybody's features at data time to a parquet file, under tokens of the purpose."""
+    from privacy.classification import FEATURE_STORE
+    from privacy.tokens import translate
+
+    check_out(house, out)
+    moment = data_time(house.state, as_of)
+    rows = house.gateway.snapshot_rows(house.operator(purpose), service, moment)
+    tokens = translate(house.sealed, rows["customer_token"].combine_chunks(), FEATURE_STORE, purpose)
+    table = rows.set_column(0, "customer_token", tokens).rename_columns(
+        ["as_of" if name == "event_timestamp" else name for name in rows.column_names]
+    )
+    # Another purpose's tokens sort in another order, so the rows say nothing about the feature store's.
+    write_parquet(table.sort_by("customer_token"), out)
+    yield f"{out}: {table.num_rows:,} people, {table.num_columns - 2} features of {service} as of {moment.date()}"
 
 
 def online_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -45,5 +67,12 @@ def online_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield f"[{number}] {row['customer']}  {row['status']}"
     yield f"{'':<28}" + "".join(f"{f'[{number}]':>14}" for number in range(1, len(rows) + 1))
     for name in names:
-        cells = (row.get("features", {}).get(name) for row in rows)
-        yield f"{name:<28}" + "".join(f"{'-' if cell is None else f'{cell:.6g}':>14}" for cell in cells)
+        cells = (_cell(row.get("features", {}).get(name)) for row in rows)
+        yield f"{name:<28}" + "".join(f"{cell:>14}" for cell in cells)
+
+
+def _cell(value: float | str | None) -> str:
+    """A feature as the table shows it, a space before it however long it is."""
+    if value is None:
+        return "-"
+    return f" {value}" if isinstance(value, str) else f"{value:.6g}"

@@ -87,7 +87,7 @@ def _names() -> Names:
     from features.transforms.registry import feature_set
     from mlproject.pipelines.train import SERVICES
 
-    services = frozenset(service for service, _ in SERVICES.values())
+    services = frozenset({*(service for service, _ in SERVICES.values()), "profile_v1"})
     columns = frozenset(feature.name for slow in (False, True) for feature in feature_set(slow))
     return Names({"model": frozenset(SERVICES), "service": services}, dict.fromkeys(services, columns))
 
