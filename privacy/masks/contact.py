@@ -105,7 +105,7 @@ class IpAddress(TextMask):
     name, leaves = "ip", "the network: `v4` 24, 16 or 8 bits, `v6` 48 or 32"
     parameters = MappingProxyType({"v4": Choice(24, (8, 16, 24)), "v6": Choice(48, (32, 48))})
 
-    def __init__(self, **given: object) -> None:
+    def __init__(self, /, **given: object) -> None:
         super().__init__(**given)
         kept4, kept6 = self.given["v4"] // 8, self.given["v6"] // 16
         self._v4 = rf"^({_times(_OCTET, kept4, '.')})(?:\.{_OCTET}){{{4 - kept4}}}$"

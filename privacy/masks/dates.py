@@ -27,7 +27,7 @@ class _DateMask(Mask):
 
     by_month: ClassVar[bool] = False
 
-    def __init__(self, **given: object) -> None:
+    def __init__(self, /, **given: object) -> None:
         super().__init__(**given)
         step = 12 if not self.by_month else 1
         self._labels = pa.array(

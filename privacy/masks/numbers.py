@@ -43,7 +43,7 @@ class Bands(_NumberMask):
     name, leaves = "bands", "between which of `edges` a number lies; null where there is none"
     parameters = MappingProxyType({"edges": Edges(most=100)})
 
-    def __init__(self, **given: object) -> None:
+    def __init__(self, /, **given: object) -> None:
         super().__init__(**given)
         told = [f"{edge:.15g}" for edge in self.given["edges"]]
         middle = [f"{low} to {high}" for low, high in pairwise(told)]

@@ -78,7 +78,7 @@ class Scrub(Mask):
     name, leaves = "scrub", "free text, found identifiers replaced by their kind: `<EMAIL>`"
     parameters = MappingProxyType({"region": Words(longest=2, default="US")})
 
-    def __init__(self, **given: object) -> None:
+    def __init__(self, /, **given: object) -> None:
         super().__init__(**given)
         from phonenumbers import SUPPORTED_REGIONS  # its tables take a while to load
 
