@@ -51,12 +51,9 @@ class Phone(Mask):
         columns = columns_of(text, 11)
         digits = columns - ZERO
         bare = (lengths_of(text) == 11) & (digits[0] == 1) & (digits[1] >= 3) & digits_of(digits)
-        masked = assembled([*columns[:3], STAR, STAR, STAR, STAR, *columns[7:]], bare, text)
-        others = ~bare & text.is_valid().to_numpy(zero_copy_only=False)
-        if not others.any():
-            return masked
-        rest = _other_phones(tidy(text.take(pa.array(np.flatnonzero(others)))))
-        return rest if len(rest) == len(text) else pc.replace_with_mask(masked, pa.array(others), rest)
+        others = np.flatnonzero(~bare & text.is_valid().to_numpy(zero_copy_only=False))
+        rest = _other_phones(tidy(text.take(pa.array(others)))) if len(others) else None
+        return assembled([*columns[:3], STAR, STAR, STAR, STAR, *columns[7:]], bare, text, rest)
 
 
 def _other_phones(text: pa.StringArray) -> pa.Array:

@@ -14,7 +14,7 @@ from tests.privacy.masks.cases import CASES, Case
 
 WIDE = {code: code + 0xFEE0 for code in range(ord("0"), ord("9") + 1)}
 UNTOUCHED = {"address", "scrub"}  # what is no finer than a district, or identifies nobody, is left as it is
-quick = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.spec))
 
 
