@@ -124,8 +124,6 @@ class Mask(ABC):
     """
 
     name: ClassVar[str]
-    leaves: ClassVar[str]
-    """What remains of a value, in words."""
     parameters: ClassVar[Mapping[str, Parameter]] = MappingProxyType({})
     type: ClassVar[pa.DataType] = pa.string()
 

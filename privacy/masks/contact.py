@@ -29,7 +29,7 @@ class Email(TextMask):
     ['a**@example.org', '***']
     """
 
-    name, leaves = "email", "first character and domain; `domain: hide` leaves the first character"
+    name = "email"
     parameters = MappingProxyType({"domain": Choice("keep", ("keep", "hide"))})
 
     def _masked_text(self, text: pa.StringArray) -> pa.Array:
@@ -44,7 +44,7 @@ class Phone(Mask):
     ['138****5678', '+44**58', '***']
     """
 
-    name, leaves = "phone", "手机号 3 + 4 digits; others their country code and the last 2"
+    name = "phone"
 
     def _masked(self, array: pa.Array) -> pa.Array:
         text = as_text(array, self)
@@ -99,7 +99,7 @@ class IpAddress(TextMask):
     ['192.0.2.0/24', '2001:db8:0::/48', '***']
     """
 
-    name, leaves = "ip", "the network: `v4` 24, 16 or 8 bits, `v6` 48 or 32"
+    name = "ip"
     parameters = MappingProxyType({"v4": Choice(24, (8, 16, 24)), "v6": Choice(48, (32, 48))})
 
     def __init__(self, /, **given: object) -> None:

@@ -120,7 +120,7 @@ class Year(_DateMask):
     ['1990', None]
     """
 
-    name, leaves, head = "year", "the year of a date; null where there is none", 4
+    name, head = "year", 4
 
     def _label(self, year: int, month: int) -> str:  # noqa: ARG002
         return str(year)
@@ -133,7 +133,7 @@ class Month(_DateMask):
     ['1990-03', '1990-03', None]
     """
 
-    name, leaves, by_month, head = "month", "year and month of a date; null where there is none", True, 7
+    name, by_month, head = "month", True, 7
 
     def _label(self, year: int, month: int) -> str:
         return f"{year}-{month:02d}"
@@ -150,10 +150,7 @@ class AgeBand(_DateMask):
     ['1980-1999']
     """
 
-    name, leaves = (
-        "age_band",
-        "the decade of birth, or a band of `years`; before `oldest` one band; null without a year",
-    )
+    name = "age_band"
     parameters = MappingProxyType({"years": Choice(10, (5, 10, 20, 25, 50)), "oldest": Whole(1930, 1850, 2000)})
 
     def _label(self, year: int, month: int) -> str:  # noqa: ARG002
