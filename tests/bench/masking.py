@@ -2,8 +2,8 @@
 
 Half a million rows of each kind; one in fifty is null, one in fifty lacks the form. One name in forty has a compound
 surname, which the bare kernel must find too. Each bar names its kernel: where any text may be cut, the cheapest one;
-where only a form may be shown (an id, a card, a phone, a date), the pattern that recognises the form and masks it in one go,
-which lets through what lacks the form and checks no digit.
+where only a form may be shown (an id, a card, a phone, a date), the pattern that recognises the form and masks it in
+one go, which lets through what lacks the form and checks no digit.
 
 Example: python -m tests.bench.masking
 """
