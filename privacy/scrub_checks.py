@@ -18,46 +18,15 @@ __all__ = [
     "international", "landline", "national", "place_before", "social_security",
 ]  # fmt: skip
 
-_CARDS: Final = (
-    "4",
-    "51",
-    "52",
-    "53",
-    "54",
-    "55",
-    "34",
-    "37",
-    "36",
-    "38",
-    "35",
-    "60",
-    "62",
-    "64",
-    "65",
-    "50",
-    "58",
-    "63",
-)
+_ISSUERS: Final = "4 51 52 53 54 55 34 37 36 38 35 60 62 64 65 50 58 63"
+_CARDS: Final = tuple(_ISSUERS.split())
 _PROVINCE_CODES: Final = (
     "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82"
 )
 _PROVINCES: Final = frozenset(_PROVINCE_CODES.split())
 _LONGEST_PLACE: Final = 24
-_LEADS_TO_PLACE: Final = (
-    "地址",
-    "地址是",
-    "住址",
-    "住址是",
-    "位于",
-    "住在",
-    "我在",
-    "送到",
-    "送至",
-    "送往",
-    "寄到",
-    "寄至",
-    "寄往",
-)
+_LEADING: Final = "地址 地址是 住址 住址是 位于 住在 我在 送到 送至 送往 寄到 寄至 寄往"
+_LEADS_TO_PLACE: Final = tuple(_LEADING.split())
 _PARTING: Final = str.maketrans("", "", " -().（）/")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,8 +38,9 @@ __all__ = [
 REDACTED: Final = "***"
 _SLICE: Final = 65_536
 """Rows at a time: temporaries stay small, and patterns are compiled seldom."""
-_FOLDED: Final = np.isin(np.arange(256), (0xC2, 0xE2, 0xE3, 0xEF))
+_FOLDED: Final = np.isin(np.arange(256), (0xC2, 0xE1, 0xE2, 0xE3, 0xEF))
 """First bytes of full-width signs and of spaces beyond ASCII; other signs that NFKC would fold are in no form."""
+_WIDE: Final = "[\uff01-\uff5e\u3000]"
 
 
 class Parameter(Protocol):
@@ -82,7 +82,7 @@ class Choice:
         return f"one of {', '.join(map(str, self.allowed))}"
 
     def fits(self, value: object) -> bool:
-        return not isinstance(value, bool) and value in self.allowed
+        return any(type(value) is type(each) and value == each for each in self.allowed)
 
 
 @dataclass(frozen=True)
@@ -112,27 +112,22 @@ class Edges:
     def fits(self, value: object) -> bool:
         if not isinstance(value, list | tuple) or not 1 <= len(value) <= self.most:
             return False
-        if not all(isinstance(edge, int | float) and not isinstance(edge, bool) for edge in value):
-            return False
-        return all(abs(edge) < 2**1023 and math.isfinite(edge) for edge in value) and all(
-            low < high for low, high in pairwise(value)
-        )
+        numbers = all(isinstance(edge, int | float) and not isinstance(edge, bool) for edge in value)
+        # Neither infinite nor NaN, which is below nothing.
+        return numbers and all(abs(edge) < 2**1023 for edge in value) and all(a < b for a, b in pairwise(value))
 
 
 class Mask(ABC):
     """A column to a column of equal length: nulls stay null, and what lacks the expected form is redacted.
 
-    `tests/privacy/masks` holds the contract. Masked twice, a value is as masked once,
-    or redacted.
+    Masked twice, a value is as masked once, or redacted. `tests/privacy/masks` holds every mask to this.
     """
 
     name: ClassVar[str]
-    leaves: ClassVar[str]
-    """What remains of a value, in words."""
     parameters: ClassVar[Mapping[str, Parameter]] = MappingProxyType({})
     type: ClassVar[pa.DataType] = pa.string()
 
-    def __init__(self, **given: object) -> None:
+    def __init__(self, /, **given: object) -> None:
         for name, value in given.items():
             if name not in self.parameters:
                 known = ", ".join(self.parameters) or "no parameters"
@@ -220,7 +215,10 @@ def tidy(text: pa.StringArray) -> pa.StringArray:
     if not len(part):
         return text
     if part.max() > 0x7F and _FOLDED[part].any():
-        return pc.utf8_trim_whitespace(pc.utf8_normalize(text, "NFKC"))
+        wide = pc.fill_null(pc.match_substring_regex(text, _WIDE), False)
+        if wide.true_count:
+            text = pc.replace_with_mask(text, wide, pc.utf8_normalize(text.filter(wide), "NFKC"))
+        return pc.utf8_trim_whitespace(text)
     return pc.utf8_trim_whitespace(text) if part.min() <= 0x20 else text
 
 

@@ -76,8 +76,13 @@ def digits_of(columns: Bytes) -> Flags:
     return columns.max(axis=0, initial=0) <= 9
 
 
-def assembled(columns: Sequence[Bytes | np.uint8], fits: Flags, text: pa.StringArray) -> pa.StringArray:
-    """Texts of the given byte positions, each (n,) or one for all; redacted where not `fits`; nulls as of `text`.
+def assembled(
+    columns: Sequence[Bytes | np.uint8], fits: Flags, text: pa.StringArray, instead: pa.StringArray | None = None
+) -> pa.StringArray:
+    """Texts of the given byte positions, each (n,) or one for all, where a row `fits`; nulls as of `text`.
+
+    Rows that don't fit, nulls aside, are redacted, or become those of `instead`, one each in their order, which may be
+    null and are no longer than the positions.
 
     >>> text = pa.array(["ab", "c", None])
     >>> assembled([*columns_of(text, 1), STAR], np.array([True, False, False]), text).to_pylist()
@@ -89,14 +94,30 @@ def assembled(columns: Sequence[Bytes | np.uint8], fits: Flags, text: pa.StringA
         out[:, at] = column
     out[:, len(columns) :] = STAR
     flat, ends = out.ravel(), np.arange(width, width * rows + 1, width, dtype=np.int32)
+    valid = text.is_valid().to_numpy(zero_copy_only=False) if text.null_count else None
     bad = np.flatnonzero(~fits)
     if len(bad) or len(columns) < width:
         out[bad] = STAR  # no byte of what is redacted stays, behind a null neither
-        kept, widths = np.ones((rows, width), np.bool_), np.full(rows, len(columns), np.int32)
-        kept[:, len(columns) :] = False
+        widths = np.full(rows, len(columns), np.int32)
         widths[bad] = _REDACTED
-        kept[bad] = np.arange(width) < _REDACTED
+        if instead is not None and len(bad):
+            valid = _put_in(instead, out, widths, bad if valid is None else bad[valid[bad]], valid)
+        kept = np.ones((rows, width), np.bool_)
+        kept[:, len(columns) :] = False
+        kept[bad] = np.arange(width) < widths[bad, None]
         flat, ends = flat[kept.ravel()], np.cumsum(widths, dtype=np.int32)
     starts = np.concatenate([np.zeros(1, np.int32), ends])
-    valid = text.is_valid().buffers()[1] if text.null_count else None
-    return pa.StringArray.from_buffers(rows, pa.py_buffer(starts), pa.py_buffer(flat), valid)
+    bits = None if valid is None else pa.array(valid).buffers()[1]
+    return pa.StringArray.from_buffers(rows, pa.py_buffer(starts), pa.py_buffer(flat), bits)
+
+
+def _put_in(
+    instead: pa.StringArray, out: Bytes, widths: npt.NDArray[np.int32], at: npt.NDArray[np.intp], valid: Flags | None
+) -> Flags | None:
+    """Write texts over the rows `at`; which rows are valid then."""
+    out[at] = columns_of(instead, out.shape[1]).T
+    widths[at] = lengths_of(instead)
+    if instead.null_count:
+        valid = np.ones(len(out), np.bool_) if valid is None else valid.copy()
+        valid[at] = instead.is_valid().to_numpy(zero_copy_only=False)
+    return valid

@@ -29,7 +29,7 @@ class Email(TextMask):
     ['a**@example.org', '***']
     """
 
-    name, leaves = "email", "first character and domain; `domain: hide` leaves the first character"
+    name = "email"
     parameters = MappingProxyType({"domain": Choice("keep", ("keep", "hide"))})
 
     def _masked_text(self, text: pa.StringArray) -> pa.Array:
@@ -44,19 +44,16 @@ class Phone(Mask):
     ['138****5678', '+44**58', '***']
     """
 
-    name, leaves = "phone", "手机号 3 + 4 digits; others their country code and the last 2"
+    name = "phone"
 
     def _masked(self, array: pa.Array) -> pa.Array:
         text = as_text(array, self)
         columns = columns_of(text, 11)
         digits = columns - ZERO
         bare = (lengths_of(text) == 11) & (digits[0] == 1) & (digits[1] >= 3) & digits_of(digits)
-        masked = assembled([*columns[:3], STAR, STAR, STAR, STAR, *columns[7:]], bare, text)
-        others = ~bare & text.is_valid().to_numpy(zero_copy_only=False)
-        if not others.any():
-            return masked
-        rest = _other_phones(tidy(text.take(pa.array(np.flatnonzero(others)))))
-        return rest if len(rest) == len(text) else pc.replace_with_mask(masked, pa.array(others), rest)
+        others = np.flatnonzero(~bare & text.is_valid().to_numpy(zero_copy_only=False))
+        rest = _other_phones(tidy(text.take(pa.array(others)))) if len(others) else None
+        return assembled([*columns[:3], STAR, STAR, STAR, STAR, *columns[7:]], bare, text, rest)
 
 
 def _other_phones(text: pa.StringArray) -> pa.Array:
@@ -102,10 +99,10 @@ class IpAddress(TextMask):
     ['192.0.2.0/24', '2001:db8:0::/48', '***']
     """
 
-    name, leaves = "ip", "the network: `v4` 24, 16 or 8 bits, `v6` 48 or 32"
+    name = "ip"
     parameters = MappingProxyType({"v4": Choice(24, (8, 16, 24)), "v6": Choice(48, (32, 48))})
 
-    def __init__(self, **given: object) -> None:
+    def __init__(self, /, **given: object) -> None:
         super().__init__(**given)
         kept4, kept6 = self.given["v4"] // 8, self.given["v6"] // 16
         self._v4 = rf"^({_times(_OCTET, kept4, '.')})(?:\.{_OCTET}){{{4 - kept4}}}$"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.masks._base import Choice, Mask, Whole, as_text, tidy
-from privacy.masks._characters import ZERO, columns_of, lengths_of
+from privacy.masks._characters import ZERO, assembled, columns_of, digits_of, lengths_of
 
 __all__ = ["AgeBand", "Month", "Year"]
 
@@ -26,8 +26,10 @@ class _DateMask(Mask):
     """Finds year and month of each row; a subclass has a label for each that it tells apart."""
 
     by_month: ClassVar[bool] = False
+    head: ClassVar[int | None] = None
+    """How many signs of an ISO date are its label, if it is one of them."""
 
-    def __init__(self, **given: object) -> None:
+    def __init__(self, /, **given: object) -> None:
         super().__init__(**given)
         step = 12 if not self.by_month else 1
         self._labels = pa.array(
@@ -51,13 +53,22 @@ class _DateMask(Mask):
         return self._looked_up(values, month, ~array.is_null().to_numpy(zero_copy_only=False))
 
     def _masked_text(self, text: pa.StringArray) -> pa.Array:
+        columns = columns_of(text, 7)
+        fits = _is_iso(columns) & (lengths_of(text) == 10)
+        if self.head is None or not fits.any():
+            return self._looked_up(*self._found(text))
+        others = np.flatnonzero(~fits & text.is_valid().to_numpy(zero_copy_only=False))
+        rest = self._looked_up(*self._found(text.take(pa.array(others)))) if len(others) else None
+        return assembled(list(columns[: self.head]), fits, text, rest)
+
+    def _found(self, text: pa.StringArray) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None, Flags]:
         years, months, fits = _read(text)
         again = np.flatnonzero(~fits & text.is_valid().to_numpy(zero_copy_only=False))
         if len(again):
             years[again], months[again], fits[again] = _read(tidy(text.take(pa.array(again))))
         if self.by_month:
             fits &= months > 0
-        return self._looked_up(years, months if self.by_month else None, fits & text.is_valid().to_numpy(False))
+        return years, months if self.by_month else None, fits & text.is_valid().to_numpy(zero_copy_only=False)
 
     def _looked_up(self, years: npt.NDArray[Any], months: npt.NDArray[Any] | None, fits: Flags) -> pa.Array:
         fits = fits & (years >= _FIRST) & (years <= _LAST)
@@ -87,6 +98,14 @@ def _read(text: pa.StringArray) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.i
     return years, np.where(months <= 12, months, 0), fits
 
 
+def _is_iso(columns: npt.NDArray[np.uint8]) -> Flags:
+    """Whether 1800-01 to 2199-12 and a hyphen begin the text."""
+    digits = columns - ZERO
+    century, month = 10 * digits[0] + digits[1], 10 * digits[5] + digits[6]
+    formed = digits_of(digits[:4]) & (columns[4] == ord("-")) & digits_of(digits[5:])
+    return formed & (century >= _FIRST // 100) & (century <= _LAST // 100) & (month >= 1) & (month <= 12)
+
+
 def _number(digits: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
     total = np.zeros(digits.shape[1], np.int32)
     for digit in digits:
@@ -101,7 +120,7 @@ class Year(_DateMask):
     ['1990', None]
     """
 
-    name, leaves = "year", "the year of a date; null where there is none"
+    name, head = "year", 4
 
     def _label(self, year: int, month: int) -> str:  # noqa: ARG002
         return str(year)
@@ -114,7 +133,7 @@ class Month(_DateMask):
     ['1990-03', '1990-03', None]
     """
 
-    name, leaves, by_month = "month", "year and month of a date; null where there is none", True
+    name, by_month, head = "month", True, 7
 
     def _label(self, year: int, month: int) -> str:
         return f"{year}-{month:02d}"
@@ -131,10 +150,7 @@ class AgeBand(_DateMask):
     ['1980-1999']
     """
 
-    name, leaves = (
-        "age_band",
-        "the decade of birth, or a band of `years`; before `oldest` one band; null without a year",
-    )
+    name = "age_band"
     parameters = MappingProxyType({"years": Choice(10, (5, 10, 20, 25, 50)), "oldest": Whole(1930, 1850, 2000)})
 
     def _label(self, year: int, month: int) -> str:  # noqa: ARG002

@@ -55,7 +55,7 @@ class NationalId(_NumberMask):
     ['**X', '***', '***']
     """
 
-    name, leaves = "national_id", "of a valid 身份证号 the last character; `first` up to 6, `last` up to 4"
+    name = "national_id"
     parameters = MappingProxyType({"first": Whole(0, 0, 6), "last": Whole(1, 0, 4)})
 
     def _tested(self, text: pa.StringArray, lengths: npt.NDArray[np.int32]) -> tuple[Bytes, Flags]:
@@ -85,7 +85,7 @@ class Card(_NumberMask):
     ['622202**0128']
     """
 
-    name, leaves = "card", "of a card number that passes Luhn's test the last 4; `first` up to 6, `last` up to 4"
+    name = "card"
     parameters = MappingProxyType({"first": Whole(0, 0, 6), "last": Whole(4, 0, 4)})
 
     def _tested(self, text: pa.StringArray, lengths: npt.NDArray[np.int32]) -> tuple[Bytes, Flags]:
@@ -105,7 +105,7 @@ class Iban(_NumberMask):
     ['GB**5432', '***']
     """
 
-    name, leaves = "iban", "country and `last` up to 4 characters of a valid IBAN"
+    name = "iban"
     parameters = MappingProxyType({"last": Whole(4, 0, 4)})
 
     def _kept(self) -> tuple[int, int]:

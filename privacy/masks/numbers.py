@@ -40,10 +40,10 @@ class Bands(_NumberMask):
     ['below 18', '18 to 65', '65 and above', None]
     """
 
-    name, leaves = "bands", "between which of `edges` a number lies; null where there is none"
+    name = "bands"
     parameters = MappingProxyType({"edges": Edges(most=100)})
 
-    def __init__(self, **given: object) -> None:
+    def __init__(self, /, **given: object) -> None:
         super().__init__(**given)
         told = [f"{edge:.15g}" for edge in self.given["edges"]]
         middle = [f"{low} to {high}" for low, high in pairwise(told)]
@@ -65,11 +65,7 @@ class Coordinate(_NumberMask):
     [31.2, 121.5, None]
     """
 
-    name, leaves, type = (
-        "coordinate",
-        "degrees rounded to `decimals` (1: about 11 km); null where there are none",
-        pa.float64(),
-    )
+    name, type = "coordinate", pa.float64()
     parameters = MappingProxyType({"decimals": Whole(1, 0, 3)})
 
     def _masked(self, array: pa.Array) -> pa.Array:

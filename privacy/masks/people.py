@@ -34,7 +34,7 @@ class Name(TextMask):
     ['欧阳**', '王**', 'A**', '***']
     """
 
-    name, leaves = "name", "a Chinese surname (复姓 too), or the first letter"
+    name = "name"
 
     def _masked_text(self, text: pa.StringArray) -> pa.Array:
         columns, lengths = columns_of(text, 8), lengths_of(text)

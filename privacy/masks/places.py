@@ -38,7 +38,7 @@ class Address(TextMask):
     ['北京市朝阳区', 'London', '***']
     """
 
-    name, leaves = "address", "down to the district, or the last part without digits"
+    name = "address"
 
     def _masked_text(self, text: pa.StringArray) -> pa.Array:
         district = pc.replace_substring_regex(text, _TO_DISTRICT, r"\1")
@@ -61,7 +61,7 @@ class PostalCode(ByteMask):
     ['941**', 'SW1**', '100**', '***']
     """
 
-    name, leaves = "postal_code", "the `first` characters, 3 unless said, up to 4"
+    name = "postal_code"
     parameters = MappingProxyType({"first": Whole(3, 1, 4)})
 
     def _positions(self, text: pa.StringArray) -> tuple[list[Bytes | np.uint8], Flags]:
@@ -88,7 +88,7 @@ class RegionCode(ByteMask):
     ['440000']
     """
 
-    name, leaves = "region_code", "a 行政区划 code up to its `level`: city, or province"
+    name = "region_code"
     parameters = MappingProxyType({"level": Choice("city", ("city", "province"))})
 
     def _positions(self, text: pa.StringArray) -> tuple[list[Bytes | np.uint8], Flags]:

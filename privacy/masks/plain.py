@@ -25,7 +25,7 @@ class Redact(Mask):
     ['***', None]
     """
 
-    name, leaves = "redact", f"`{REDACTED}`"
+    name = "redact"
 
     def _masked(self, array: pa.Array) -> pa.Array:
         return _repeated(array, REDACTED)
@@ -38,7 +38,7 @@ class Constant(Mask):
     ['withheld', None]
     """
 
-    name, leaves = "constant", "`value`"
+    name = "constant"
     parameters = MappingProxyType({"value": Words(longest=100)})
 
     def _masked(self, array: pa.Array) -> pa.Array:
@@ -52,7 +52,7 @@ class Partial(TextMask):
     ['ab**h', '***']
     """
 
-    name, leaves = "partial", "the `first` and `last` characters of values at least twice as long"
+    name = "partial"
     parameters = MappingProxyType({"first": Whole(1, 0, 8), "last": Whole(1, 0, 8)})
 
     def _masked_text(self, text: pa.StringArray) -> pa.Array:
@@ -75,10 +75,10 @@ class Scrub(Mask):
     ['write to <EMAIL>']
     """
 
-    name, leaves = "scrub", "free text, found identifiers replaced by their kind: `<EMAIL>`"
+    name = "scrub"
     parameters = MappingProxyType({"region": Words(longest=2, default="US")})
 
-    def __init__(self, **given: object) -> None:
+    def __init__(self, /, **given: object) -> None:
         super().__init__(**given)
         from phonenumbers import SUPPORTED_REGIONS  # its tables take a while to load
 

@@ -71,6 +71,13 @@ WRONG: list[tuple[Change, str]] = [
     (lambda d: d.update(colour="red"), "unknown key 'colour'"),
     (lambda d: d["targets"]["churn"].update(horizon_days=0), "the descriptor: targets.churn.horizon_days"),
     (lambda d: d["targets"].pop("clv"), "no 'targets.clv'"),
+    (lambda d: lines(d)["amount"].update(mask="blur"), "'transactions.amount': mask: unknown mask blur"),
+    (
+        lambda d: lines(d)["amount"].update(mask=["phone"]),
+        "'transactions.amount': mask: a mask is a name, or a mapping",
+    ),
+    (lambda d: lines(d)["amount"].update(mask={"fn": "card", "first": 9}), "must be a whole number from 0 to 6"),
+    (lambda d: lines(d)["amount"].update(mask={"fn": "bands"}), "mask bands needs edges"),
 ]
 
 

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from stdnum import luhn
+from stdnum.iso7064 import mod_11_2, mod_97_10
 
 from privacy.errors import BadInput
-from privacy.masking import MASKS, apply_mask
+from privacy.masking import apply_mask, mask_of
+from tests.privacy.masks.cases import ibans, identities
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,25 @@ from privacy.masking import MASKS, apply_mask
         ("redact", "anything", "***"),
         ("partial", "abcdefgh", "a**h"),
         ("partial", "abc", "***"),
+        ("email", "a@b.cn", "***"),
+        ("phone", "+86 10 6234 5678", "+86**78"),
+        ("phone", "+999 123 4567", "***"),
+        ("phone", "１３８１２３４５６７８", "138****5678"),
+        ("card", "4111-1111-1111-1111", "**1111"),
+        ("card", "6222 0212 3456 7890 128", "**0128"),
+        ("iban", "gb82 west 1234 5698 7654 32", "GB**5432"),
+        ("postal_code", "SW1A 1AA", "SW1**"),
+        ("region_code", "440305007001", "440300"),
+        ("ip", "2001:DB8::1", "2001:db8:0::/48"),
+        ("ip", "::1", "0:0:0::/48"),
+        ("ip", "1::", "1:0:0::/48"),
+        ("ip", "1:2::3:4:5:6:7:8:9", "***"),
+        ("ip", "192.0.2.256", "***"),
+        ("month", "1990/3/7", "1990-03"),
+        ("month", "19900307", "1990-03"),
+        ("month", "1990-13", None),
+        ("year", "19900307", "1990"),
+        ("year", "1990 Main Street", None),
     ],
 )
 def test_masks(mask: str, value: str, shown: str | None) -> None:
@@ -71,16 +94,73 @@ def test_parameters_and_names_are_checked() -> None:
         apply_mask(pa.array(["x"]), "blur")
 
 
-@given(st.sampled_from(sorted(MASKS)), st.lists(st.one_of(st.none(), st.text(max_size=30)), max_size=20))
-def test_any_text_is_masked_with_nulls_kept(mask: str, values: list[str | None]) -> None:
-    shown = apply_mask(pa.array(values, pa.string()), mask).to_pylist()
-    assert len(shown) == len(values)
-    assert all(after is None for before, after in zip(values, shown, strict=True) if before is None)
-
-
-@given(
-    st.sampled_from(sorted(set(MASKS) - {"year", "age_band"})),
-    st.from_regex(r"[a-z]{3,9} [a-z0-9!]{6,20}", fullmatch=True),
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("blur", "unknown mask blur; use one of address, age_band"),
+        (["phone"], "a mask is a name, or a mapping with fn"),
+        ({"first": 2}, "a mask is a name, or a mapping with fn"),
+        ({"fn": 3}, "a mask is a name, or a mapping with fn"),
+        ({"fn": "partial", "head": 2}, "mask partial has no parameter head; it has first, last"),
+        ({"fn": "phone", "self": 2}, "mask phone has no parameter self; it has no parameters"),
+        ({"fn": "partial", "first": "2"}, "parameter first of mask partial must be a whole number from 0 to 8"),
+        ({"fn": "partial", "first": True}, "must be a whole number from 0 to 8"),
+        ({"fn": "card", "first": 7}, "must be a whole number from 0 to 6"),
+        ({"fn": "national_id", "last": -1}, "must be a whole number from 0 to 4"),
+        ({"fn": "ip", "v4": 24.0}, "parameter v4 of mask ip must be one of 8, 16, 24"),
+        ({"fn": "bands"}, "mask bands needs edges; give a rising list of 1 to 100 numbers"),
+        ({"fn": "bands", "edges": []}, "a rising list"),
+        ({"fn": "bands", "edges": [2, 1]}, "a rising list"),
+        ({"fn": "bands", "edges": [1, float("nan")]}, "a rising list"),
+        ({"fn": "bands", "edges": [10**400]}, "a rising list"),
+        ({"fn": "constant", "value": "x" * 101}, "a text of at most 100 characters"),
+    ],
 )
-def test_what_has_no_expected_form_is_not_passed_through(mask: str, value: str) -> None:
-    assert apply_mask(pa.array([value]), mask).to_pylist()[0] != value
+def test_a_mask_that_cannot_be_is_refused_when_it_is_read(spec: object, said: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        mask_of(spec)
+    assert said in str(refused.value)
+
+
+def test_numbers_to_bands_and_coordinates() -> None:
+    edges = {"fn": "bands", "edges": [0, 0.5, 100]}
+    wanted = ["below 0", "0 to 0.5", "0.5 to 100", "100 and above", None, None]
+    assert apply_mask(pa.array([-1, 0, 0.5, 1e300, None, float("nan")]), edges).to_pylist() == wanted
+    assert apply_mask(pa.array(["-1", " 0.2", "７", "1e3", "12 apples"]), edges).to_pylist() == [
+        "below 0", "0 to 0.5", "0.5 to 100", None, None,
+    ]  # fmt: skip
+    assert apply_mask(pa.array([Decimal("0.50")]), edges).to_pylist() == ["0.5 to 100"]
+    assert apply_mask(pa.array([7], pa.int64()), edges).to_pylist() == ["0.5 to 100"]
+    assert apply_mask(pa.array([31.26, -181.0, float("nan")]), "coordinate").to_pylist() == [31.3, None, None]
+    with pytest.raises(BadInput, match="mask bands can't read a column of bool"):
+        apply_mask(pa.array([True]), edges)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.text("0123456789", min_size=12, max_size=19), min_size=1, max_size=20))
+def test_cards_shown_are_those_that_pass_luhn(numbers: list[str]) -> None:
+    shown = apply_mask(pa.array(numbers), "card").to_pylist()
+    assert [text != "***" for text in shown] == [luhn.is_valid(number) and int(number) > 0 for number in numbers]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.one_of(ibans, st.from_regex("[A-Z]{2}[0-9]{2}[0-9A-Z]{11,30}", fullmatch=True)), min_size=1))
+def test_ibans_shown_are_those_with_the_right_check_digits(numbers: list[str]) -> None:
+    shown = apply_mask(pa.array(numbers), "iban").to_pylist()
+    assert [text != "***" for text in shown] == [mod_97_10.is_valid(number[4:] + number[:4]) for number in numbers]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(identities, st.sampled_from("0123456789X")), min_size=1, max_size=20))
+def test_identity_numbers_shown_are_those_with_the_right_check_digit(pairs: list[tuple[str, str]]) -> None:
+    numbers = [number[:-1] + last for number, last in pairs]
+    shown = apply_mask(pa.array(numbers), "national_id").to_pylist()
+    assert [text != "***" for text in shown] == [mod_11_2.is_valid(number) for number in numbers]
+
+
+def test_no_byte_of_a_redacted_value_stays_in_the_buffers() -> None:
+    texts = pa.array(["4111111111111112", "11010519491231002X", "x" * 40, None])
+    for mask in ("card", "national_id", "iban", "phone", "postal_code", "region_code"):
+        left = b"".join(buffer.to_pybytes() for buffer in apply_mask(texts, mask).buffers() if buffer)
+        assert b"41111" not in left
+        assert b"1949" not in left

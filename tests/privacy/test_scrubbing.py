@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import re
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privacy.errors import BadInput
+from privacy.masking import mask_of
+from privacy.scrub_patterns import PATTERNS
+from privacy.scrubbing import KINDS, find_pii, scrub
+from tests.bench.planted import LOOKALIKES, PLANTS, lookalikes, planted
+from tests.privacy.pattern_work import ways
+
+MOST_WAYS = 3_000
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("邮箱a.b@example.cn，谢谢", "邮箱<EMAIL>，谢谢"),
+        ("write to Ada.L+x@mail.example.org.", "write to <EMAIL>."),
+        ("open https://ada:pw@example.org/a?b now", "open <URL> now"),
+        ("手机13812345678", "手机<PHONE>"),
+        ("手机１３８１２３４５６７８吧", "手机<PHONE>吧"),
+        ("+86 138-1234-5678 or +44 20 7946 0958", "<PHONE> or <PHONE>"),
+        ("座机010-62345678转8", "座机<PHONE>转8"),
+        ("call (415) 555-2671 today", "call <PHONE> today"),
+        ("身份证11010519491231002X。", "身份证<NATIONAL_ID>。"),
+        ("旧证110105491231002", "旧证<NATIONAL_ID>"),
+        ("not valid: 110105194912310021", "not valid: 110105194912310021"),
+        ("card 4111 1111 1111 1111 ok", "card <CARD> ok"),
+        ("card 4111 1111 1111 1112 no", "card 4111 1111 1111 1112 no"),
+        ("IBAN GB82 WEST 1234 5698 7654 32 PLEASE", "IBAN <IBAN> PLEASE"),
+        ("税号91110000600037341L", "税号<USCC>"),
+        ("SSN 219-09-9999", "SSN <SSN>"),
+        ("SSN 000-12-3456", "SSN <SSN>"),
+        ("part 000-12-3456", "part 000-12-3456"),
+        ("护照号E12345678", "护照号<PASSPORT>"),
+        ("车牌京A·12345停着", "车牌<PLATE>停着"),
+        ("QQ：12345678，微信号wx_li2020", "QQ：<QQ>，微信号<WECHAT>"),
+        ("来自192.0.2.55和2001:db8::1的登录", "来自<IP>和<IP>的登录"),
+        ("version 10.2.3.4", "version 10.2.3.4"),
+        ("born on March 7, 1990 in Rome", "born on <BIRTH_DATE> in Rome"),
+        ("出生日期：1990年3月7日", "出生日期：<BIRTH_DATE>"),
+        ("订单日期：1990年3月7日", "订单日期：1990年3月7日"),
+        ("收件人欧阳娜娜，电话后补", "收件人<NAME>，电话后补"),
+        ("王先生您好", "<NAME>先生您好"),
+        ("my name is Ada Lovelace.", "my name is <NAME>."),
+        ("Dear Customer, thanks", "Dear Customer, thanks"),
+        ("送到北京市朝阳区建国路88号2栋501室吧", "送到<ADDRESS>吧"),
+        ("ship to 12 High Street, London", "ship to <ADDRESS>"),
+        ("", ""),
+        ("nothing here", "nothing here"),
+    ],
+)
+def test_what_is_found(text: str, clean: str) -> None:
+    assert scrub(pa.array([text])).to_pylist() == [clean]
+    assert replaced_by_spans(text) == clean
+
+
+@pytest.mark.parametrize("kind", sorted(PLANTS))
+def test_planted_identifiers_are_found(kind: str) -> None:
+    plants = [plant for plant in planted(24, seed=3) if plant.kind == kind]
+    clean = scrub(pa.array([plant.text for plant in plants])).to_pylist()
+    left = [plant.text for plant, text in zip(plants, clean, strict=True) if plant.value in text]
+    assert len(left) <= len(plants) // 10
+
+
+def test_lookalikes_are_left_alone() -> None:
+    texts = list(lookalikes(10 * len(LOOKALIKES), seed=4))
+    changed = sum(a != b for a, b in zip(texts, scrub(pa.array(texts)).to_pylist(), strict=True))
+    assert changed <= len(texts) // 50
+
+
+FRAGMENTS = [plant.text for plant in planted(6, seed=5)] + list(lookalikes(len(LOOKALIKES), seed=6))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.text(max_size=20)), max_size=4), st.sampled_from(["", " ", "，"])
+)
+def test_columns_and_single_texts_are_scrubbed_alike(parts: list[str], between: str) -> None:
+    """What the gates of a column let through is all that the patterns can find."""
+    text = between.join(parts)
+    assert scrub(pa.array([None, text, "x"])).to_pylist() == [None, replaced_by_spans(text), "x"]
+    ends = [0, *(each.end for each in find_pii(text))]
+    assert all(end <= each.start < each.end <= len(text) for end, each in zip(ends, find_pii(text), strict=False))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=[f"{at}-{each.kind}" for at, each in enumerate(PATTERNS)])
+def test_work_is_proportional_to_the_text(pattern) -> None:
+    """From every place of a text a pattern has few ways to go, none of which grows with the text."""
+    assert pattern.regex.flags & re.ASCII
+    assert 1 <= ways(pattern.regex.pattern) <= MOST_WAYS
+
+
+def test_the_count_of_ways_sees_what_is_dangerous() -> None:
+    for pattern in ("(?:a+)+b", "a*b", "[^x]{1,}"):
+        with pytest.raises(ValueError, match="no upper bound"):
+            ways(pattern)
+    assert ways("(?:a{0,9}){0,9}b") > MOST_WAYS
+    assert ways("(?:a{1,30}b){1,30}c") == 1
+    assert ways("a{1,30}a{1,30}b") == 30
+
+
+@pytest.mark.parametrize("piece", ["a", "1", "a@", "1 ", "路1号", "区", ":", "a.", "王先", "A1 ", "http://a:", "(0"])
+def test_long_hostile_texts_are_scrubbed(piece: str) -> None:
+    text = piece * (200_000 // len(piece)) + " ada@example.org"
+    (clean,) = scrub(pa.array([text])).to_pylist()
+    assert "example.org" not in clean
+
+
+def test_every_way_to_store_text_and_kinds_of_choice() -> None:
+    texts = ["13812345678 a@b.cn", None, ""]
+    wanted = ["<PHONE> <EMAIL>", None, ""]
+    for array in (pa.array(texts), pa.array(texts, pa.large_string()), pa.array(texts).dictionary_encode(),
+                  pa.chunked_array([texts[:1], texts[1:]], pa.string())):  # fmt: skip
+        assert scrub(array).to_pylist() == wanted
+    assert scrub(pa.chunked_array([], pa.string())).to_pylist() == []
+    assert scrub(pa.nulls(2)).to_pylist() == [None, None]
+    assert scrub(pa.array(texts), ["EMAIL"]).to_pylist() == ["13812345678 <EMAIL>", None, ""]
+    assert mask_of({"fn": "scrub", "region": "GB"}).apply(pa.array(["call 020 7946 0958"])).to_pylist() == [
+        "call <PHONE>"
+    ]
+    assert set(PLANTS) == set(KINDS)
+
+
+def test_what_cannot_be_used_is_refused_without_the_text() -> None:
+    with pytest.raises(BadInput, match="unknown kind NOSE"):
+        find_pii("13812345678", ["NOSE"])
+    with pytest.raises(BadInput, match="unknown region ZZ"):
+        find_pii("13812345678", region="ZZ")
+    with pytest.raises(BadInput, match="int64 is no text"):
+        scrub(pa.array([13812345678]))
+    with pytest.raises(BadInput, match="region of mask scrub"):
+        mask_of({"fn": "scrub", "region": "ZZ"})
+    assert "13812345678" not in repr(find_pii("13812345678"))
+
+
+def replaced_by_spans(text: str) -> str:
+    clean, at = [], 0
+    for each in find_pii(text):
+        clean += [text[at : each.start], f"<{each.kind}>"]
+        at = each.end
+    return "".join([*clean, text[at:]])
