@@ -291,7 +291,7 @@ def test_equal_values_link_two_purposes_and_coarser_ones_fewer(thread: Thread) -
         found = json.loads(thread.custos("risk", "linkage", "--json"))
     shares = {way["values"]: [one["linked"]["value"] for one in way["linked"]] for way in found["ways"]}
     assert shares["exact"][-1] > 0.95
-    assert shares["2 bands"][0] == 0.0
+    assert shares["2 bands"][0] < 0.05
     assert all(sorted(few) == few for *few, _ in shares.values())
     assert all(one["linked"]["low"] <= one["linked"]["value"] for way in found["ways"] for one in way["linked"])
     text = thread.custos("risk", "linkage")
