@@ -151,7 +151,7 @@ def linkage(
     0.3333333333333333
     """
     matrices = [_matrix(table, columns) for table in (left, right)]
-    people = [_people(table, person) for table in (left, right)]
+    people = _people(left, right, person)
     groups = np.zeros(sum(map(len, matrices)), np.int64)
     for column in np.vstack(matrices).T:
         groups = _split(groups, _codes(coarsening.of(column)))
@@ -219,8 +219,16 @@ def _matrix(table: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.float64]:
     return np.column_stack(found) + 0.0  # -0.0 and 0.0 are one value
 
 
-def _people(table: pa.Table, person: str) -> npt.NDArray[np.object_]:
-    people = table[person].to_numpy(zero_copy_only=False)
-    if len(np.unique(people)) < len(people):
+def _people(left: pa.Table, right: pa.Table, person: str) -> list[_Groups]:
+    """The people of both tables as numbers."""
+    if person not in left.column_names or person not in right.column_names:
+        raise BadInput(f"there is no column {person!r} to tell people by")
+    same = right[person].cast(left[person].type)
+    tokens = pa.chunked_array([*left[person].chunks, *same.chunks]).combine_chunks()
+    if tokens.null_count:
+        raise BadInput(f"column {person!r} lacks {tokens.null_count} people")
+    codes = np.asarray(tokens.dictionary_encode().indices.to_numpy(), np.int64)
+    both = np.split(codes, [left.num_rows])
+    if any(len(np.unique(one)) < len(one) for one in both):
         raise BadInput(f"column {person!r} holds a person more than once", remedy="give one row a person")
-    return np.asarray(people)
+    return both

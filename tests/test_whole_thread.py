@@ -13,7 +13,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -273,6 +275,95 @@ def test_features_get_prints_the_features_of_a_token(thread: Thread) -> None:
     assert "audit_reference" not in row["features"]
 
 
+@contextmanager
+def as_role(thread: Thread, role: str, more: str = "") -> Iterator[None]:
+    """The operator with another role."""
+    settings = thread.path / "settings.yaml"
+    settings.write_text(f"role: {role}\n{more}")
+    try:
+        yield
+    finally:
+        settings.unlink()
+
+
+def test_equal_values_link_two_purposes_and_coarser_ones_fewer(thread: Thread) -> None:
+    with as_role(thread, "privacy_officer"):
+        found = json.loads(thread.custos("risk", "linkage", "--json"))
+    shares = {way["values"]: [one["linked"]["value"] for one in way["linked"]] for way in found["ways"]}
+    assert shares["exact"][-1] > 0.95
+    assert shares["2 bands"][0] < 0.05
+    assert all(sorted(few) == few for *few, _ in shares.values())
+    assert all(one["linked"]["low"] <= one["linked"]["value"] for way in found["ways"] for one in way["linked"])
+    text = thread.custos("risk", "linkage")
+    assert "matching at random links" in text
+    assert not re.search(r"_[a-z2-7]{2}[0-9a-f]{34}", text)
+    events = json.loads(thread.custos("audit", "show", "--action", "attack", "--json"))
+    assert [event["resource"] for event in events[-2:]] == ["service:churn_v1", "service:clv_v1"]
+    thread.custos("risk", "linkage", "--purposes", "retention", "retention", expect=2)
+    thread.custos("risk", "linkage", "--purposes", "retention", "research", expect=2)
+    with as_role(thread, "analyst"):
+        thread.custos("risk", "linkage", expect=3)
+
+
+def test_a_champion_is_attacked_unless_it_is_a_baseline(thread: Thread) -> None:
+    models = json.loads(thread.custos("report", "--json"))["models"]
+    for target, model in models.items():
+        asked = ("risk", "membership", target, "--shadows", "2", "--json")
+        with as_role(thread, "privacy_officer"):
+            if model["champion"]["design"] not in ("lightgbm", "anchored", "logistic"):
+                thread.custos(*asked, expect=2)
+                continue
+            told = json.loads(thread.custos(*asked))
+        assert json.loads(thread.custos("report", "--json"))["membership"][target]["lira"] == told["lira"]
+    with as_role(thread, "marketer"):
+        thread.custos("risk", "membership", "churn", expect=3)
+
+
+def test_counts_are_noised_within_a_budget_that_ends(thread: Thread) -> None:
+    asked = ("count", "--by", "churn_band", "--purpose", "retention", "--epsilon")
+    plan = thread.custos(*asked, "0.4", "--dry-run")
+    assert "off by at most 7" in plan
+    assert "leaves 0.6" in plan
+    assert "low  " not in plan
+    assert json.loads(thread.custos("budget", "show", "--json"))["spendings"] == []
+    with as_role(thread, "analyst"):
+        told = json.loads(thread.custos(*asked, "0.4", "--json"))
+    exact = [row["churn_probability"] for row in scores(thread, "churn", "retention").values()]
+    bands = Counter("no score" if value is None else CHURN_BANDS.of(value) for value in exact)
+    assert set(told["counts"]) == {*CHURN_BANDS.labels, "no score"}
+    # P(|k| > 120) at epsilon 0.4 is below 1e-20.
+    assert all(number >= 0 and abs(number - bands[name]) <= 120 for name, number in told["counts"].items())
+    assert "medium" in thread.custos(*asked, "0.5")
+    thread.custos(*asked, "0.2", expect=3)
+    thread.custos(*asked, "0.2", "--dry-run", expect=3)
+    for epsilon in ("0", "-1", "nan", "inf"):
+        thread.custos(*asked, epsilon, expect=2)
+    thread.custos("count", "--by", "clv_band", "--purpose", "marketing", "--epsilon", "0.1", expect=3)
+    told = json.loads(thread.custos("mean", "--high", "500", "--purpose", "value", "--epsilon", "1", "--json"))
+    assert 0.0 <= told["mean"] <= 500.0
+    thread.custos("mean", "--high", "-1", "--purpose", "value", "--epsilon", "1", expect=2)
+    shown = json.loads(thread.custos("budget", "show", "--json"))
+    assert [(one["purpose"], one["left"]) for one in shown["budgets"]] == [("retention", 0.1), ("value", 0.0)]
+    assert {one["state"] for one in shown["spendings"]} == {"spent"}
+    with as_role(thread, "analyst", "epsilon_total: 2.0\n"):
+        assert "leaves 0.9" in thread.custos(*asked, "0.2", "--dry-run")
+
+
+def test_a_ledger_that_went_back_or_away_refunds_nothing(thread: Thread) -> None:
+    ledger = thread.path / "budget.json"
+    kept, asked = ledger.read_bytes(), ("count", "--by", "churn_band", "--purpose", "retention", "--epsilon", "0.1")
+    try:
+        ledger.unlink()
+        thread.custos(*asked, expect=4)
+        older = json.loads(kept)
+        ledger.write_text(json.dumps({**older, "spendings": older["spendings"][:1]}))
+        thread.custos(*asked, expect=4)
+        ledger.write_bytes(kept[:-20])
+        thread.custos(*asked, expect=4)
+    finally:
+        ledger.write_bytes(kept)
+
+
 def test_no_planted_value_is_anywhere_outside_the_vault(thread: Thread, service: Service) -> None:
     people = identities(thread)
     assert all(canary.customer_id in people for canary in CANARIES), "the canaries were not even in the data"
@@ -354,6 +445,11 @@ def _unseen(token: str) -> str:
     stem = token[:6] + format(int(token[6:38], 16) ^ 0xFF, "032x")
     candidates = [f"{stem}{check:02x}" for check in range(256)]
     return candidates[int(valid_tokens(pa.array(candidates), "retention").argmax())]
+
+
+def test_an_erasure_refunds_no_budget(thread: Thread) -> None:
+    shown = json.loads(thread.custos("budget", "show", "--json"))
+    assert [one["left"] for one in shown["budgets"]] == [0.1, 0.0]
 
 
 @pytest.mark.slow

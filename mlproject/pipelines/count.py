@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,14 +28,13 @@ NO_SCORE: Final = "no score"
 SIZES: Final = (100, 1000, 10_000)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Release:
     """One noised release: what is told of it before anything is drawn, and how it is drawn."""
 
     told: dict[str, Any]
     lines: tuple[str, ...]
     draw: Callable[[], dict[str, Any]]
-    result: dict[str, Any] = field(default_factory=dict)
 
 
 def count_release(house: House, by: str, purpose: str, epsilon: float, *, as_of: datetime | None) -> Release:

@@ -99,6 +99,8 @@ def test_more_columns_never_link_fewer_and_the_strongest_link_all_that_can_be(co
         lambda: linkage(SHOP, SHOP, "token", ["token"]),
         lambda: linkage(SHOP, SHOP, "token", []),
         lambda: linkage(SHOP[:0], SHOP, "token", ["spend"]),
+        lambda: linkage(SHOP, SHOP, "tokens", ["spend"]),
+        lambda: linkage(SHOP, SHOP.set_column(0, "token", pa.array([None, *"bcde"])), "token", ["spend"]),
         lambda: linkage(SHOP, pa.concat_tables([SHOP, SHOP]), "token", ["spend"]),
     ],
 )
