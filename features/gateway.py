@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from privacy.audit import AuditLog
 from privacy.classification import Purpose
 from privacy.errors import BadInput, CustosError, EnvironmentFailed, Refused
+from privacy.inference import Firewall
 from privacy.keyring import Keyring, SealedKeyring
 from privacy.policy import Policy, Principal
 from privacy.rights import SubjectStore
@@ -54,14 +55,15 @@ class FeatureGateway:
     ) -> None:
         self._settings, self._paths = settings, settings.paths
         self._own = OwnTokens(keyring, suppression)
-        self._disclosures = Disclosures(policy, audit)
+        self._disclosures, self._firewall = Disclosures(policy, audit), Firewall(audit, settings.marked)
         self._online = OnlineRows(self._paths.online, self._paths.registry, self._paths.features)
         self._clock: tuple[str | None, dt.datetime] | None = None
 
     def apply(self, descriptor: Descriptor) -> None:
         """Register the entity, views and services of a shop with Feast."""
         root = self._paths.features / descriptor.name
-        self._online.apply(define(descriptor.name, root, slow=descriptor.slow, ttl_days=self._settings.ttl_days))
+        listed = feature_set(descriptor.slow, descriptor.withhold)
+        self._online.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days))
 
     def services(self) -> list[ServiceInfo]:
         """List what is registered."""
@@ -239,12 +241,15 @@ class FeatureGateway:
 
     def _definitions(self, dataset: str) -> Definitions:
         names = {name for info in self.services() for name in info.features}
-        slow = not names >= {feature.name for feature in feature_set(False)}
-        return define(dataset, self._paths.features / dataset, slow=slow, ttl_days=self._settings.ttl_days)
+        fast, slow = ({feature.name: feature for feature in feature_set(each)} for each in (False, True))
+        listed = slow if names <= slow.keys() else fast
+        chosen = [feature for name, feature in listed.items() if name in names]
+        return define(dataset, self._paths.features / dataset, chosen, ttl_days=self._settings.ttl_days)
 
     def _authorise(
         self, principal: Principal, service: str, asked: int = 0, action: str = "features.read"
     ) -> tuple[ServiceInfo, Access]:
+        self._firewall.require(principal, action, service)
         info, resource = self._info(service), f"service:{service}"
         if principal.purpose not in info.purposes:
             self._disclosures.refused(Access(principal, action, resource, "deny", "service-purposes"), asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,10 +37,11 @@ class GatewayPaths:
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """Where the store lives, and for how many days of data time a feature row is fresh."""
+    """Where the store lives, for how many days of data time a feature row is fresh, what the shop marks (inference)."""
 
     paths: GatewayPaths
     ttl_days: int = 35
+    marked: Callable[[], Collection[str]] = tuple
 
 
 @dataclass(frozen=True)

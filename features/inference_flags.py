@@ -7,7 +7,7 @@ marked basket: attribute, person, day; nothing of the products. What is read fro
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -43,17 +43,14 @@ class InferenceFlags:
         """Where the flags of a dataset are kept."""
         return self._root / f"{dataset}{SUFFIX}"
 
-    def replace(self, dataset: str, marked: Sequence[pa.Table], attributes: Iterable[str]) -> None:
-        """Seal the baskets among `marked` lines, in place of what the last ingest left; no attributes, no file.
+    def replace(self, dataset: str, marked: Sequence[pa.Table]) -> None:
+        """Seal the baskets among `marked` lines, in place of what the last ingest left; none is a file too.
 
         Lines are as `ProtectReport.flags` tells them; an order's lines of one day and attribute are one basket.
         """
         make_private(self._root)
         with locked(self._root / ".lock"):
             self._sweep()
-            if not list(attributes):
-                self.place(dataset).unlink(missing_ok=True)
-                return
             self._write(self.place(dataset), _baskets(marked))
 
     def held_at(self, dataset: str, attribute: str, moment: dt.datetime, *, days: int, baskets: int) -> set[str]:

@@ -94,7 +94,7 @@ def keep(house: House, found: Sequence[Inferred]) -> dict[str, Any]:
 
 
 def _versions(house: House, target: str) -> tuple[int | None, list[int]]:
-    """The version whose scores are out of time, and those that the verdict is noted on: what waits, then what serves."""
+    """The version whose scores are out of time, and those the verdict is noted on: what waits, then what serves."""
     if not house.paths.mlflow_database.exists():
         return None, []
     found = [ref for ref in (house.registry.challenger(target), house.registry.champion(target)) if ref is not None]
