@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mlproject.pipelines.report import record
+from mlproject.pipelines.targets import SERVICES
 from privacy.errors import BadInput, CustosError
 
 if TYPE_CHECKING:
@@ -75,8 +76,6 @@ def gate(house: House, tested: Mapping[str, int]) -> list[Inferred]:
 
 def about(target: str, found: Sequence[Inferred]) -> list[Inferred]:
     """Return the verdicts on a target's scores and on the service it learns from."""
-    from mlproject.pipelines.train import SERVICES
-
     mine = {f"model:{target}", f"service:{SERVICES[target][0]}"}
     return [each for each in found if each.what in mine]
 
@@ -142,7 +141,6 @@ def _scores(house: House, window: FlagWindow, tested: Mapping[str, int]) -> dict
     import numpy as np
     import pyarrow as pa
 
-    from mlproject.pipelines.train import SERVICES
     from training.scoring import score_rows
 
     found: dict[str, pa.Table | CustosError] = {}

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.bench.bars import Bar
 
-PARTS, THREAD = ("keyring", "tokens", "vault", "policy", "audit"), "thread"
+PARTS, THREAD = ("keyring", "tokens", "vault", "policy", "audit", "inference"), "thread"
 SECONDS, GIGABYTES, AUC, MAE_RATIO = 120.0, 3.0, 0.855, 1.02
 
 
