@@ -24,6 +24,7 @@ from .private_files import make_private
 __all__ = ["InferenceFlags"]
 
 SUFFIX: Final = ".sealed"
+REMEDY: Final = "restore them, or run `custos run` on the source again, which writes them anew"
 TOKEN: Final = "customer_token"  # noqa: S105 - a column name
 SCHEMA: Final = pa.schema([("attribute", pa.string()), (TOKEN, pa.string()), ("date", pa.date32())])
 
@@ -58,9 +59,7 @@ class InferenceFlags:
 
         Raises EnvironmentFailed where the file is gone or damaged.
         """
-        rows = self._read(self.place(dataset))
-        if rows is None:
-            raise _gone(self.place(dataset))
+        rows = self._whole(dataset)
         last = moment.astimezone(dt.UTC).date()
         recent = rows.filter(
             (pc.field("attribute") == attribute)
@@ -69,6 +68,10 @@ class InferenceFlags:
         )
         counts = recent.group_by(TOKEN).aggregate([([], "count_all")])
         return set(counts.filter(pc.field("count_all") >= baskets)[TOKEN].to_pylist())
+
+    def size(self, dataset: str) -> int:
+        """Count everybody's marked baskets; EnvironmentFailed where the file is gone or damaged."""
+        return self._whole(dataset).num_rows
 
     def count(self, subject: Subject) -> int:
         """Count the person's marked baskets."""
@@ -101,6 +104,13 @@ class InferenceFlags:
         """Count what remains of the person."""
         return self.count(subject)
 
+    def _whole(self, dataset: str) -> pa.Table:
+        path = self.place(dataset)
+        rows = self._read(path)
+        if rows is None:
+            raise EnvironmentFailed("the inference flags are gone", where=str(path), remedy=REMEDY)
+        return rows
+
     def _sweep(self) -> None:
         """Remove what killed writers left beside the files; nobody is writing them meanwhile."""
         for stale in self._root.glob(".*.tmp"):
@@ -125,13 +135,7 @@ class InferenceFlags:
         try:
             return pa.ipc.open_stream(self._keyring.inference.open(sealed, _context(path))).read_all()
         except (CheckFailed, pa.ArrowException, OSError):
-            remedy = "restore them, or run `custos run` on the source again, which writes them anew"
-            raise EnvironmentFailed("the inference flags are damaged", where=str(path), remedy=remedy) from None
-
-
-def _gone(path: Path) -> EnvironmentFailed:
-    remedy = "restore them, or run `custos run` on the source again, which writes them anew"
-    return EnvironmentFailed("the inference flags are gone", where=str(path), remedy=remedy)
+            raise EnvironmentFailed("the inference flags are damaged", where=str(path), remedy=REMEDY) from None
 
 
 def _baskets(marked: Sequence[pa.Table]) -> pa.Table:
