@@ -113,10 +113,11 @@ def report_of(dataset: str, home: Path) -> dict[str, Any] | None:
 
 
 def without_firewall(folder: Path) -> Path:
-    """The shipped descriptor with nothing marked, as a file."""
+    """The shipped descriptor with nothing marked and nothing withheld, as a file."""
     assert "complete_journey" in builtin_names()
     document = load_descriptor("complete_journey").model_dump(mode="json", by_alias=True, exclude_unset=True)
-    document.pop("inference")
+    for key in ("inference", "withhold"):
+        document.pop(key)
     path = folder / "unmarked.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
     return path
