@@ -21,7 +21,7 @@ from .transforms import orders
 from .transforms.basket import basket
 from .transforms.decay import decay
 from .transforms.lifecycle import lifecycle
-from .transforms.registry import Windows, feature_set, windows_for
+from .transforms.registry import Feature, Windows, feature_set, windows_for
 from .transforms.rfm import rfm
 from .transforms.rhythm import rhythm
 
@@ -69,7 +69,7 @@ def build(
         raise BadInput("a cut-off lies after as-of", remedy="give a later --as-of or earlier cut-offs")
     tell = progress or (lambda _name, _rows: None)
     people = protected.read("people", ["customer_token", "audit_reference"])
-    schema = _schema(descriptor.slow)
+    schema = _schema(feature_set(descriptor.slow, descriptor.withhold))
     with features.writer() as writer, protected.reading(), engine.connect() as connection:
         lines = engine.read_parquet(connection, protected.files("transactions"), "lines")
         happened = engine.freeze(connection, orders.events(lines), "events")
@@ -116,8 +116,8 @@ def _require_purchase(happened: ir.Table, as_of: dt.datetime) -> None:
         )
 
 
-def _schema(slow: bool) -> pa.Schema:
-    numbers = [pa.field(feature.name, pa.float64()) for feature in feature_set(slow)]
+def _schema(listed: Sequence[Feature]) -> pa.Schema:
+    numbers = [pa.field(feature.name, pa.float64()) for feature in listed]
     keys = [pa.field("customer_token", pa.string()), pa.field("event_timestamp", UTC)]
     return pa.schema([*keys, pa.field("created_timestamp", UTC), *numbers, pa.field("audit_reference", pa.string())])
 

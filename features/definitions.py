@@ -7,7 +7,7 @@ finds no half-configured object in it. `FeatureGateway.apply` registers what the
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from feast.types import Float64, String
 
 from features.build import FEATURES
 from features.profile import PROFILE, ProfileView
-from features.transforms.registry import Feature, families, feature_set
+from features.transforms.registry import Feature, families, require_coarse
 from privacy.classification import Purpose, Sensitivity
 from privacy.errors import BadInput
 
@@ -55,12 +55,20 @@ class Definitions:
 
 
 def define(
-    dataset: str, features_root: Path, *, slow: bool, ttl_days: int, profile: ProfileView | None = None
+    dataset: str,
+    features_root: Path,
+    listed: Sequence[Feature],
+    *,
+    ttl_days: int,
+    profile: ProfileView | None = None,
 ) -> Definitions:
-    """Make the Feast objects of `dataset`, whose feature snapshots live below `features_root`.
+    """Make the Feast objects of `dataset`, of the features `listed`; their snapshots live below `features_root`.
 
-    With a `profile` there is a view of it, and a service bound to research.
+    With a `profile` there is a view of it, and a service bound to research. Raises Refused for a service that profiles
+    people more finely than by departments.
     """
+    for service, purposes in SERVICES.items():
+        require_coarse(service, listed, purposes)
     entity = Entity(
         name=ENTITY,
         join_keys=[ENTITY],
@@ -75,12 +83,12 @@ def define(
             name=family,
             entities=[entity],
             ttl=ttl,
-            schema=[_field(feature) for feature in listed],
+            schema=[_field(feature) for feature in members],
             source=source,
             online=True,
             tags={"family": family, **behavioural},
         )
-        for family, listed in families(feature_set(slow)).items()
+        for family, members in families(listed).items()
     ]
     person = FeatureView(
         name=PERSON,

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from privacy.audit import AuditLog
 from privacy.classification import Purpose
 from privacy.errors import BadInput, CustosError, EnvironmentFailed, Refused
+from privacy.inference import Firewall
 from privacy.keyring import Keyring, SealedKeyring
 from privacy.policy import Policy, Principal
 from privacy.rights import SubjectStore
@@ -55,7 +56,7 @@ class FeatureGateway:
     ) -> None:
         self._settings, self._paths = settings, settings.paths
         self._own = OwnTokens(keyring, suppression)
-        self._disclosures = Disclosures(policy, audit)
+        self._disclosures, self._firewall = Disclosures(policy, audit), Firewall(audit, settings.marked)
         self._online = OnlineRows(self._paths.online, self._paths.registry, self._paths.features)
         self._clock: tuple[str | None, dt.datetime] | None = None
 
@@ -64,8 +65,8 @@ class FeatureGateway:
         root = self._paths.features / descriptor.name
         store = self._paths.feature_store(descriptor.name)
         profile = None if store.snapshot() is None else profile_view(store)
-        ttl = self._settings.ttl_days
-        self._online.apply(define(descriptor.name, root, slow=descriptor.slow, ttl_days=ttl, profile=profile))
+        listed = feature_set(descriptor.slow, descriptor.withhold)
+        self._online.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days, profile=profile))
 
     def services(self) -> list[ServiceInfo]:
         """List what is registered."""
@@ -231,14 +232,17 @@ class FeatureGateway:
         return ServiceInfo(name, purposes, names, service.tags["dataset"], texts)
 
     def _definitions(self, dataset: str, profile: ProfileView | None) -> Definitions:
-        names = {name for info in self.services() for name in info.features}
-        slow = not names >= {feature.name for feature in feature_set(False)}
+        names = {name for info in self.services() for name in info.features if name not in info.texts}
+        fast, slow = ({feature.name: feature for feature in feature_set(each)} for each in (False, True))
+        listed = slow if names <= slow.keys() else fast
+        chosen = [feature for name, feature in listed.items() if name in names]
         root, ttl = self._paths.features / dataset, self._settings.ttl_days
-        return define(dataset, root, slow=slow, ttl_days=ttl, profile=profile)
+        return define(dataset, root, chosen, ttl_days=ttl, profile=profile)
 
     def _authorise(
         self, principal: Principal, service: str, asked: int = 0, action: str = "features.read"
     ) -> tuple[ServiceInfo, Access]:
+        self._firewall.require(principal, action, service)
         info, resource = self._info(service), f"service:{service}"
         if principal.purpose not in info.purposes:
             self._disclosures.refused(Access(principal, action, resource, "deny", "service-purposes"), asked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -40,10 +40,11 @@ class GatewayPaths:
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """Where the store lives, and for how many days of data time a feature row is fresh."""
+    """Where the store lives, for how many days of data time a feature row is fresh, what the shop marks (inference)."""
 
     paths: GatewayPaths
     ttl_days: int = 35
+    marked: Callable[[], Collection[str]] = tuple
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ marked basket: attribute, person, day; nothing of the products. What is read fro
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +24,7 @@ from .private_files import make_private
 __all__ = ["InferenceFlags"]
 
 SUFFIX: Final = ".sealed"
+REMEDY: Final = "restore them, or run `custos run` on the source again, which writes them anew"
 TOKEN: Final = "customer_token"  # noqa: S105 - a column name
 SCHEMA: Final = pa.schema([("attribute", pa.string()), (TOKEN, pa.string()), ("date", pa.date32())])
 
@@ -43,17 +44,14 @@ class InferenceFlags:
         """Where the flags of a dataset are kept."""
         return self._root / f"{dataset}{SUFFIX}"
 
-    def replace(self, dataset: str, marked: Sequence[pa.Table], attributes: Iterable[str]) -> None:
-        """Seal the baskets among `marked` lines, in place of what the last ingest left; no attributes, no file.
+    def replace(self, dataset: str, marked: Sequence[pa.Table]) -> None:
+        """Seal the baskets among `marked` lines, in place of what the last ingest left; none is a file too.
 
         Lines are as `ProtectReport.flags` tells them; an order's lines of one day and attribute are one basket.
         """
         make_private(self._root)
         with locked(self._root / ".lock"):
             self._sweep()
-            if not list(attributes):
-                self.place(dataset).unlink(missing_ok=True)
-                return
             self._write(self.place(dataset), _baskets(marked))
 
     def held_at(self, dataset: str, attribute: str, moment: dt.datetime, *, days: int, baskets: int) -> set[str]:
@@ -61,9 +59,7 @@ class InferenceFlags:
 
         Raises EnvironmentFailed where the file is gone or damaged.
         """
-        rows = self._read(self.place(dataset))
-        if rows is None:
-            raise _gone(self.place(dataset))
+        rows = self._whole(dataset)
         last = moment.astimezone(dt.UTC).date()
         recent = rows.filter(
             (pc.field("attribute") == attribute)
@@ -72,6 +68,10 @@ class InferenceFlags:
         )
         counts = recent.group_by(TOKEN).aggregate([([], "count_all")])
         return set(counts.filter(pc.field("count_all") >= baskets)[TOKEN].to_pylist())
+
+    def size(self, dataset: str) -> int:
+        """Count everybody's marked baskets; EnvironmentFailed where the file is gone or damaged."""
+        return self._whole(dataset).num_rows
 
     def count(self, subject: Subject) -> int:
         """Count the person's marked baskets."""
@@ -104,6 +104,13 @@ class InferenceFlags:
         """Count what remains of the person."""
         return self.count(subject)
 
+    def _whole(self, dataset: str) -> pa.Table:
+        path = self.place(dataset)
+        rows = self._read(path)
+        if rows is None:
+            raise EnvironmentFailed("the inference flags are gone", where=str(path), remedy=REMEDY)
+        return rows
+
     def _sweep(self) -> None:
         """Remove what killed writers left beside the files; nobody is writing them meanwhile."""
         for stale in self._root.glob(".*.tmp"):
@@ -128,13 +135,7 @@ class InferenceFlags:
         try:
             return pa.ipc.open_stream(self._keyring.inference.open(sealed, _context(path))).read_all()
         except (CheckFailed, pa.ArrowException, OSError):
-            remedy = "restore them, or run `custos run` on the source again, which writes them anew"
-            raise EnvironmentFailed("the inference flags are damaged", where=str(path), remedy=remedy) from None
-
-
-def _gone(path: Path) -> EnvironmentFailed:
-    remedy = "restore them, or run `custos run` on the source again, which writes them anew"
-    return EnvironmentFailed("the inference flags are gone", where=str(path), remedy=remedy)
+            raise EnvironmentFailed("the inference flags are damaged", where=str(path), remedy=REMEDY) from None
 
 
 def _baskets(marked: Sequence[pa.Table]) -> pa.Table:

@@ -134,7 +134,7 @@ def ingest(
             "last_event": run.last.isoformat(),
         }
         quarantine.replace(descriptor.name, {**run.bad})
-        flags.replace(descriptor.name, run.flags, descriptor.inference)
+        flags.replace(descriptor.name, run.flags)
         snapshot = writer.commit(notes)
     return IngestReport(
         descriptor.name, run.tables, people.num_rows, run.first, run.last, snapshot, digest, run.marking.unmatched()

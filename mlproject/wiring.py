@@ -230,7 +230,8 @@ class House:
     def gateway(self) -> FeatureGateway:
         from features.gateway import FeatureGateway, GatewaySettings
 
-        settings = GatewaySettings(self.stores, ttl_days=self.settings.fresh_days)
+        marked = lambda: tuple(self.descriptor.inference)  # noqa: E731 - read when a question needs it
+        settings = GatewaySettings(self.stores, ttl_days=self.settings.fresh_days, marked=marked)
         return FeatureGateway(settings, self.sealed, self.policy, self.audit, self.suppression)
 
     @cached_property
@@ -273,7 +274,7 @@ class House:
         if not (self.paths.quarantine / state.dataset).is_dir():
             lost.append(("the quarantine is", self.paths.quarantine))
         flags = self.paths.inference_flags / f"{state.dataset}.sealed"
-        if self.descriptor.inference and not flags.exists():
+        if not flags.exists():
             lost.append(("the inference flags are", flags))
         if state.online and not self.paths.feast_online.exists():
             lost.append(("the online store is", self.paths.feast_online))

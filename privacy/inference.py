@@ -6,7 +6,7 @@ such inferences is processing of special categories (GDPR art. 9(1), EDPB guidel
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -69,12 +69,11 @@ def _holding(column: pa.Array, values: Collection[str]) -> npt.NDArray[np.bool_]
 class Firewall:
     """Refuses to be asked for what must not be inferred: by name, in English or Chinese, and in the audit log.
 
-    `marked` are the attributes that the shop's descriptor marks; those the law itself protects are refused anyway.
+    `marked` tells the attributes that the shop's descriptor marks; those the law itself protects are refused anyway.
     """
 
-    def __init__(self, audit: AuditLog, marked: Collection[str] = ()) -> None:
-        always = {name for name, words in lexicons().items() if words.always}
-        self._audit, self._refused = audit, frozenset({*marked, *always})
+    def __init__(self, audit: AuditLog, marked: Callable[[], Collection[str]] = tuple) -> None:
+        self._audit, self._marked = audit, marked
 
     def require(self, principal: Principal, action: str, asked: str | Sequence[str]) -> None:
         """Raise Refused if what is `asked` for (a service, segment, tag or reason) names a protected attribute.
@@ -82,7 +81,9 @@ class Firewall:
         The refusal is audited as `deny` under the rule `no-sensitive-inference`; what was asked is not repeated.
         """
         texts = [asked] if isinstance(asked, str) else list(asked)
-        found = sorted({name for text in texts for name in _named(text)} & self._refused)
+        named = {name for text in texts for name in _named(text)}
+        always = {name for name in named if lexicons()[name].always}
+        found = sorted(always | (named & set(self._marked()) if named > always else set()))
         if not found:
             return
         told = ", ".join(found)

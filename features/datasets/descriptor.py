@@ -18,8 +18,8 @@ from privacy.durable import expanded
 from privacy.errors import BadInput
 from privacy.strict_yaml import UnreadableYaml, read_document
 
-from .inference import Inference, check_inference
 from .anonymity import check_anonymity
+from .inference import Inference, check_inference, check_withheld
 from .tables import Name, Strict, Table
 from .targets import Targets
 
@@ -41,6 +41,7 @@ class Descriptor(Strict):
     description: str = ""
     tables: dict[str, Table]
     inference: Inference = Field(default_factory=dict)
+    withhold: tuple[Name, ...] = ()
     targets: Targets
     _base_dir: Path = PrivateAttr(default_factory=Path)
 
@@ -118,6 +119,7 @@ def parse_descriptor(loaded: object, base_dir: Path, where: str) -> Descriptor:
     descriptor._base_dir = base_dir
     _check_tables(descriptor, where)
     check_inference(descriptor.inference, descriptor.tables, where)
+    check_withheld(descriptor.withhold, where, slow=descriptor.slow)
     return descriptor
 
 

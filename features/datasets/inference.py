@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BeforeValidator, Field
@@ -13,8 +13,10 @@ from privacy.sensitive_words import lexicons
 if TYPE_CHECKING:
     from .tables import Table
 
-__all__ = ["MARKED_TABLES", "PRODUCT", "Inference", "check_inference"]
+__all__ = ["MARKED_TABLES", "PRODUCT", "Inference", "check_inference", "check_withheld"]
 
+NEEDED: Final = frozenset({"recency_days", "spend_rate", "decayed_orders_28"})
+"""Features that baselines and the status of an answer are made of, beside the statistics."""
 PRODUCT: Final = "product_id"
 """The column by which a line's product is found among the products."""
 MARKED_TABLES: Final = ("transactions", "interactions", "products")
@@ -42,6 +44,25 @@ def check_inference(inference: Inference, tables: Mapping[str, Table], where: st
             raise BadInput(f"inference: unknown attribute '{attribute}'", where=where, remedy=remedy)
         for place in columns:
             _check_place(f"inference.{attribute}", place, tables, where)
+
+
+def check_withheld(withheld: Collection[str], where: str, *, slow: bool) -> None:
+    """Refuse to withhold a feature that there isn't, or one that no model, baseline or status can do without.
+
+    Raises BadInput naming the feature.
+    """
+    if not withheld:
+        return
+    from features.transforms.registry import Use, feature_set  # the descriptor stays light to import
+
+    known = {feature.name: feature.use for feature in feature_set(slow)}
+    for name in withheld:
+        if name not in known:
+            raise BadInput(
+                f"withhold: there is no feature '{name}'", where=where, remedy="`custos features get` lists them"
+            )
+        if known[name] is not Use.MODEL or name in NEEDED:
+            raise BadInput(f"withhold: no model does without '{name}'", where=where, remedy="leave it out of the list")
 
 
 def _check_place(part: str, place: str, tables: Mapping[str, Table], where: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from privacy.classification import Sensitivity
+from privacy.classification import Purpose, Sensitivity
+from privacy.errors import Refused
+from privacy.inference import RULE
+from privacy.sensitive_words import named_in
 
-__all__ = ["Feature", "Use", "Windows", "feature_set", "windows_for"]
+__all__ = ["Feature", "Level", "Use", "Windows", "feature_set", "require_coarse", "windows_for"]
 
 
 class Use(StrEnum):
@@ -18,6 +21,18 @@ class Use(StrEnum):
     MODEL = "model"
     STATISTIC = "statistic"
     STATUS = "status"
+
+
+class Level(StrEnum):
+    """How finely a column tells what somebody buys: everything together, a department, a category, a product."""
+
+    TOTAL = "total"
+    DEPARTMENT = "department"
+    CATEGORY = "category"
+    PRODUCT = "product"
+
+
+COARSE: Final = frozenset({Level.TOTAL, Level.DEPARTMENT})
 
 
 @dataclass(frozen=True)
@@ -32,6 +47,7 @@ class Feature:
     use: Use = Use.MODEL
     dtype: str = "float64"
     sensitivity: Sensitivity = Sensitivity.BEHAVIOURAL
+    level: Level = Level.TOTAL
 
 
 @dataclass(frozen=True)
@@ -65,15 +81,41 @@ def windows_for(slow: bool) -> Windows:
     return SLOW if slow else FAST
 
 
-def feature_set(slow: bool = False) -> tuple[Feature, ...]:
-    """List every feature in stored order, families together.
+def feature_set(slow: bool = False, withheld: Collection[str] = ()) -> tuple[Feature, ...]:
+    """List every feature in stored order, families together, but for those `withheld`.
 
     >>> names = [feature.name for feature in feature_set()]
     >>> len(names) == len(set(names)) and names[0]
     'recency_days'
     """
     windows = windows_for(slow)
-    return (*_rfm(windows), *_decay(windows), *_rhythm(windows), *_basket(windows), *_lifecycle())
+    every = (*_rfm(windows), *_decay(windows), *_rhythm(windows), *_basket(windows), *_lifecycle())
+    return tuple(feature for feature in every if feature.name not in withheld)
+
+
+def require_coarse(
+    service: str, features: Sequence[Feature], purposes: Sequence[Purpose], consented: Collection[Purpose] = ()
+) -> None:
+    """Refuse a service for profiling that is finer than departments, or a column named after what must not be inferred.
+
+    Finer columns need a service with one purpose of its own that rests on consent (`consented`). Raises Refused.
+
+    >>> share = Feature("milk_share", "basket", "share", "84 d", "of spend", level=Level.CATEGORY)
+    >>> require_coarse("milk_v1", [share], [Purpose.MARKETING], consented=[Purpose.MARKETING])
+    >>> require_coarse("churn_v1", [share], [Purpose.RETENTION])
+    Traceback (most recent call last):
+    privacy.errors.Refused: service churn_v1 has a feature finer than departments: milk_share (category); give it a \
+service with one purpose of its own that rests on consent
+    """
+    for feature in features:
+        if told := named_in(feature.name, disguised=True):
+            what = f"feature {feature.name} tells of people what must not be inferred: {', '.join(told)} (rule {RULE})"
+            raise Refused(what, remedy="leave it out")
+        if feature.level not in COARSE and not (len(purposes) == 1 and purposes[0] in consented):
+            raise Refused(
+                f"service {service} has a feature finer than departments: {feature.name} ({feature.level})",
+                remedy="give it a service with one purpose of its own that rests on consent",
+            )
 
 
 def families(features: Sequence[Feature]) -> dict[str, list[Feature]]:

@@ -59,8 +59,7 @@ class Finding:
 def examine(house: House) -> list[Finding]:
     """Look at everything a home needs, whatever else is wrong with it; never change anything in it."""
     findings = [*_versions(), _telemetry()]
-    begun = _looked_at("home", _home, house, "mend its permissions")
-    findings += begun
+    findings += (begun := _looked_at("home", _home, house, "mend its permissions"))
     if any(finding.outcome != "ok" for finding in begun):
         return findings
     keys = _looked_at("keys", _keys, house, "restore them from their backup")
@@ -115,8 +114,8 @@ def _versions() -> Iterator[Finding]:
 
 
 def _telemetry() -> Finding:
-    loud = loud_telemetry()
-    return Finding("telemetry", "bad" if loud else "ok", f"on: {', '.join(loud)}" if loud else "off")
+    on = ", ".join(loud_telemetry())
+    return Finding("telemetry", "bad" if on else "ok", f"on: {on}" if on else "off")
 
 
 def _keys(house: House) -> Iterator[Finding]:
@@ -125,11 +124,8 @@ def _keys(house: House) -> Iterator[Finding]:
         yield Finding("keys", "bad", f"{', '.join(lost)} is gone", "restore it from its backup")
         return
     _ = house.keyring
-    yield Finding(
-        "keys",
-        "ok",
-        f"keyset {house.sealed.keyset_id} opens; the service holds {', '.join(sorted(house.sealed.domains))}",
-    )
+    domains = ", ".join(sorted(house.sealed.domains))
+    yield Finding("keys", "ok", f"keyset {house.sealed.keyset_id} opens; the service holds {domains}")
     for path in (house.paths.passphrase, house.paths.service_passphrase):
         if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield Finding("keys", "bad", f"{path.name} is readable by others", f"chmod 600 {path}")
@@ -190,6 +186,10 @@ def _quarantine(house: House) -> Iterator[Finding]:
     yield Finding("quarantine", "ok", f"{sum(table.num_rows for table in tables if table is not None):,} rows")
 
 
+def _flags(house: House) -> Iterator[Finding]:
+    yield Finding("inference", "ok", f"{house.inference_flags.size(house.state.dataset):,} marked baskets, sealed")
+
+
 def _protected(house: House) -> Iterator[Finding]:
     rows = _read_through(house.stores.protected_store(house.state.dataset))
     yield Finding("protected", "ok", f"{rows['transactions']:,} order lines")
@@ -243,6 +243,7 @@ OF_DATA: Final[tuple[tuple[str, Check, str], ...]] = (
     ("vault", _vault, LOST_VAULT),
     ("dataset", _dataset, "run `custos ingest` on the source again, which keeps a new copy"),
     ("quarantine", _quarantine, "run `custos ingest` on the source again"),
+    ("inference", _flags, AGAIN),
     ("protected", _protected, AGAIN),
     ("features", _features, "run `custos build`, which writes them anew"),
     ("online", _online, "mend what is told above, then run `custos materialize`, which writes it anew"),
@@ -294,7 +295,6 @@ def _read_through(store: TableStore) -> dict[str, int]:
             except (OSError, pa.ArrowException):
                 raise EnvironmentFailed(f"a file of {table} is gone or damaged", where=str(path)) from None
         if counted[table] != entry["rows"]:
-            raise EnvironmentFailed(
-                f"{table} holds {counted[table]:,} of {entry['rows']:,} rows", where=str(store.root)
-            )
+            what = f"{table} holds {counted[table]:,} of {entry['rows']:,} rows"
+            raise EnvironmentFailed(what, where=str(store.root))
     return counted

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mlproject.pipelines.report import record
-from privacy.errors import BadInput, CustosError
+from mlproject.pipelines.targets import SERVICES
+from privacy.errors import BadInput, CustosError, EnvironmentFailed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from features.inference_evidence import FlagWindow
     from mlproject.wiring import House
     from training.inference_gate import Inferred
+    from training.registry import ChampionRef
 
 __all__ = ["about", "check_home", "gate", "keep", "propose_marks", "proposed_yaml"]
 
@@ -67,7 +69,8 @@ def gate(house: House, tested: Mapping[str, int]) -> list[Inferred]:
     attributes, window = list(house.descriptor.inference), FlagWindow()
     if not attributes:
         return []
-    tables = {**_services(house, window), **_scores(house, window, tested)}
+    services = _services(house, window)
+    tables = {**services, **_scores(house, services, tested)}
     return [
         verdict for names, table in _alike(tables) for verdict in _examined(house, names, table, attributes, window)
     ]
@@ -75,8 +78,6 @@ def gate(house: House, tested: Mapping[str, int]) -> list[Inferred]:
 
 def about(target: str, found: Sequence[Inferred]) -> list[Inferred]:
     """Return the verdicts on a target's scores and on the service it learns from."""
-    from mlproject.pipelines.train import SERVICES
-
     mine = {f"model:{target}", f"service:{SERVICES[target][0]}"}
     return [each for each in found if each.what in mine]
 
@@ -94,7 +95,7 @@ def keep(house: House, found: Sequence[Inferred]) -> dict[str, Any]:
 
 
 def _versions(house: House, target: str) -> tuple[int | None, list[int]]:
-    """The version whose scores are out of time, and those that the verdict is noted on: what waits, then what serves."""
+    """The version whose scores are out of time, and those the verdict is noted on: what waits, then what serves."""
     if not house.paths.mlflow_database.exists():
         return None, []
     found = [ref for ref in (house.registry.challenger(target), house.registry.champion(target)) if ref is not None]
@@ -137,30 +138,49 @@ def _services(house: House, window: FlagWindow) -> dict[str, pa.Table | CustosEr
     return found
 
 
-def _scores(house: House, window: FlagWindow, tested: Mapping[str, int]) -> dict[str, pa.Table | CustosError]:
+def _scores(house: House, services: Tables, tested: Mapping[str, int]) -> dict[str, pa.Table | CustosError]:
     """What each tested version says of everybody at moments later than it was trained on, or why it can't be told."""
     import numpy as np
     import pyarrow as pa
 
-    from mlproject.pipelines.train import SERVICES
     from training.scoring import score_rows
 
     found: dict[str, pa.Table | CustosError] = {}
     active_within = house.descriptor.targets.churn.active_within_days
     for target, number in tested.items():
+        rows = services[f"service:{SERVICES[target][0]}"]
+        if isinstance(rows, CustosError):
+            found[f"model:{target}"] = rows
+            continue
         try:
             ref = house.registry.version(target, number)
-            trained = max(house.registry.evaluation(ref)["cutoffs"]["train"])
-            moments = [moment for moment in _moments(house, window.days) if f"{moment:%Y-%m-%d}" > trained]
-            rows = _rows(house, *SERVICES[target], moments)
-            scored = score_rows(
-                house.registry.load(ref), rows.to_pandas(), active_within if target == "churn" else None
-            )
-            keys = rows.select(["customer_token", "event_timestamp"]).append_column("score", pa.array(scored.value))
-            found[f"model:{target}"] = keys.filter(pa.array(np.isfinite(scored.value)))
+            later = _after(rows, _last_trained(house, ref))
+            active = active_within if target == "churn" else None
+            scores = score_rows(house.registry.load(ref), later.to_pandas(), active).value
         except CustosError as error:
             found[f"model:{target}"] = error
+            continue
+        keys = later.select(["customer_token", "event_timestamp"]).append_column("score", pa.array(scores))
+        found[f"model:{target}"] = keys.filter(pa.array(np.isfinite(scores)))
     return found
+
+
+def _last_trained(house: House, ref: ChampionRef) -> str:
+    """The last training cut-off of a version, ISO 8601."""
+    try:
+        return str(max(house.registry.evaluation(ref)["cutoffs"]["train"]))
+    except (LookupError, TypeError, ValueError):
+        what = f"the run behind {ref.target} version {ref.version} doesn't tell what it was trained on"
+        raise EnvironmentFailed(what, remedy=f"custos train {ref.target}") from None
+
+
+def _after(rows: pa.Table, day: str) -> pa.Table:
+    """The rows of moments later than `day`, ISO 8601."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    moments = rows["event_timestamp"]
+    return rows.filter(pc.greater(moments, pa.scalar(datetime.fromisoformat(f"{day}T00:00+00:00"), moments.type)))
 
 
 def _alike(tables: Tables) -> list[tuple[list[str], pa.Table | CustosError]]:

@@ -85,7 +85,7 @@ def _effective(house: House) -> Path:
 def _names() -> Names:
     """What the rooms above privacy know; any shop's columns, as a policy may come before its shop."""
     from features.transforms.registry import feature_set
-    from mlproject.pipelines.train import SERVICES
+    from mlproject.pipelines.targets import SERVICES
 
     services = frozenset({*(service for service, _ in SERVICES.values()), "profile_v1"})
     columns = frozenset(feature.name for slow in (False, True) for feature in feature_set(slow))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlproject.pipelines.build import data_time
-from mlproject.pipelines.train import SERVICES
+from mlproject.pipelines.targets import SERVICES
 from privacy.classification import FEATURE_STORE
 from privacy.durable import write_beside
 from privacy.errors import BadInput

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlproject.pipelines.inference import about, gate, keep
 from mlproject.pipelines.report import champion_of, metric_table, record
-from privacy.classification import Purpose
+from mlproject.pipelines.targets import SERVICES
 from privacy.errors import BadInput, EnvironmentFailed
 
 if TYPE_CHECKING:
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from mlproject.wiring import House
     from training.job import TrainResult
 
-__all__ = ["SERVICES", "promote_target", "train_target", "train_targets"]
-
-SERVICES = {"churn": ("churn_v1", Purpose.RETENTION.value), "clv": ("clv_v1", Purpose.VALUE.value)}
-"""Target -> the feature service it learns from and the purpose it is trained for."""
+__all__ = ["promote_target", "train_target", "train_targets"]
 
 
 def train_target(

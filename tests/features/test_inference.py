@@ -114,13 +114,36 @@ def test_flags_die_with_the_person_and_a_missing_file_is_told(home: Home, tmp_pa
         home.flags.held_at(descriptor.name, "infant", dt.datetime(2023, 9, 1, tzinfo=dt.UTC), days=112, baskets=2)
 
 
-def test_a_shop_that_marks_nothing_keeps_all_lines_and_no_flags(home: Home, tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_goes_with_the_next(home: Home, tmp_path: Path) -> None:
+    descriptor = marked_shop(tmp_path / "shop", MARKS)
+    home.ingest(descriptor)
+    place = home.flags.place(descriptor.name)
+    stale = place.with_name(f".{place.name}.abcdef.tmp")
+    stale.write_bytes(b"half of it")
+    size = home.flags.size(descriptor.name)
+    home.ingest(descriptor)
+    assert not stale.exists()
+    assert home.flags.size(descriptor.name) == size
+
+
+def test_a_refused_ingest_leaves_the_flags_as_they_were(home: Home, tmp_path: Path) -> None:
+    descriptor = marked_shop(tmp_path / "shop", MARKS)
+    home.ingest(descriptor)
+    before = home.flags.place(descriptor.name).read_bytes()
+    rows = pq.read_table(tmp_path / "shop" / "lines.parquet").to_pylist()
+    pq.write_table(pa.Table.from_pylist([{**row, "ts": None} for row in rows]), tmp_path / "shop" / "lines.parquet")
+    with pytest.raises(BadInput):
+        home.ingest(descriptor)
+    assert home.flags.place(descriptor.name).read_bytes() == before
+
+
+def test_a_shop_that_marks_nothing_keeps_all_lines_and_flags_nobody(home: Home, tmp_path: Path) -> None:
     marked = marked_shop(tmp_path / "shop", MARKS)
     home.ingest(marked)
     descriptor = marked_shop(tmp_path / "shop")
     lines = home.ingest(descriptor).tables["transactions"]
     assert (lines.marked, lines.marked_by, lines.kept) == (0, {}, lines.rows_in)
-    assert not home.flags.place(descriptor.name).exists()
+    assert home.flags.count(home.subject("c00003")) == 0
 
 
 def test_somebody_who_bought_marked_lines_only_can_be_erased(home: Home, tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""A shop that marks lines, through the real command line: the gate holds what it can't bound, and says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.features.test_inference import MARKS, marked_shop
+from tests.home import Home
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A shop of 60 people, whom an attack can't bound, with a trained churn model."""
+    made = Home(tmp_path_factory.mktemp("marked"))
+    marked_shop(made.folder / "shop", MARKS, customers=60)
+    for command in (("ingest", str(made.folder / "shop" / "shop.yaml")), ("build",), ("materialize",)):
+        made.custos(*command)
+    made.custos("train", "churn", "--trials", "1")
+    return made
+
+
+def events(home: Home, action: str) -> list[dict[str, object]]:
+    lines = (home.path / "audit" / "events.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["action"] == action]
+
+
+def test_a_model_that_the_gate_cannot_clear_waits(home: Home) -> None:
+    report = json.loads(home.custos("report", "--json"))
+    assert report["inference"]["marked"] == ["infant", "health"]
+    verdicts = report["inference"]["verdicts"]
+    assert {verdict["what"] for verdict in verdicts} == {"service:churn_v1", "service:clv_v1", "model:churn"}
+    assert not all(verdict["passed"] for verdict in verdicts)
+    model = report["models"]["churn"]
+    assert (model["champion"], model["outcome"]) == (None, "challenger")
+    assert "the inference gate refuses it" in model["message"]
+    assert "marked lines left out" in home.custos("report")
+    assert "inference gate" in [stage["name"] for stage in report["stages"]]
+    assert events(home, "inference.test")
+
+
+def test_promoting_it_fails_and_checking_again_says_why(home: Home) -> None:
+    home.custos("promote", "churn", expect=1)
+    told = home.custos("inference", "check", expect=1)
+    assert "Inference of infant, health" in told
+    assert "FAILED" in told
+    home.custos("promote", "churn", expect=1)
+    assert "failed the inference gate" in home.spoken[-1].decode()
+
+
+def test_a_missing_flag_file_fails_closed(home: Home, tmp_path: Path) -> None:
+    [flags] = (home.path / "inference").glob("*.sealed")
+    away = flags.rename(tmp_path / flags.name)
+    try:
+        section = json.loads(home.custos("inference", "check", "--json", expect=1))
+        assert all("the inference flags are gone" in verdict["why"] for verdict in section["verdicts"])
+        home.custos("subject", "erase", "c00003", expect=4)
+    finally:
+        away.rename(flags)
+
+
+def test_asking_for_infant_buyers_is_refused_and_audited(home: Home) -> None:
+    token = "ret_aa" + "0" * 34
+    home.custos("features", "get", "infant_buyers", "--purpose", "retention", token, expect=2)  # no token at all
+    from mlproject.wiring import House
+    from privacy.tokens import translate
+
+    house = House.open(home.path)
+    own = house.stores.protected_store("corner_shop").read("people")["customer_token"].slice(0, 1).combine_chunks()
+    mine = translate(house.sealed, own, "features", "retention")[0].as_py()
+    for asked in ("infant_buyers", "新生儿", "pregnancy-score"):
+        home.custos("features", "get", asked, "--purpose", "retention", mine, expect=3)
+        told = home.spoken[-1].decode()
+        assert "no-sensitive-inference" in told
+        assert asked not in told
+        event = events(home, "features.read")[-1]
+        assert (event["outcome"], event["rule"]) == ("deny", "no-sensitive-inference")
+
+
+def test_an_erasure_empties_the_flags_too(home: Home) -> None:
+    receipt = json.loads(home.custos("subject", "erase", "c00003", "--json"))
+    stores = {store["name"]: store for store in receipt["stores"]}
+    assert stores["inference flags"]["before"] > 0
+    assert stores["inference flags"]["after"] == 0
+
+
+def test_proposals_are_printed_as_yaml_and_json(home: Home) -> None:
+    shop = str(home.folder / "shop" / "shop.yaml")
+    from mlproject.cli import main
+
+    assert main(["inference", "propose", shop]) == 0
+    assert main(["inference", "propose", shop, "--json"]) == 0
