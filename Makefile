@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FIND_PYTHON = for p in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 	if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then echo $$p; exit; fi; done
 
-.PHONY: demo test check lock bench serve
+.PHONY: demo test check lock bench crosscheck serve
 
 demo: $(STAMP)
 	@$(BIN)/custos demo --home .custos
@@ -23,6 +23,9 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python -m tests.bench
+
+crosscheck: $(STAMP)
+	@$(BIN)/python -m tests.crosscheck
 
 serve: $(STAMP)
 	@$(BIN)/custos serve
