@@ -1,6 +1,6 @@
 """Numbers and dates by ranges: cuts at round places, every elementary range held by at least k people.
 
-A cut is the roundest place near a quantile, not the value of whoever lies there, and the outermost ranges are open: what
+A cut is the roundest place near a quantile, not the value of who lies there, and the outermost ranges are open: what
 the youngest or the richest person has is in no published text.
 """
 
