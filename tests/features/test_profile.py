@@ -29,7 +29,7 @@ FILE = "generalisation.json"
 
 def with_profile(folder: Path, change: Callable[[dict[str, Any]], object] | None = None, **options: Any) -> Descriptor:
     """A shop whose customers have a birth date and a town, to be told in classes of three."""
-    path = make_shop(folder, **{"customers": 40, "days": 120, **options})
+    path = make_shop(folder, **{"customers": 40, **options})
     people = pq.read_table(folder / "people.parquet")
     towns = [TOWNS[at % len(TOWNS)] for at in range(people.num_rows)]
     pq.write_table(people.append_column("town", [towns]), folder / "people.parquet")
