@@ -84,12 +84,14 @@ def _effective(house: House) -> Path:
 
 def _names() -> Names:
     """What the rooms above privacy know; any shop's columns, as a policy may come before its shop."""
+    from features.profile import PROFILE_SERVICE
     from features.transforms.registry import feature_set
     from mlproject.pipelines.train import SERVICES
 
-    services = frozenset({*(service for service, _ in SERVICES.values()), "profile_v1"})
+    services = frozenset(service for service, _ in SERVICES.values())
     columns = frozenset(feature.name for slow in (False, True) for feature in feature_set(slow))
-    return Names({"model": frozenset(SERVICES), "service": services}, dict.fromkeys(services, columns))
+    filtered = {**dict.fromkeys(services, columns), PROFILE_SERVICE: frozenset[str]()}  # its texts filter no rows
+    return Names({"model": frozenset(SERVICES), "service": frozenset(filtered)}, filtered)
 
 
 def _summary(findings: Sequence[Finding]) -> str:
