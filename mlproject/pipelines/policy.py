@@ -90,8 +90,8 @@ def _names() -> Names:
 
     services = frozenset(service for service, _ in SERVICES.values())
     columns = frozenset(feature.name for slow in (False, True) for feature in feature_set(slow))
-    filtered = {**dict.fromkeys(services, columns), PROFILE_SERVICE: frozenset[str]()}  # its texts filter no rows
-    return Names({"model": frozenset(SERVICES), "service": frozenset(filtered)}, filtered)
+    resources = {"model": frozenset(SERVICES), "service": services | {PROFILE_SERVICE}}
+    return Names(resources, dict.fromkeys(services, columns))
 
 
 def _summary(findings: Sequence[Finding]) -> str:
