@@ -17,7 +17,7 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, RepoCo
 from feast.types import Float64, String
 
 from features.build import FEATURES
-from features.profile import PROFILE, ProfileView
+from features.profile import PROFILE, PROFILE_SERVICE, ProfileView
 from features.transforms.registry import Feature, families, require_coarse
 from privacy.classification import Purpose, Sensitivity
 from privacy.errors import BadInput
@@ -25,7 +25,7 @@ from privacy.errors import BadInput
 if __name__ == "definitions":  # Feast's own command line imports it under this name
     raise BadInput("`feast apply` would empty the registry", remedy="run `custos build`, which applies it")
 
-__all__ = ["ENTITY", "PERSON", "PROFILE_SERVICE", "PROJECT", "SERVICES", "TEXT", "Definitions", "define", "repo_config"]
+__all__ = ["ENTITY", "PERSON", "PROJECT", "SERVICES", "TEXT", "Definitions", "define", "repo_config"]
 
 PROJECT: Final = "custos"
 ENTITY: Final = "customer_token"
@@ -36,8 +36,6 @@ SERVICES: Final[Mapping[str, tuple[Purpose, ...]]] = MappingProxyType(
 )
 TEXT: Final = String
 """The type of features that are texts."""
-PROFILE_SERVICE: Final = "profile_v1"
-"""What is told of people beside their behaviour; no model reads it."""
 
 
 @dataclass(frozen=True)

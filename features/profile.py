@@ -19,10 +19,20 @@ from .storage import TableStore
 if TYPE_CHECKING:
     from .snapshot_writer import SnapshotWriter
 
-__all__ = ["PROFILE", "ProfileView", "copy_profile", "profile_view", "releasable", "without_small_classes"]
+__all__ = [
+    "PROFILE",
+    "PROFILE_SERVICE",
+    "ProfileView",
+    "copy_profile",
+    "profile_view",
+    "releasable",
+    "without_small_classes",
+]
 
 TOKEN: Final = "customer_token"  # noqa: S105  a column name
 K: Final = "profile_k"
+PROFILE_SERVICE: Final = "profile_v1"
+"""The service of what is told of people beside their behaviour; no model reads it."""
 UTC: Final = pa.timestamp("us", "UTC")
 _KEYS: Final = (TOKEN, "event_timestamp", "created_timestamp")
 

@@ -147,6 +147,7 @@ def descriptor(name: str) -> dict[str, object]:
                     **{column: {"from": column, **direct} for column in contact},
                     "birth_date": {"from": "birth_date", "type": "date", "sensitivity": "quasi_identifier"},
                 },
+                "anonymity": {"k": 5},
             },
         },
         "targets": {"churn": {"horizon_days": 28, "active_within_days": 56}, "clv": {"horizon_days": 56}},

@@ -163,6 +163,17 @@ def test_scores_have_their_columns_and_tokens_of_the_purpose(thread: Thread) -> 
     assert "inactive" not in {row["status"] for row in value.values()}
 
 
+def test_the_profile_is_told_for_research_in_classes_of_five(thread: Thread) -> None:
+    out = thread.user / "profile.parquet"
+    thread.custos("features", "export", "profile_v1", "--purpose", "research", "--out", str(out))
+    rows = [row for row in pq.read_table(out).to_pylist() if row["birth_date"] is not None]
+    assert min(Counter(row["birth_date"] for row in rows).values()) >= 5
+    token = rows[0]["customer_token"]
+    assert token.startswith("rsc_")
+    asked = ("features", "get", "profile_v1", "--purpose", "research", token, "--json")
+    assert json.loads(thread.custos(*asked))[0]["features"] == {"birth_date": rows[0]["birth_date"]}
+
+
 def test_a_score_for_a_purpose_the_features_do_not_serve_is_refused(thread: Thread) -> None:
     out = thread.folder / "refused.parquet"
     thread.custos("score", "churn", "--purpose", "marketing", "--out", str(out), expect=3)

@@ -84,12 +84,14 @@ def _effective(house: House) -> Path:
 
 def _names() -> Names:
     """What the rooms above privacy know; any shop's columns, as a policy may come before its shop."""
+    from features.profile import PROFILE_SERVICE
     from features.transforms.registry import feature_set
     from mlproject.pipelines.targets import SERVICES
 
-    services = frozenset({*(service for service, _ in SERVICES.values()), "profile_v1"})
+    services = frozenset(service for service, _ in SERVICES.values())
     columns = frozenset(feature.name for slow in (False, True) for feature in feature_set(slow))
-    return Names({"model": frozenset(SERVICES), "service": services}, dict.fromkeys(services, columns))
+    resources = {"model": frozenset(SERVICES), "service": services | {PROFILE_SERVICE}}
+    return Names(resources, dict.fromkeys(services, columns))
 
 
 def _summary(findings: Sequence[Finding]) -> str:

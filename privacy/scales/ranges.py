@@ -1,7 +1,7 @@
 """Numbers and dates by ranges: cuts at round places, every elementary range held by at least k people.
 
-A cut is nobody's own value but the roundest near it, and the outermost ranges are open: what the youngest or the
-richest person has is in no published text.
+A cut is the roundest place near a quantile, not the value of who lies there, and the outermost ranges are open: what
+the youngest or the richest person has is in no published text.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def plain_numbers(values: pa.Array, column: str, kind: Kind) -> tuple[Numbers, n
     if kind == "date":
         if not (pa.types.is_date(values.type) or pa.types.is_timestamp(values.type)):
             raise BadInput(f"quasi-identifier {column} is no date here", where=column)
-        values = values.cast(pa.timestamp("us")) if pa.types.is_timestamp(values.type) else values
+        values = values.cast(pa.timestamp(values.type.unit)) if pa.types.is_timestamp(values.type) else values
         values = pc.floor_temporal(values, unit="day") if pa.types.is_timestamp(values.type) else values
         values = values.cast(pa.date32()).cast(pa.int32())
     absent = values.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)

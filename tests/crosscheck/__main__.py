@@ -1,6 +1,6 @@
 """`make crosscheck`: our figures beside those of other people's tools on the same tables, and whether they agree.
 
-Exit status 1 when a pair disagrees or a tool doesn't run. Example: python -m tests.crosscheck anonymeter
+Exit status 1 when a pair disagrees or a tool doesn't run. Example: python -m tests.crosscheck pycanon
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 
-PARTS = ("anonymeter",)
+PARTS = ("anonymeter", "pycanon")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -188,6 +188,7 @@ def test_odd_columns_have_a_defined_result() -> None:
             "flag": pa.array([True, False] * 20),
             "real": pa.array([float("nan")] * 20 + [1.5, 2.5] * 10),
             "coded": pa.array(["p", "q"] * 20).dictionary_encode(),
+            "fine": pa.array([10**15 + at for at in range(count)], pa.timestamp("ns", "Asia/Shanghai")),
             "when": pa.array([dt.datetime(2020, 1, day + 1, 12, tzinfo=dt.UTC) for day in range(20)] * 2),
         }
     )
