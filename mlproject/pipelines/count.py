@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mlproject.pipelines.build import data_time
-from mlproject.pipelines.train import SERVICES
+from mlproject.pipelines.targets import SERVICES
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.noise import Bounds, DiscreteLaplace, checked_epsilon, histogram, noised_counts, noised_sum
 

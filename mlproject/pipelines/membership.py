@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mlproject.pipelines.report import champion_of, record
-from mlproject.pipelines.train import SERVICES
+from mlproject.pipelines.targets import SERVICES
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
