@@ -20,15 +20,19 @@ def inference() -> None:
 @inference.command("propose")
 @click.argument("dataset")
 @options.as_json
-def propose(dataset: str, as_json: bool) -> None:
+@options.home
+def propose(dataset: str, as_json: bool, home: Path | None) -> None:
     """Print the `inference:` block that word lists propose for DATASET, for a person to accept; nothing is applied.
+
+    It reads the raw tables, so it is for whom the home's policy lets ingest; no home need be there yet.
 
     \b
     Example: custos inference propose shop.yaml
     """
     from mlproject.pipelines.inference import propose_marks, proposed_yaml
+    from mlproject.wiring import House
 
-    proposed = propose_marks(dataset)
+    proposed = propose_marks(House.open(home), dataset)
     if as_json:
         click.echo(json.dumps(proposed, indent=2, ensure_ascii=False))
         return

@@ -23,12 +23,14 @@ __all__ = ["about", "check_home", "gate", "keep", "propose_marks", "proposed_yam
 Tables = Mapping[str, "pa.Table | CustosError"]
 
 
-def propose_marks(dataset: str) -> dict[str, dict[str, list[str]]]:
+def propose_marks(house: House, dataset: str) -> dict[str, dict[str, list[str]]]:
     """Return what the word lists would mark in a dataset: attribute -> `table.column` -> values of the data."""
     from features.datasets.descriptor import load_descriptor
     from features.marking import propose
 
-    return propose(load_descriptor(dataset))
+    descriptor = load_descriptor(dataset)
+    house.permit("ingest", f"dataset:{descriptor.name}")
+    return propose(descriptor)
 
 
 def proposed_yaml(proposed: Mapping[str, Mapping[str, list[str]]]) -> Iterator[str]:

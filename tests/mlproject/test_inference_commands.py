@@ -92,5 +92,6 @@ def test_proposals_are_printed_as_yaml_and_json(home: Home) -> None:
     shop = str(home.folder / "shop" / "shop.yaml")
     from mlproject.cli import main
 
-    assert main(["inference", "propose", shop]) == 0
-    assert main(["inference", "propose", shop, "--json"]) == 0
+    place = ("--home", str(home.path))
+    assert main(["inference", "propose", shop, *place]) == 0
+    assert main(["inference", "propose", shop, "--json", *place]) == 0
