@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 
 from mlproject.settings import quiet_environment
 
@@ -12,6 +13,8 @@ from .packages import command_of
 from .postgres import Server, running
 
 quiet_environment()  # before any framework is imported
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 LONGEST = (
     "test_whole_thread",
