@@ -316,6 +316,7 @@ def test_equal_values_link_two_purposes_and_coarser_ones_fewer(thread: Thread) -
         thread.custos("risk", "linkage", expect=3)
 
 
+@pytest.mark.slow
 def test_a_champion_is_attacked_unless_it_is_a_baseline(thread: Thread) -> None:
     models = json.loads(thread.custos("report", "--json"))["models"]
     for target, model in models.items():

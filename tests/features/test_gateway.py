@@ -286,6 +286,7 @@ class ErasingMeanwhile(SuppressionList):
         return listed
 
 
+@pytest.mark.slow
 def test_whoever_is_erased_while_a_score_reads_is_not_in_it(own: Served) -> None:
     home, before, descriptor = own
     there = before.snapshot_rows(principal(), "churn_v1", AS_OF)

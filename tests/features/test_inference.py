@@ -106,7 +106,9 @@ def test_flags_die_with_the_person_and_a_missing_file_is_told(home: Home, tmp_pa
     assert home.flags.erase(victim) == before
     assert (home.flags.verify(victim), home.flags.erase(victim), home.flags.count(other)) == (0, 0, others)
     place = home.flags.place(descriptor.name)
-    place.write_bytes(place.read_bytes()[:-1] + b"x")
+    sealed = bytearray(place.read_bytes())
+    sealed[-1] ^= 1
+    place.write_bytes(sealed)
     with pytest.raises(EnvironmentFailed, match="flags are damaged"):
         home.flags.count(other)
     place.unlink()

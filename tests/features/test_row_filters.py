@@ -94,6 +94,7 @@ def test_the_log_counts_what_was_filtered_and_names_the_rules(served: Served) ->
     assert event["detail"]["filtered"] == len(failing)
 
 
+@pytest.mark.slow
 def test_offline_the_rows_of_each_moment_are_left_out(served: Served) -> None:
     home, open_gateway, _ = served
     every = open_gateway.training_rows(principal(), "churn_v1", CUTOFFS, 28, None)

@@ -169,6 +169,7 @@ def before_anything_later() -> dict[tuple[str, str], dict[str, float | None]]:
     return features_of(lines_table(PLAIN), [T])
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abq"), st.integers(0, 80 * 86_400), st.floats(-50, 50)), max_size=8))
 def test_what_happens_from_the_cutoff_on_changes_nothing(later: list[tuple[str, int, float]]) -> None:
@@ -180,6 +181,7 @@ def test_what_happens_from_the_cutoff_on_changes_nothing(later: list[tuple[str, 
     assert features_of(lines_table([*PLAIN, *added]), [T]) == before_anything_later()
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None)
 @given(st.permutations(range(10)), st.integers(0, 9))
 def test_neither_row_order_nor_names_change_a_bit(order: list[int], turn: int) -> None:

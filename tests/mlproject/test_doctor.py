@@ -137,6 +137,7 @@ def test_whatever_is_lost_or_damaged_is_told_with_its_remedy(
         assert any(finding["what"] == what and remedy in finding["remedy"] for finding in bad), (what, bad)
 
 
+@pytest.mark.slow
 def test_a_lost_registry_is_told_by_status_and_report_and_begun_anew_by_train(home: Home) -> None:
     shutil.rmtree(home.path / "mlflow")
     assert "the registry lost clv version" in home.custos("status")

@@ -51,6 +51,7 @@ def test_a_mistyped_home_is_not_filled_with_keys(operator: Operator, verb: list[
     assert not operator.home.exists()
 
 
+@pytest.mark.slow
 def test_a_key_in_use_stays_until_the_stores_were_written_anew(operator: Operator, tmp_path: Path) -> None:
     shop = str(write_shop(tmp_path / "shop", customers=15))
     operator("ingest", shop)
@@ -76,6 +77,7 @@ def test_a_key_in_use_stays_until_the_stores_were_written_anew(operator: Operato
     ]
 
 
+@pytest.mark.slow
 def test_a_stolen_key_can_be_disabled_at_once(operator: Operator, tmp_path: Path) -> None:
     operator("ingest", str(write_shop(tmp_path / "shop", customers=15)))
     former = str(operator.listed()[0]["key"])

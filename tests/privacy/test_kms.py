@@ -99,7 +99,7 @@ def test_a_key_file_wraps_and_unwraps_bound_to_its_context(tmp_path: Path) -> No
     assert FileKms.from_file(path).unwrap(wrapped, b"ring 1") == b"k" * 32
     for data, context in (
         (wrapped, b"ring 2"),
-        (wrapped[:-1] + b"\0", b"ring 1"),
+        (wrapped[:-1] + bytes([wrapped[-1] ^ 1]), b"ring 1"),
         (b"", b"ring 1"),
         (wrapped[:20], b""),
     ):

@@ -90,6 +90,7 @@ def test_the_record_keeps_every_id_attribute_and_reference(home: Home, vault: Va
     assert home.rows("vault", "SELECT count(*) FROM people") == [(1,)]
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=8),

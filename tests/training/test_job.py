@@ -101,6 +101,7 @@ def test_the_run_tells_everything_and_nothing_of_anyone(store: Store) -> None:
     assert not list(store.root.rglob("*input_example*"))
 
 
+@pytest.mark.slow
 def test_the_rival_design_wins_where_it_is_clearly_better(store: Store) -> None:
     def straight(frame: pd.DataFrame) -> pd.DataFrame:
         """Log odds linear in thirty weak features: the home ground of logistic regression."""
@@ -147,6 +148,7 @@ def test_without_a_passing_candidate_the_best_baseline_serves(store: Store) -> N
     assert champion.version == found.champion.version
 
 
+@pytest.mark.slow
 def test_the_incumbent_stays_when_a_later_candidate_fails(store: Store) -> None:
     first = job(store, CHURN_TASK, TableGateway())
     later = job(store, CHURN_TASK, TableGateway(change=noise), thresholds=GateThresholds(auc_margin=-1.0))
@@ -185,6 +187,7 @@ def test_a_champion_whose_files_are_gone_is_no_incumbent(store: Store, at_once: 
     assert store.registry.load_champion("churn")[1] == later.version == 5
 
 
+@pytest.mark.slow
 def test_a_waiting_model_whose_files_are_gone_is_not_promoted(store: Store) -> None:
     job(store, CLV_TASK, TableGateway(), promote=False)
     shutil.rmtree(store.root / "artifacts")
@@ -193,6 +196,7 @@ def test_a_waiting_model_whose_files_are_gone_is_not_promoted(store: Store) -> N
     assert store.registry.champion("clv") is None
 
 
+@pytest.mark.slow
 def test_the_notes_tell_how_the_setting_was_chosen_and_what_each_version_is(store: Store) -> None:
     found = job(store, CLV_TASK, TableGateway())
     assert found.notes == (
@@ -280,6 +284,7 @@ def test_shops_no_model_can_be_made_of(store: Store, task: Task, gateway: TableG
     assert store.registry.champion(task.target) is None
 
 
+@pytest.mark.slow
 def test_constant_features_leave_a_baseline_in_service(store: Store) -> None:
     def flat(frame: pd.DataFrame) -> pd.DataFrame:
         keys = ("customer_token", "event_timestamp", "orders_28", "orders_56", "spend_28", "spend_56")
@@ -293,6 +298,7 @@ def test_constant_features_leave_a_baseline_in_service(store: Store) -> None:
     assert np.isfinite(store.registry.load_champion("clv")[0].predict(rows)).all()
 
 
+@pytest.mark.slow
 def test_a_failing_job_leaves_a_failed_run_and_the_champion(store: Store) -> None:
     first = job(store, CLV_TASK, TableGateway())
     with pytest.raises(BadInput, match="0 trials"):

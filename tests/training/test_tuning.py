@@ -38,6 +38,7 @@ def test_default_is_first_and_complete(data: Folds, tmp_path: Path) -> None:
     assert not found.resumed
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_ends_as_an_uninterrupted_one(data: Folds, tmp_path: Path) -> None:
     whole = tune(data, request(tmp_path, 6, name="whole"))
     tune(data, request(tmp_path, 2, name="parts"))
@@ -71,6 +72,7 @@ def test_a_finished_study_is_read_and_not_run_again(data: Folds, tmp_path: Path)
     assert again == []
 
 
+@pytest.mark.slow
 def test_a_longer_study_before_does_not_change_a_shorter_answer(data: Folds, tmp_path: Path) -> None:
     alone = tune(data, request(tmp_path, 2, name="alone"))
     longer = tune(data, request(tmp_path, 8, name="shared"))
