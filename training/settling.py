@@ -30,7 +30,6 @@ def settle(
     passed = all_passed(found)
     state = PASSED if passed else FAILED
     tags = {INFERENCE_TAG: state} | {f"inference/{each.what}/{each.attribute}": each.text() for each in found}
-    tracker.tag(result.run_id, tags)
     registry.tag(result.target, result.version, {INFERENCE_TAG: state})
     verdicts = (*result.verdicts, *as_verdicts(found))
     outcome, notes = result.outcome, result.notes
@@ -42,7 +41,7 @@ def settle(
     told = message(outcome, result.design, result.verdicts, champion)
     if not passed:
         told += f"; the inference gate refuses it: {'; '.join(each.text() for each in found if not each.passed)}"
-    tracker.tag(result.run_id, {"outcome": outcome})
+    tracker.amend(result.run_id, {**tags, "outcome": outcome}, "\n\n".join((told, *notes)))
     return replace(
         result,
         outcome=outcome,

@@ -81,11 +81,11 @@ class Tracker:
             client.set_tag(project_run, "custos.run_id", run_id)
             client.set_tag(project_run, _NOTE, note)
 
-    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Note on a finished run what was found out about its model since."""
+    def amend(self, run_id: str, tags: Mapping[str, str], note: str) -> None:
+        """Say on a finished run what was found out about its model since; `note` replaces its description."""
         with store_errors("tracking store"):
             client = store_client(self.tracking_uri)
-            for name, value in tags.items():
+            for name, value in {**tags, _NOTE: note}.items():
                 client.set_tag(run_id, name, value)
 
     def _experiment(self, client: MlflowClient, target: str) -> str:

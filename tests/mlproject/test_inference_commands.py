@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,9 @@ def test_a_model_that_the_gate_cannot_clear_waits(home: Home) -> None:
     model = report["models"]["churn"]
     assert (model["champion"], model["outcome"]) == (None, "challenger")
     assert "the inference gate refuses it" in model["message"]
+    with closing(sqlite3.connect(home.path / "mlflow" / "mlflow.db")) as connection:
+        shown = connection.execute("SELECT value FROM tags WHERE key = 'mlflow.note.content'").fetchall()
+    assert shown == [("\n\n".join((model["message"], *model["notes"])),)]  # what the run's page says is how it ended
     assert "marked lines left out" in home.custos("report")
     assert "inference gate" in [stage["name"] for stage in report["stages"]]
     assert events(home, "inference.test")
