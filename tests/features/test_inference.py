@@ -109,7 +109,7 @@ def test_flags_die_with_the_person_and_a_missing_file_is_told(home: Home, tmp_pa
     sealed = bytearray(place.read_bytes())
     sealed[-1] ^= 1
     place.write_bytes(sealed)
-    with pytest.raises(EnvironmentFailed, match="flags are damaged"):
+    with pytest.raises(EnvironmentFailed, match="inference flags is damaged"):
         home.flags.count(other)
     place.unlink()
     with pytest.raises(EnvironmentFailed, match="flags are gone"):
