@@ -23,6 +23,8 @@ from training.models.purchase import PURCHASE_COLUMNS
 
 __all__ = ["CutoffPlan", "Snapshots", "Task", "TrainingGateway", "TrainingSet", "fetch", "plan_cutoffs"]
 
+READ: Final = "features.read"
+"""What the policy calls the reading of features; whoever may attack need not be one who may train."""
 _PERSON: Final = "customer_token"
 _MOMENT: Final = "event_timestamp"
 FEWEST_CUSTOMERS: Final = 30
@@ -43,9 +45,11 @@ class TrainingGateway(Protocol):
         cutoffs: Sequence[datetime],
         horizon_days: int,
         active_within_days: int | None,
+        *,
+        action: str,
     ) -> pa.Table: ...
 
-    def historical(self, principal: Any, service: str, entities: pa.Table) -> pa.Table: ...
+    def historical(self, principal: Any, service: str, entities: pa.Table, *, action: str) -> pa.Table: ...
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,10 @@ class Snapshots:
     feature_names: tuple[str, ...]
 
 
-def fetch(gateway: TrainingGateway, principal: object, service: str, task: Task, plan: CutoffPlan) -> Snapshots:
-    """Read population, outcomes and features of every planned cut-off through the gateway.
+def fetch(
+    gateway: TrainingGateway, principal: object, service: str, task: Task, plan: CutoffPlan, *, action: str = READ
+) -> Snapshots:
+    """Read population, outcomes and features of every planned cut-off through the gateway, for the action named.
 
     The purchase model is fitted on everyone with an order before the latest training (later: closed) cut-off,
     so for churn, whose population is the active ones, these are read beside it.
@@ -122,12 +128,14 @@ def fetch(gateway: TrainingGateway, principal: object, service: str, task: Task,
         BadInput: a set is too small or has one outcome only.
         CheckFailed: the gateway returned other rows than asked for.
     """
-    rows = gateway.training_rows(principal, service, plan.all, task.horizon_days, task.active_within_days)
+    rows = gateway.training_rows(
+        principal, service, plan.all, task.horizon_days, task.active_within_days, action=action
+    )
     marks = (plan.train[-1], plan.closed[-1])
     outcomes = _frame(rows, rows.num_rows)
     asked = outcomes[[_PERSON, _MOMENT]]
     if task.active_within_days is not None:
-        all_of = gateway.training_rows(principal, service, sorted(set(marks)), task.horizon_days, None)
+        all_of = gateway.training_rows(principal, service, sorted(set(marks)), task.horizon_days, None, action=action)
         more = _frame(all_of, all_of.num_rows)[[_PERSON, _MOMENT]]
         asked = pd.concat([asked, more], ignore_index=True).drop_duplicates(ignore_index=True)
     if not len(outcomes):
@@ -142,7 +150,7 @@ def fetch(gateway: TrainingGateway, principal: object, service: str, task: Task,
             _MOMENT: pa.array(asked[_MOMENT], pa.timestamp("us", tz="UTC")),
         }
     )
-    wide = _frame(gateway.historical(principal, service, entities), len(asked))
+    wide = _frame(gateway.historical(principal, service, entities, action=action), len(asked))
     features = _numeric(wide)
     # Outcomes come first in `asked`, row by row, so positions match without a join.
     label = _label(task, outcomes)

@@ -67,7 +67,7 @@ def attack_membership(
     """
     task = request.task
     plan = plan_cutoffs(task, request.first_event, request.as_of)
-    data = fetch(gateway, request.principal, request.service, task, plan)
+    data = fetch(gateway, request.principal, request.service, task, plan, action="attack")
     bench = Bench(task.target, data.closed, data.purchases_closed, plan.closed[-1], plan.horizon_days)
     chosen, rounds = (None, 0) if champion.design == LinearChurn.name else _setting(registry.parameters(champion))
     found = lira(

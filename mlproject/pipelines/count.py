@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlproject.wiring import House
     from privacy.budget import Ledger
 
-__all__ = ["GROUPS", "Release", "budget_lines", "budget_of", "count_release", "mean_release"]
+__all__ = ["GROUPS", "Release", "budget_lines", "budget_of", "count_release", "ledger_of", "mean_release"]
 
 GROUPS: Final[Mapping[str, str]] = {"churn_band": "churn", "clv_band": "clv"}
 """What can be counted by -> the model whose answers it bands."""
@@ -101,7 +101,7 @@ def mean_release(house: House, purpose: str, bounds: Bounds, epsilon: float, *, 
 def budget_of(house: House) -> dict[str, Any]:
     """Return what was spent and is left, by data set and purpose."""
     house.permit("report.read", "report")
-    ledger = _ledger(house)
+    ledger = ledger_of(house)
     left = []
     for dataset, purpose in sorted({(one.dataset, one.purpose) for one in ledger.spendings()}):
         remaining = ledger.remaining(dataset, purpose)
@@ -127,7 +127,7 @@ def _plan(house: House, what: str, target: str, purpose: str, epsilon: float) ->
     """What a release comes to, if the policy and the budget allow it."""
     house.permit("count", f"model:{target}", purpose)
     dataset = house.state.dataset
-    left = _ledger(house).require(dataset, purpose, epsilon)
+    left = ledger_of(house).require(dataset, purpose, epsilon)
     return {"what": what, "dataset": dataset, "purpose": purpose, "epsilon": epsilon, "left_after": float(left)}
 
 
@@ -152,7 +152,7 @@ def _scores(house: House, target: str, purpose: str, as_of: datetime | None) -> 
 
 def _spent(house: House, told: Mapping[str, Any], target: str, noised: Callable[[], Any]) -> Any:
     """Reserve, tell the log, draw, commit: whatever fails before the draw leaves the reservation spent."""
-    ledger, resource = _ledger(house), f"model:{target}"
+    ledger, resource = ledger_of(house), f"model:{target}"
     decision = house.permit("count", resource, told["purpose"])
     reservation = ledger.reserve(told["dataset"], told["purpose"], told["epsilon"], told["what"])
     detail = {"reservation": reservation, "epsilon": told["epsilon"], "what": told["what"]}
@@ -162,8 +162,13 @@ def _spent(house: House, told: Mapping[str, Any], target: str, noised: Callable[
     return drawn
 
 
-def _ledger(house: House) -> Ledger:
-    """The ledger, if it holds every reservation that the audit log tells of: an older copy would be a refund."""
+def ledger_of(house: House) -> Ledger:
+    """Return the ledger of the home's budget.
+
+    Raises:
+        EnvironmentFailed: it can't be read, or lacks a release that the audit log tells of: an older copy of the
+            file would be a refund.
+    """
     from privacy.budget import Ledger
 
     ledger = Ledger(house.paths.budget, house.settings.epsilon_total)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from mlproject.pipelines.report import champion_of, record
@@ -11,9 +10,6 @@ from mlproject.pipelines.targets import SERVICES
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from features.gateway import FeatureGateway
     from mlproject.stages import Stages
     from mlproject.wiring import House
 
@@ -44,7 +40,7 @@ def measure_membership(house: House, target: str, stages: Stages, *, shadows: in
             seed=seed,
             progress=lambda done, total: stages.progress("trainings", done, total),
         )
-        attacked = attack_membership(request, champion, _ToAttack(house.gateway), house.registry)
+        attacked = attack_membership(request, champion, house.gateway, house.registry)
     told = attacked.to_dict()
     record(house, "membership", {target: told}, merge=True)
     auc = attacked.found.lira.auc
@@ -67,25 +63,3 @@ def membership_lines(target: str, told: Mapping[str, Any]) -> Iterator[str]:
 
 def _shown(figure: Mapping[str, float]) -> str:
     return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
-
-
-class _ToAttack:
-    """The gateway, asked for what training reads in order to attack: who may attack need not be one who trains."""
-
-    def __init__(self, gateway: FeatureGateway) -> None:
-        self._gateway = gateway
-
-    def training_rows(
-        self,
-        principal: Any,
-        service: str,
-        cutoffs: Sequence[datetime],
-        horizon_days: int,
-        active_within_days: int | None,
-    ) -> pa.Table:
-        return self._gateway.training_rows(
-            principal, service, cutoffs, horizon_days, active_within_days, action="attack"
-        )
-
-    def historical(self, principal: Any, service: str, entities: pa.Table) -> pa.Table:
-        return self._gateway.historical(principal, service, entities, action="attack")

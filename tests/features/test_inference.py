@@ -75,7 +75,7 @@ def test_the_flags_are_the_days_of_marked_baskets_and_nothing_else(home: Home, t
     subject = home.subject("c00003")
     told = [row for row in home.flags.export(subject) if row["attribute"] == "infant"]
     assert sorted(row["date"] for row in told) == sorted(day.isoformat() for _, day in mine)  # type: ignore[type-var]
-    assert {frozenset(row) for row in told} == {frozenset({"attribute", "date"})}
+    assert {frozenset(row) for row in told} == {frozenset({"dataset", "attribute", "date"})}
     sealed = home.flags.place(descriptor.name).read_bytes()
     assert b"infant" not in sealed
     assert subject.tokens[0].encode() not in sealed

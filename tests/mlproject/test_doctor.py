@@ -23,7 +23,8 @@ def well(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home with a champion, and a copy of it beside."""
     home = Home(tmp_path_factory.mktemp("doctor"))
     shop = make_shop(home.folder / "shop", customers=120, days=300)
-    for command in (("ingest", str(shop)), ("build",), ("materialize",), ("train", "clv", "--trials", "1")):
+    mean = ("mean", "--purpose", "value", "--high", "500", "--epsilon", "0.1")
+    for command in (("ingest", str(shop)), ("build",), ("materialize",), ("train", "clv", "--trials", "1"), mean):
         home.custos(*command)
     shutil.copytree(home.path, home.folder / "kept", symlinks=True)
     return home
@@ -94,6 +95,7 @@ CASES: dict[str, tuple[tuple[Damage, str, str], ...]] = {
         (holds("tuning/optuna.db", NOISE), "tuning", "remove it"),
         (holds("vault/vault.db", NOISE), "vault", "backup"),
         (holds("suppression.json", b"5"), "suppression", "backup"),
+        (holds("budget.json", b"[]"), "budget", "backup"),
     ),
     "of another kind": (
         (holds(f"features/{PARTS}/manifest.json", b"{}"), "features", "custos run"),
@@ -104,6 +106,7 @@ CASES: dict[str, tuple[tuple[Damage, str, str], ...]] = {
         (a_folder("report.json"), "report", "remove it"),
     ),
     "parts": (
+        (gone("budget.json"), "budget", "backup"),
         (gone("feast/registry.db"), "features", "custos build"),
         (gone("mlflow/artifacts"), "registry", "custos train clv"),
         (without_tables("vault/keystore.db"), "vault", "backup"),
@@ -121,7 +124,9 @@ CASES: dict[str, tuple[tuple[Damage, str, str], ...]] = {
 def test_a_home_that_is_well_has_no_bad_line(home: Home) -> None:
     told = json.loads(home.custos("doctor", "--json"))
     assert [finding for finding in told if finding["outcome"] == "bad"] == []
-    assert {"vault", "quarantine", "protected", "features", "online", "registry"} <= {found["what"] for found in told}
+    assert {"vault", "budget", "quarantine", "protected", "features", "online", "registry"} <= {
+        found["what"] for found in told
+    }
 
 
 @pytest.mark.parametrize("damages", CASES.values(), ids=CASES)

@@ -92,6 +92,8 @@ class TableGateway:
         cutoffs: Sequence[datetime],
         horizon_days: int,
         active_within_days: int | None,
+        *,
+        action: str,
     ) -> pa.Table:
         """Population and outcomes."""
         frame = self.rows(cutoffs)
@@ -104,7 +106,7 @@ class TableGateway:
         }
         return pa.Table.from_pandas(keys.assign(**outcome), preserve_index=False)
 
-    def historical(self, principal: object, service: str, entities: pa.Table) -> pa.Table:
+    def historical(self, principal: object, service: str, entities: pa.Table, *, action: str) -> pa.Table:
         """Features in the order of the entities."""
         asked = entities.to_pandas()
         cutoffs = sorted({moment.to_pydatetime() for moment in asked["event_timestamp"]})

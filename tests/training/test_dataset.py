@@ -106,8 +106,8 @@ def test_hopeless_data_is_refused(gateway: TableGateway, task: Task, says: str) 
 
 def test_a_gateway_that_loses_rows_is_caught() -> None:
     class Losing(TableGateway):
-        def historical(self, principal: object, service: str, entities: pa.Table) -> pa.Table:
-            return super().historical(principal, service, entities).slice(1)
+        def historical(self, principal: object, service: str, entities: pa.Table, *, action: str) -> pa.Table:
+            return super().historical(principal, service, entities, action=action).slice(1)
 
     with pytest.raises(CheckFailed, match="rows instead of"):
         read(Losing())
