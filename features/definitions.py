@@ -142,15 +142,15 @@ def _field(feature: Feature) -> Field:
     return Field(name=feature.name, dtype=Float64, description=feature.description, tags=tags)
 
 
-def repo_config(registry: Path, online: Path) -> RepoConfig:
-    """Return Feast's configuration: file registry, DuckDB offline, SQLite online, absolute paths only."""
+def repo_config(registry: Path, online: str) -> RepoConfig:
+    """Return Feast's configuration: file registry, DuckDB offline, packed rows at a URL online; absolute paths only."""
     return RepoConfig(
         project=PROJECT,
-        provider="local",
+        provider="features.provider.PackedProvider",
         # 0 keeps the registry in memory for good: a request never reads it again.
         registry={"registry_type": "file", "path": str(registry), "cache_ttl_seconds": 0},
         offline_store={"type": "duckdb"},
-        online_store={"type": "sqlite", "path": str(online)},
+        online_store={"type": "features.online_store.PackedOnlineStore", "url": online},
         entity_key_serialization_version=3,
         repo_path=registry.parent,
     )

@@ -22,14 +22,15 @@ from privacy.suppression import SuppressionList
 from . import engine
 from .build import EVENTS, FEATURES, cutoff_table
 from .datasets.descriptor import Descriptor
-from .definitions import ENTITY, TEXT, Definitions, define
+from .definitions import ENTITY, PROJECT, TEXT, Definitions, define
 from .disclosures import Access, Disclosures
 from .gateway_types import REFERENCE, GatewayPaths, GatewaySettings, OnlineAnswer, OnlineColumns, ServiceInfo
-from .online_file import OnlineSource
-from .online_store import OnlineRows, write_online
+from .online import rows_at
+from .online_rows import OnlineRows
 from .own_tokens import OwnTokens
-from .point_in_time import as_known, require_built, steady
+from .point_in_time import as_known, latest_rows, require_built, steady
 from .profile import PROFILE, ProfileView, profile_view, releasable, without_small_classes
+from .registered import Registered
 from .storage import TableStore
 from .transforms.outcomes import outcomes
 from .transforms.registry import feature_set
@@ -57,7 +58,8 @@ class FeatureGateway:
         self._settings, self._paths = settings, settings.paths
         self._own = OwnTokens(keyring, suppression)
         self._disclosures, self._firewall = Disclosures(policy, audit), Firewall(audit, settings.marked)
-        self._online = OnlineRows(self._paths.online, self._paths.registry, self._paths.features)
+        self._online = OnlineRows(rows_at(self._paths.online, PROJECT))
+        self._registered = Registered(self._paths.registry, self._paths.online, self._paths.features)
         self._clock: tuple[str | None, dt.datetime] | None = None
 
     def apply(self, descriptor: Descriptor) -> None:
@@ -66,11 +68,11 @@ class FeatureGateway:
         store = self._paths.feature_store(descriptor.name)
         profile = None if store.snapshot() is None else profile_view(store)
         listed = feature_set(descriptor.slow, descriptor.withhold)
-        self._online.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days, profile=profile))
+        self._registered.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days, profile=profile))
 
     def services(self) -> list[ServiceInfo]:
         """List what is registered."""
-        return [self._info(service.name) for service in self._online.services()]
+        return [self._info(service.name) for service in self._registered.services()]
 
     def historical(
         self, principal: Principal, service: str, entities: pa.Table, *, action: str = "features.read"
@@ -147,26 +149,27 @@ class FeatureGateway:
         Old rows are replaced all at once; raises BadInput if no feature row is fresh at `as_of`, CheckFailed if what
         is told of people is below its k.
         """
-        services = self._online.services()
+        services = self._registered.services()
         if not services:
             raise BadInput("no feature service is registered", remedy="run `custos build` first")
         dataset = services[0].tags["dataset"]
         access = self._disclosures.require(principal, "materialize", f"dataset:{dataset}")
         store = self._paths.feature_store(dataset)
         oldest = as_of - dt.timedelta(days=self._settings.ttl_days)
-        dated = pc.field("event_timestamp")
-        fresh = (dated <= pa.scalar(as_of, UTC)) & (dated >= pa.scalar(oldest, UTC))
-        rows = self._own.unsuppressed(store.read(FEATURES, where=fresh)).to_pandas()
-        latest = rows.sort_values([ENTITY, "event_timestamp"]).drop_duplicates(ENTITY, keep="last")
-        if latest.empty:
+        latest = self._own.unsuppressed(latest_rows(store, FEATURES, as_of, oldest))
+        if latest.num_rows == 0:
             raise BadInput("no feature row is fresh at as-of", remedy="run `custos build` with this --as-of")
         profile = profile_view(store)
         told = None if profile is None else releasable(self._own.unsuppressed(store.read(PROFILE)), profile)
-        self._disclosures.disclosed(access, latest[ENTITY], len(latest), latest[REFERENCE])
-        definitions, rows = self._definitions(dataset, profile), OnlineSource(latest, told)
-        write_online(self._paths.online, definitions, rows, lambda: self._own.suppressed(latest[ENTITY]))
-        self._online.forget()
-        return len(latest)
+        people, references = latest[ENTITY].to_pylist(), latest[REFERENCE].to_pylist()
+        self._disclosures.disclosed(access, people, len(people), references)
+        tables = {PROFILE: told} if told is not None else {}
+        return self._online.replace(
+            self._definitions(dataset, profile).views,
+            lambda view: [self._own.unsuppressed(tables.get(view, latest))],
+            as_of,
+            self._data_time(dataset),
+        )
 
     def online(
         self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = "features.read"
@@ -180,9 +183,10 @@ class FeatureGateway:
         info, access = self._authorise(principal, service, len(tokens), action)
         as_of = self._fresh(info.dataset)
         stored, known = self._own.of(tokens, str(principal.purpose), self._online.key_id())
-        columns = self._online.read(self._online.service(service), stored) if stored else []
         answer = OnlineColumns(info, len(tokens))
-        answer.fill(columns, np.flatnonzero(known))
+        if stored:
+            oldest = self._data_time(info.dataset) - dt.timedelta(days=self._settings.ttl_days)
+            self._online.read(self._registered.views(service), stored, oldest, answer, np.flatnonzero(known))
         filtered = answer.keep(access.passing(answer.number, len(tokens)))
         present, references = answer.present, answer.references
         if action != PREDICT:
@@ -193,7 +197,7 @@ class FeatureGateway:
     def unready(self) -> str:
         """Say why online features can't be served (not there, too old, no suppression list); empty if they can."""
         try:
-            dated = [self._fresh(service.tags["dataset"]) for service in self._online.services()]
+            dated = [self._fresh(service.tags["dataset"]) for service in self._registered.services()]
             self._own.list_is_readable()
         except CustosError as error:
             return error.what
@@ -224,7 +228,7 @@ class FeatureGateway:
         return stores
 
     def _info(self, name: str) -> ServiceInfo:
-        service = self._online.service(name)
+        service = self._registered.service(name)
         purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
         listed = [feature for projection in service.feature_view_projections for feature in projection.features]
         names = tuple(feature.name for feature in listed if feature.name != REFERENCE)
@@ -270,7 +274,7 @@ class FeatureGateway:
     def _historical(self, info: ServiceInfo, entities: pa.Table) -> pa.Table:
         store = self._paths.feature_store(info.dataset)
         with store.reading():
-            known = as_known(self._online.feast(), self._online.service(info.name), info, entities)
+            known = as_known(self._registered.feast(), self._registered.service(info.name), info, entities)
         return without_small_classes(known, store, info.texts) if info.texts else known
 
     def _fresh(self, dataset: str) -> dt.datetime:
@@ -278,13 +282,17 @@ class FeatureGateway:
         as_of = self._online.as_of()
         if as_of is None:
             raise EnvironmentFailed("there are no online features yet", remedy="run `custos materialize`")
-        store = self._paths.feature_store(dataset)
-        snapshot = store.snapshot()
-        if self._clock is None or self._clock[0] != snapshot:
-            self._clock = (snapshot, dt.datetime.fromisoformat(store.manifest("as_of")["as_of"]))
-        behind = self._clock[1] - as_of
+        behind = self._data_time(dataset) - as_of
         if behind > dt.timedelta(days=self._settings.ttl_days):
             raise EnvironmentFailed(
                 f"online features are {behind.days} days behind the data", remedy="run `custos materialize`"
             )
         return as_of
+
+    def _data_time(self, dataset: str) -> dt.datetime:
+        """Return the end of data time, as the features were built; remembered for a snapshot."""
+        store = self._paths.feature_store(dataset)
+        snapshot = store.snapshot()
+        if self._clock is None or self._clock[0] != snapshot:
+            self._clock = (snapshot, dt.datetime.fromisoformat(store.manifest("as_of")["as_of"]))
+        return self._clock[1]

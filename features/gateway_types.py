@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from privacy.classification import Purpose
 
+from .packing import Layout
 from .storage import TableStore
 
 __all__ = ["REFERENCE", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "OnlineColumns", "ServiceInfo"]
@@ -22,12 +23,12 @@ REFERENCE: Final = "audit_reference"
 
 @dataclass(frozen=True)
 class GatewayPaths:
-    """Absolute places: `protected` and `features` hold one directory a dataset."""
+    """Absolute places: `protected` and `features` hold one directory a dataset; `online` is a URL."""
 
     protected: Path
     features: Path
     registry: Path
-    online: Path
+    online: str
 
     def protected_store(self, dataset: str) -> TableStore:
         """Return the protected tables of `dataset`."""
@@ -90,16 +91,20 @@ class OnlineColumns:
         self.references: list[str | None] = [None] * count
         self._place = {name: at for at, name in enumerate(self.names)}
 
-    def fill(self, columns: Iterable[tuple[str, list[object], list[int]]], places: npt.NDArray[np.int64]) -> None:
-        """Take columns as the online store reads them: name, values, event seconds (0 where there is no row)."""
-        for name, found, seconds in columns:
-            self.present[places] |= np.asarray(seconds, np.int64) > 0
-            if name in self._place:
-                self.values[places, self._place[name]] = [np.nan if value is None else value for value in found]
-                continue
-            told = self.references if name == REFERENCE else self.texts[name]
-            for place, value in zip(places, found, strict=True):
-                told[place] = None if value is None else str(value)
+    def take(self, places: npt.NDArray[np.int64], layout: Layout, rows: Sequence[bytes], names: Sequence[str]) -> None:
+        """Take the columns `names`, as far as the layout has them, of packed `rows` that answer at `places`."""
+        self.present[places] = True
+        numbers = layout.number_names
+        if numbers:
+            mine = [self._place.get(name, -1) if name in names else -1 for name in numbers]
+            found = layout.numbers(rows)
+            kept = [at for at, place in enumerate(mine) if place >= 0]
+            self.values[places[:, None], np.array([mine[at] for at in kept], np.int64)] = found[:, kept]
+        for at, (name, kind) in enumerate(layout.columns):
+            if kind == "text" and name in names:
+                told = self.references if name == REFERENCE else self.texts[name]
+                for place, value in zip(places.tolist(), layout.texts(rows, at), strict=True):
+                    told[place] = value
 
     def number(self, name: str) -> npt.NDArray[np.float64]:
         """One column of numbers."""

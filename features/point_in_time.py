@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from .storage import TableStore
 
-__all__ = ["as_known", "require_built", "steady"]
+__all__ = ["as_known", "latest_rows", "require_built", "steady"]
 
+UTC: Final = pa.timestamp("us", "UTC")
+_MOMENT: Final = "event_timestamp"
 _ROW: Final = "custos_row"
 _ATTEMPTS: Final = 5
 
@@ -46,6 +48,16 @@ def as_known(feast: Any, service: Any, info: ServiceInfo, entities: pa.Table) ->
         for name, kind in kinds.items()
     }
     return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
+
+
+def latest_rows(store: TableStore, table: str, as_of: dt.datetime, oldest: dt.datetime) -> pa.Table:
+    """Return each person's newest row of `table` between `oldest` and `as_of`, sorted by token."""
+    dated = pc.field(_MOMENT)
+    among = (dated <= pa.scalar(as_of, UTC)) & (dated >= pa.scalar(oldest, UTC))
+    rows = store.read(table, where=among).sort_by([(ENTITY, "ascending"), (_MOMENT, "descending")])
+    tokens = rows[ENTITY].combine_chunks()
+    first = pc.fill_null(pc.not_equal(tokens.slice(1), tokens.slice(0, max(len(tokens) - 1, 0))), True)
+    return rows.filter(pa.concat_arrays([pa.array([True] * min(len(tokens), 1), pa.bool_()), first]))
 
 
 def steady(store: TableStore, read: Callable[[], pa.Table]) -> pa.Table:

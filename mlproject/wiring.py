@@ -205,7 +205,8 @@ class House:
         from features.gateway_types import GatewayPaths
 
         paths = self.paths
-        return GatewayPaths(paths.protected, paths.features, registry=paths.feast_registry, online=paths.feast_online)
+        online = f"sqlite:///{paths.feast_online}"
+        return GatewayPaths(paths.protected, paths.features, registry=paths.feast_registry, online=online)
 
     @cached_property
     def quarantine(self) -> Quarantine:

@@ -18,9 +18,10 @@ FRAMEWORKS = {"feast", "mlflow", "optuna", "optuna_integration", "lightgbm", "be
 DOORS = {
     "feast": {
         "features/definitions.py",
-        "features/gateway.py",
+        "features/online_answer.py",
         "features/online_store.py",
         "features/provider.py",
+        "features/registered.py",
     },
     "optuna": {"training/tuning.py"},
     "optuna_integration": {"training/tuning.py"},

@@ -54,7 +54,13 @@ class Home:
     @property
     def paths(self) -> GatewayPaths:
         feast = self.root / "feast"
-        return GatewayPaths(self.root / "protected", self.root / "features", feast / "registry.db", feast / "online.db")
+        return GatewayPaths(
+            self.root / "protected", self.root / "features", feast / "registry.db", f"sqlite:///{feast}/online.db"
+        )
+
+    @property
+    def online_file(self) -> Path:
+        return self.root / "feast" / "online.db"
 
     @cached_property
     def audit(self) -> AuditLog:

@@ -259,14 +259,17 @@ def no_file_larger_than(size: int) -> Iterator[None]:
 
 def test_a_disk_that_fills_up_leaves_what_was_online(own: Served) -> None:
     home, gateway, descriptor = own
-    places = [home.paths.online, home.paths.registry]
-    before = [place.read_bytes() for place in places]
-    with no_file_larger_than(30_000), pytest.raises(EnvironmentFailed, match=r"cannot write online.db: .*; free space"):
-        gateway.materialize(principal(), AS_OF)
+    tokens, registry = home.tokens(["c00001", "c00002"], "retention"), home.paths.registry.read_bytes()
+    before = gateway.online(principal(), "churn_v1", tokens).values
+    later = AS_OF + dt.timedelta(days=7)
+    home.build(descriptor, later)
+    with no_file_larger_than(8_000), pytest.raises(EnvironmentFailed, match=r"can't be written: .*; free space"):
+        gateway.materialize(principal(), later)
     with no_file_larger_than(2_000), pytest.raises(EnvironmentFailed, match="cannot write registry"):
         gateway.apply(descriptor)
-    assert [place.read_bytes() for place in places] == before
-    assert not list(home.paths.online.parent.glob(".part-*"))
+    np.testing.assert_array_equal(gateway.online(principal(), "churn_v1", tokens).values, before)
+    assert home.paths.registry.read_bytes() == registry
+    assert not list(home.paths.registry.parent.glob(".part-*"))
     assert gateway.unready() == ""
 
 
@@ -327,7 +330,7 @@ def test_a_lost_registry_is_told_and_not_made_anew_by_readers(own: Served) -> No
 
 def test_damaged_files_are_told_and_written_anew(own: Served) -> None:
     home, _, descriptor = own
-    home.paths.online.write_bytes(b"not a database" * 1000)
+    home.online_file.write_bytes(b"not a database" * 1000)
     gateway = home.gateway()
     assert gateway.unready() == "the online store can't be used"
     with pytest.raises(EnvironmentFailed, match=r"the online store can't be used .*; run `custos materialize`"):
@@ -345,27 +348,23 @@ def test_damaged_files_are_told_and_written_anew(own: Served) -> None:
 def test_an_open_gateway_notices_what_is_written_into_its_file(own: Served) -> None:
     home, gateway, _ = own
     assert gateway.unready() == ""
-    home.paths.online.write_bytes(b"not a database" * 1000)  # the same inode
+    home.online_file.write_bytes(b"not a database" * 1000)  # the same inode
     assert gateway.unready() == "the online store can't be used"
 
 
 def test_erasing_removes_what_killed_writers_left(own: Served) -> None:
     home, gateway, descriptor = own
-    left = home.paths.online.parent / f".part-{home.paths.online.name}-123456"
-    left.mkdir()
-    (left / "online.db").write_bytes(home.paths.online.read_bytes())
     sealed = home.root / "quarantine" / descriptor.name / ".transactions.sealed.123456.tmp"
     sealed.write_bytes(b"sealed rows")
     subject = home.subject("c00002")
     for store in (home.quarantine, *gateway.subject_stores()):
         store.erase(subject)
-    assert not left.exists()
     assert not sealed.exists()
 
 
 def test_a_gateway_without_online_rows_is_not_ready(own: Served) -> None:
     home, gateway, _ = own
-    home.paths.online.unlink()
+    home.online_file.unlink()
     assert gateway.unready() == "there are no online features yet"
 
 

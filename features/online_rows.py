@@ -1,0 +1,156 @@
+"""People's online rows as the gateway reads, writes and erases them: packed rows, without Feast in between."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from privacy.rights import Subject
+from privacy.tokens import parse_token
+
+from .definitions import ENTITY, PERSON
+from .gateway_types import OnlineColumns
+from .online import Damaged, PackedRows
+from .online_answer import key_prefix
+from .online_store import EPOCH, MICROSECOND, layout_of, microseconds
+from .packing import Layout
+from .provider import put_table
+
+__all__ = ["OnlineRows"]
+
+TOKEN_LENGTH: Final = len("fs_") + 2 + 34
+_LENGTH: Final = TOKEN_LENGTH.to_bytes(4, "little")
+BEFORE: Final = key_prefix(ENTITY) + _LENGTH
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is online: the data time of the newest row, and the id of the key that made its tokens."""
+
+    as_of: dt.datetime | None = None
+    key_id: str | None = None
+
+
+class OnlineRows:
+    """The online rows of one home; a SubjectStore, and what a service reads."""
+
+    def __init__(self, rows: PackedRows) -> None:
+        self._rows = rows
+        self._known: tuple[Hashable, _Known] | None = None
+
+    @property
+    def name(self) -> str:
+        """What a receipt calls this store."""
+        return "online features"
+
+    def replace(
+        self,
+        views: Sequence[Any],
+        tables: Callable[[str], Iterable[pa.Table]],
+        as_of: dt.datetime,
+        clock: dt.datetime,
+    ) -> int:
+        """Write everybody's rows of each view, all at once; who isn't among them leaves, unless newer than `as_of`.
+
+        `tables` gives a view's tables with customer_token, event_timestamp and its features; it is asked when nobody
+        can be erased meanwhile. Nothing is kept from after `clock`, where data time ends. Returns how many people.
+        """
+        try:
+            return self._replace(views, tables, microseconds(as_of), microseconds(clock))
+        except Damaged:
+            self._rows.discard()
+            return self._replace(views, tables, microseconds(as_of), microseconds(clock))
+
+    def read(
+        self,
+        views: Sequence[tuple[str, Sequence[str]]],
+        tokens: Sequence[str],
+        oldest: dt.datetime,
+        answer: OnlineColumns,
+        places: npt.NDArray[np.int64],
+    ) -> None:
+        """Fill `answer` at `places` with the views' columns of `tokens`, as far as a row isn't older than `oldest`."""
+        limit = microseconds(oldest)
+        found = self._rows.read([BEFORE + token.encode() for token in tokens], [view for view, _ in views])
+        for (_, names), rows in zip(views, found, strict=True):
+            fresh = [(at, row[1]) for at, row in enumerate(rows) if row is not None and row[0] >= limit]
+            for layout, mine in self._rows.by_layout(fresh):
+                at = places[[place for place, _ in mine]]
+                answer.take(at, layout, [row for _, row in mine], names)
+
+    def as_of(self) -> dt.datetime | None:
+        """Return the data time of the newest row, or None before the first materialisation."""
+        return self._held().as_of
+
+    def key_id(self) -> str | None:
+        """Return the id of the key that made the tokens online, or None while nobody is."""
+        return self._held().key_id
+
+    def size(self) -> int:
+        """Count the people online."""
+        return self._rows.people(PERSON)
+
+    def count(self, subject: Subject) -> int:
+        """Count the views that hold a row of the person."""
+        return sum(len(self._rows.of(key)) for key in _keys(subject))
+
+    def export(self, subject: Subject) -> list[dict[str, object]]:
+        """List the person's rows, one a view."""
+        told: list[dict[str, object]] = []
+        for key in _keys(subject):
+            for view, moment, row in self._rows.of(key):
+                layout = self._rows.layout_of(row) or Layout(())
+                values = {name: column[0] for name, column in zip(layout.names, layout.lists([row]), strict=True)}
+                told.append({"view": view, "as_of": _moment(moment).isoformat(), **values})
+        return told
+
+    def erase(self, subject: Subject) -> int:
+        """Delete the person's rows, overwrite their bytes and let nobody write them again; return how many views."""
+        return self._rows.erase(_keys(subject))
+
+    def verify(self, subject: Subject) -> int:
+        """Count what remains of the person."""
+        return self.count(subject)
+
+    def _replace(
+        self, views: Sequence[Any], tables: Callable[[str], Iterable[pa.Table]], as_of: int, clock: int
+    ) -> int:
+        people = 0
+        with self._rows.writing() as writer:
+            writer.drop_newer(clock)
+            for view in views:
+                layout = layout_of(view)
+                for table in tables(view.name):
+                    put_table(writer, view.name, layout, table, ENTITY, "event_timestamp")
+                    people += table.num_rows if view.name == PERSON else 0
+            writer.drop_others(as_of)
+        return people
+
+    def _held(self) -> _Known:
+        stamp = self._rows.stamp()
+        if self._known is None or self._known[0] != stamp:
+            newest = self._rows.newest(PERSON)
+            known = _Known()
+            if newest is not None:
+                key = self._rows.any_key(PERSON)
+                known = _Known(_moment(newest), None if key is None else _key_id(key))
+            self._known = (stamp, known)
+        return self._known[1]
+
+
+def _keys(subject: Subject) -> list[bytes]:
+    return [BEFORE + token.encode() for token in subject.tokens]
+
+
+def _key_id(key: bytes) -> str:
+    return parse_token(key[-TOKEN_LENGTH:].decode("ascii")).key_id
+
+
+def _moment(stored: int) -> dt.datetime:
+    return EPOCH + stored * MICROSECOND
