@@ -1,0 +1,64 @@
+"""A Redis server of the tests' own: in a temporary folder, on a Unix socket only, gone afterwards."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .packages import command_of, module_of
+
+__all__ = ["Server", "running"]
+
+
+class Server:
+    """A server that can be stopped and started again; it keeps what it had."""
+
+    def __init__(self, folder: Path, program: str) -> None:
+        self._folder, self._program = folder, program
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """How its clients address it."""
+        return f"unix://{self._folder}/redis.sock"
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        import redis
+
+        options = ("--port", "0", "--unixsocket", f"{self._folder}/redis.sock", "--dir", str(self._folder))
+        command = (self._program, *options, "--appendonly", "yes", "--save", "")
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        client = redis.Redis.from_url(self.url)
+        while True:
+            assert self._process.poll() is None, "redis-server ended at once"
+            try:
+                client.ping()
+                return
+            except redis.RedisError:
+                continue
+
+    def stop(self) -> None:
+        """Stop it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    """Start a server, and stop it at the end; skip where there is none to start."""
+    module_of("redis", "redis")
+    program = command_of("redis-server", "redis-server")
+    folder = Path(tempfile.mkdtemp(prefix="custos-redis-"))
+    server = Server(folder, program)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
