@@ -17,8 +17,10 @@ from ._base import Batch, Found, PackedRows, Writer, mark_of
 __all__ = ["PostgresRows"]
 
 _TABLES: Final = (
-    "CREATE TABLE IF NOT EXISTS {rows} (entity_key bytea, view text, moment bigint NOT NULL, value bytea NOT NULL,"
-    " written bigint NOT NULL, PRIMARY KEY (entity_key, view))",
+    (
+        "CREATE TABLE IF NOT EXISTS {rows} (entity_key bytea, view text, moment bigint NOT NULL, value bytea NOT NULL,"
+        " written bigint NOT NULL, PRIMARY KEY (entity_key, view))"
+    ),
     "CREATE TABLE IF NOT EXISTS {layouts} (id bytea PRIMARY KEY, spec text NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {erased} (mark bytea PRIMARY KEY)",
     "CREATE TABLE IF NOT EXISTS {views} (view text PRIMARY KEY, newest bigint NOT NULL)",

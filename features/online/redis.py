@@ -63,7 +63,7 @@ class RedisRows(PackedRows):
     @contextmanager
     def writing(self) -> Iterator[Writer]:
         with self._told():
-            run = int(cast("int", self._client.incr(self._runs_key)))
+            run = int(self._client.incr(self._runs_key))
             writer = _RedisWriter(self, run.to_bytes(STAMP, "big"))
         yield writer
         with self._told():
@@ -78,7 +78,7 @@ class RedisRows(PackedRows):
                 for key in keys:
                     pipeline.hmget(self._prefix + key, list(views))
                 rows = pipeline.execute()
-        return [[_found(row[at]) for row in rows] for at in range(len(views))]
+        return [[_found(cast("bytes | None", row[at])) for row in rows] for at in range(len(views))]
 
     def erase(self, keys: Sequence[bytes]) -> int:
         gone = 0
@@ -120,9 +120,9 @@ class RedisRows(PackedRows):
 
     def discard(self) -> None:
         with self._told():
-            names = (self._layouts_key, self._erased_key, self._views_key)
-            for key in (*self._keys(), *names):
+            for key in self._keys():
                 self._client.delete(key)
+            self._client.delete(self._layouts_key, self._erased_key, self._views_key)
             self._client.incr(self._runs_key)
 
     def drop(self, views: Collection[str]) -> None:
@@ -160,13 +160,14 @@ class _RedisWriter(Writer):
     def put(self, batch: Batch) -> None:
         rows = self._rows
         with rows._told():
-            rows._client.hset(rows._layouts_key, batch.layout.id, batch.layout.spec)  # type: ignore[arg-type]
+            layout: dict[Any, Any] = {batch.layout.id: batch.layout.spec}
+            rows._client.hset(rows._layouts_key, mapping=layout)
             pipeline: Any = rows._client.pipeline(transaction=False)
             listed = list(zip(batch.keys, batch.moments, batch.rows, strict=True))
             for start in range(0, len(listed), PIPELINE):
                 for key, moment, row in listed[start : start + PIPELINE]:
                     value = _stamp(moment) + self._run + row
-                    asked = [batch.view, value, self._run, mark_of(key)]
+                    asked: list[Any] = [batch.view, value, self._run, mark_of(key)]
                     rows._put(keys=[rows._prefix + key, rows._erased_key], args=asked, client=pipeline)
                 pipeline.execute()
             if listed:

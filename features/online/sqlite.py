@@ -56,10 +56,9 @@ class SqliteRows(PackedRows):
             run = int(connection.execute("PRAGMA user_version").fetchone()[0]) + 1
             yield _SqliteWriter(connection, self.project, run)
             connection.execute(f"PRAGMA user_version = {run}")
-        with self._using() as connection:
-            connection.execute(
-                "PRAGMA wal_checkpoint(TRUNCATE)"
-            )  # so that the file stands alone; readers may hinder it
+        # What is committed stands; that the file stands alone is a kindness, which readers or a full disk may hinder.
+        with suppress(sqlite3.OperationalError):
+            self._connection(create=False).execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def read(self, keys: Sequence[bytes], views: Sequence[str]) -> list[list[Found]]:
         with self._using() as connection:
