@@ -108,11 +108,11 @@ def test_parameters_and_names_are_checked() -> None:
         ({"fn": "card", "first": 7}, "must be a whole number from 0 to 6"),
         ({"fn": "national_id", "last": -1}, "must be a whole number from 0 to 4"),
         ({"fn": "ip", "v4": 24.0}, "parameter v4 of mask ip must be one of 8, 16, 24"),
-        ({"fn": "bands"}, "mask bands needs edges; give a rising list of 1 to 100 numbers"),
-        ({"fn": "bands", "edges": []}, "a rising list"),
-        ({"fn": "bands", "edges": [2, 1]}, "a rising list"),
-        ({"fn": "bands", "edges": [1, float("nan")]}, "a rising list"),
-        ({"fn": "bands", "edges": [10**400]}, "a rising list"),
+        ({"fn": "band"}, "mask band needs edges; give a rising list of 1 to 100 numbers"),
+        ({"fn": "band", "edges": []}, "a rising list"),
+        ({"fn": "band", "edges": [2, 1]}, "a rising list"),
+        ({"fn": "band", "edges": [1, float("nan")]}, "a rising list"),
+        ({"fn": "band", "edges": [10**400]}, "a rising list"),
         ({"fn": "constant", "value": "x" * 101}, "a text of at most 100 characters"),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_mask_that_cannot_be_is_refused_when_it_is_read(spec: object, said: st
 
 
 def test_numbers_to_bands_and_coordinates() -> None:
-    edges = {"fn": "bands", "edges": [0, 0.5, 100]}
+    edges = {"fn": "band", "edges": [0, 0.5, 100]}
     wanted = ["below 0", "0 to 0.5", "0.5 to 100", "100 and above", None, None]
     assert apply_mask(pa.array([-1, 0, 0.5, 1e300, None, float("nan")]), edges).to_pylist() == wanted
     assert apply_mask(pa.array(["-1", " 0.2", "７", "1e3", "12 apples"]), edges).to_pylist() == [
@@ -132,7 +132,7 @@ def test_numbers_to_bands_and_coordinates() -> None:
     assert apply_mask(pa.array([Decimal("0.50")]), edges).to_pylist() == ["0.5 to 100"]
     assert apply_mask(pa.array([7], pa.int64()), edges).to_pylist() == ["0.5 to 100"]
     assert apply_mask(pa.array([31.26, -181.0, float("nan")]), "coordinate").to_pylist() == [31.3, None, None]
-    with pytest.raises(BadInput, match="mask bands can't read a column of bool"):
+    with pytest.raises(BadInput, match="mask band can't read a column of bool"):
         apply_mask(pa.array([True]), edges)
 
 
