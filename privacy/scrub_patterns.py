@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from privacy import scrub_checks as checks
+import privacy.scrub_checks as checks
 from privacy.masks.people import COMPOUND_SURNAMES
 from privacy.scrub_words import NOBODY, PROVINCES, STREETS, SURNAMES
 

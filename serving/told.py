@@ -49,9 +49,9 @@ def told(model: str, values: npt.NDArray[np.float64], masks: Mapping[str, Mask],
     if mask is None:
         fields[exact] = numbers
     elif mask.name == "band" and not mask.own:
-        banded = mask.apply(pa.array(numbers, pa.float64())).to_pylist()
+        banded = mask.apply(pa.array(values, pa.float64(), from_pandas=True)).to_pylist()
     elif mask.name not in ("band", "redact"):
-        fields[exact] = mask.apply(pa.array(numbers, pa.float64())).to_pylist()
+        fields[exact] = mask.apply(pa.array(values, pa.float64(), from_pandas=True)).to_pylist()
         if pa.types.is_floating(mask.type):
             numbers = fields[exact]
     if of_band is not None and of_band.name in ("band", "redact"):
