@@ -69,6 +69,10 @@ class FeatureGateway:
         listed = feature_set(descriptor.slow, descriptor.withhold)
         self._online.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days, profile=profile))
 
+    def require(self, principal: Principal, service: str, asked: int = 0) -> None:
+        """Raise Refused, audited, where the firewall, the service or the policy lets nothing of it be read."""
+        self._authorise(principal, service, asked)
+
     def services(self) -> list[ServiceInfo]:
         """List what is registered."""
         return [self._info(service.name) for service in self._online.services()]

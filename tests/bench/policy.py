@@ -20,7 +20,7 @@ from serving.told import told
 from tests.bench.bars import Bar, tell
 
 MICROSECONDS, ROUNDS = 20.0, 7
-MASKED, PEOPLE = 2.0, 1000
+MASKED, PEOPLE = 2.5, 1000
 
 
 def bars() -> list[Bar]:
