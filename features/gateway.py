@@ -44,6 +44,7 @@ class FeatureGateway:
     """The one way to features, offline and online.
 
     Where the policy filters rows, what doesn't pass is left out offline, and online it is as absent as the unknown.
+    Where it masks features that are read, they leave as their masks leave them; filters go by what is stored.
     """
 
     def __init__(
@@ -67,6 +68,10 @@ class FeatureGateway:
         profile = None if store.snapshot() is None else profile_view(store)
         listed = feature_set(descriptor.slow, descriptor.withhold)
         self._online.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days, profile=profile))
+
+    def require(self, principal: Principal, service: str, asked: int = 0) -> None:
+        """Raise Refused, audited, where the firewall, the service or the policy lets nothing of it be read."""
+        self._authorise(principal, service, asked)
 
     def services(self) -> list[ServiceInfo]:
         """List what is registered."""
@@ -184,6 +189,7 @@ class FeatureGateway:
         answer = OnlineColumns(info, len(tokens))
         answer.fill(columns, np.flatnonzero(known))
         filtered = answer.keep(access.passing(answer.number, len(tokens)))
+        answer.mask(access.masks)
         present, references = answer.present, answer.references
         if action != PREDICT:
             people = [token for token, there in zip(tokens, present, strict=True) if there]
@@ -253,15 +259,16 @@ class FeatureGateway:
         return info, self._disclosures.require(principal, action, resource, asked, info.numbers)
 
     def _disclosed(self, access: Access, info: ServiceInfo, asked: pa.Table, known: pa.Table | None = None) -> pa.Table:
-        """Return the rows that pass the filters by what is `known` of them, having noted who they are."""
+        """Return the rows that pass the filters by what is `known` of them, masked, having noted who they are."""
         features = asked if known is None else known
         rows = asked.filter(pa.array(access.passing(lambda name: features[name].to_numpy(), asked.num_rows)))
+        told = access.masked(rows, info.features)
         people, references = pc.unique(rows[ENTITY]).to_pylist(), []
         if len(people) == 1:
             store = self._paths.feature_store(info.dataset)
             references = store.read(FEATURES, [REFERENCE], pc.field(ENTITY) == people[0])[REFERENCE].to_pylist()
         self._disclosures.disclosed(access, people, rows.num_rows, references, asked.num_rows - rows.num_rows)
-        return rows
+        return told
 
     def _require_built(self, info: ServiceInfo, moments: pa.ChunkedArray, *, name_day: bool = False) -> None:
         noted = self._paths.feature_store(info.dataset).manifest("cutoffs")["cutoffs"]

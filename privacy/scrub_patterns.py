@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from privacy import scrub_checks as checks
+import privacy.scrub_checks as checks
 from privacy.masks.people import COMPOUND_SURNAMES
 from privacy.scrub_words import NOBODY, PROVINCES, STREETS, SURNAMES
 
@@ -90,8 +90,8 @@ _REACHED: Final = (
     ),
     _pattern(
         "PHONE",
-        "(?:(?:\\+|00)86[ -]?|(?<![0-9A-Za-z_./#])(?<![0-9A-Za-z]-)(?:86[ -]?)?)1[3-9][0-9](?:[ -]?[0-9]{4}){2}",
-        _END,
+        "(?:(?:\\+|00)86[ -]?|(?<![0-9A-Za-z_.#])(?<![^0-9]/)(?<![0-9A-Za-z]-)(?:86[ -]?)?)",
+        f"1[3-9][0-9](?:[ -]?[0-9]{{4}}){{2}}{_END}",
         gate="1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}",
     ),
     _pattern(
@@ -168,7 +168,7 @@ _NUMBERED: Final = (
     ),
     _pattern(
         "PASSPORT",
-        "(?:[Pp]assport|PASSPORT|护照)[^0-9\\n]{0,16}?(?<![A-Za-z])([A-Z]{0,2}[0-9]{6,9})",
+        "(?:[Pp]assport|PASSPORT|护照)[^0-9\\n]{0,16}?(?<![A-Za-z])([A-Za-z]{0,2}[0-9]{6,9})",
         _END,
         gate="(?i)passport|护照",
     ),

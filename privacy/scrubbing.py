@@ -23,9 +23,15 @@ __all__ = ["KINDS", "Found", "find_pii", "scrub"]
 _WIDE_SIGNS: Final = "０１２３４５６７８９＋－．／＿＠" + "".join(
     chr(0xFF21 + at) + chr(0xFF41 + at) for at in range(26)
 )
-_WIDE: Final = {ord(sign): ord(sign) - 0xFEE0 for sign in _WIDE_SIGNS}
-"""Full-width digits, letters and their joiners to ASCII, one for one: places in the text stay."""
-_HAS_WIDE: Final = re.compile(f"[{_WIDE_SIGNS}]")
+_BLANKS: Final = "\u00a0\u2007\u2009\u202f\u3000"
+_HYPHENS: Final = "\u2010\u2011\u2012\u2013\u2212"
+_WIDE: Final = (
+    {ord(sign): ord(sign) - 0xFEE0 for sign in _WIDE_SIGNS}
+    | {ord(sign): ord(" ") for sign in _BLANKS}
+    | {ord(sign): ord("-") for sign in _HYPHENS}
+)
+"""Full-width digits, letters and joiners, typeset blanks and hyphens to ASCII, one for one: places in the text stay."""
+_HAS_WIDE: Final = re.compile(f"[{_WIDE_SIGNS}{_BLANKS}{_HYPHENS}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +103,9 @@ def _chosen(kinds: Iterable[str] | None, region: str) -> Sequence[Pattern]:
 
 def _gates(texts: pa.StringArray, patterns: Sequence[Pattern]) -> npt.NDArray[np.bool_]:
     """(patterns, n) bool: which texts a pattern can find anything in, by RE2 on the whole column."""
-    plain = (
-        pc.utf8_normalize(texts, "NFKC")
-        if pc.any(pc.match_substring_regex(texts, _HAS_WIDE.pattern)).as_py()
-        else texts
-    )
+    plain = texts
+    if pc.any(pc.match_substring_regex(texts, _HAS_WIDE.pattern)).as_py():
+        plain = pc.replace_substring_regex(pc.utf8_normalize(texts, "NFKC"), f"[{_HYPHENS}]", "-")
     seen: dict[str, npt.NDArray[np.bool_]] = {}
     for pattern in patterns:
         if pattern.gate not in seen:

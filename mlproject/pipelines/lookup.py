@@ -24,6 +24,7 @@ def online_features(house: House, service: str, purpose: str, tokens: Sequence[s
 
     from privacy.tokens import valid_tokens
 
+    house.gateway.require(house.operator(purpose), service, len(tokens))  # what may not be asked, whoever it is about
     mistyped = int((~valid_tokens(pa.array(tokens, pa.string()), purpose)).sum())
     if mistyped:
         remedy = "take them from `custos score` or `custos features export` with the same --purpose"

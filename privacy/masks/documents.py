@@ -20,6 +20,8 @@ __all__ = ["Card", "Iban", "NationalId"]
 _X: Final = np.uint8(ord("X"))
 _GAP: Final = np.uint8(ord("A") - ord("9") - 1)
 _CARD: Final = (12, 19)
+_HIDDEN: Final = 4
+"""Digits of a card that are never shown, however short it is: Luhn's test gives one of them away."""
 _IBAN: Final = (15, 34)
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
@@ -47,12 +49,15 @@ class _NumberMask(ByteMask):
 
 
 class NationalId(_NumberMask):
-    """The check digit of a 身份证号 (GB 11643-1999), 18 digits, or 15 of before 1999.
+    """The check digit of a 身份证号 (GB 11643-1999) of 18 digits; one of 15, of before 1999, has none to show.
 
-    The first six name the district, the next eight (six) are the birth date, the last but one tells the sex.
+    The first six name the district, the next eight (six) are the birth date, then come three, of which the last tells
+    the sex; `last` 2 to 4 shows as many of these three less one, whichever the length.
 
     >>> NationalId().apply(pa.array(["11010519491231002X", "110105194912310021", "123-45-6789"])).to_pylist()
     ['**X', '***', '***']
+    >>> NationalId(last=4).apply(pa.array(["11010519491231002X", "110105491231002"])).to_pylist()
+    ['**002X', '***002']
     """
 
     name = "national_id"
@@ -68,6 +73,7 @@ class NationalId(_NumberMask):
         if len(older):
             digits = digits[3:, older]
             fits[older] = digits_of(digits) & (digits[0] > 0) & _is_date(digits[8:12])
+            columns[18 - self.given["last"] : 19 - self.given["last"], older] = STAR  # where 18 digits have one more
         return columns, fits
 
 
@@ -95,6 +101,7 @@ class Card(_NumberMask):
         for at in range(longest - shortest):
             digits[at] *= lengths >= longest - at
         formed = (lengths >= shortest) & (lengths <= longest) & digits_of(digits)
+        formed &= lengths >= sum(self._kept()) + _HIDDEN
         return columns, formed & luhn(digits) & digits.any(axis=0)
 
 

@@ -69,21 +69,24 @@ def test_a_missing_flag_file_fails_closed(home: Home, tmp_path: Path) -> None:
 
 
 def test_asking_for_infant_buyers_is_refused_and_audited(home: Home) -> None:
-    token = "ret_aa" + "0" * 34
-    home.custos("features", "get", "infant_buyers", "--purpose", "retention", token, expect=2)  # no token at all
     from mlproject.wiring import House
     from privacy.tokens import translate
 
     house = House.open(home.path)
     own = house.stores.protected_store("corner_shop").read("people")["customer_token"].slice(0, 1).combine_chunks()
     mine = translate(house.sealed, own, "features", "retention")[0].as_py()
+    before = len(events(home, "features.read"))
     for asked in ("infant_buyers", "新生儿", "pregnancy-score"):
-        home.custos("features", "get", asked, "--purpose", "retention", mine, expect=3)
-        told = home.spoken[-1].decode()
-        assert "no-sensitive-inference" in told
-        assert asked not in told
-        event = events(home, "features.read")[-1]
-        assert (event["outcome"], event["rule"]) == ("deny", "no-sensitive-inference")
+        for token in (mine, "nonsense"):  # the question is refused, whoever it is about
+            home.custos("features", "get", asked, "--purpose", "retention", token, expect=3)
+            told = home.spoken[-1].decode()
+            assert "no-sensitive-inference" in told
+            assert asked not in told
+            event = events(home, "features.read")[-1]
+            assert (event["outcome"], event["rule"]) == ("deny", "no-sensitive-inference")
+    assert len(events(home, "features.read")) == before + 6
+    home.custos("features", "get", "churn_v1", "--purpose", "retention", "nonsense", expect=2)
+    assert len(events(home, "features.read")) == before + 6  # a question that may be asked, of nobody
 
 
 def test_an_erasure_empties_the_flags_too(home: Home) -> None:

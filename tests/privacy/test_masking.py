@@ -36,7 +36,7 @@ from tests.privacy.masks.cases import ibans, identities
         ("national_id", "110101199003078515", "**5"),
         ("national_id", "11010519491231002x", "**X"),
         ("national_id", "11010119900307851X", "***"),
-        ("national_id", "110105491231002", "**2"),
+        ("national_id", "110105491231002", "***"),
         ("national_id", "110105491331002", "***"),
         ("national_id", "123-45-6789", "***"),
         ("national_id", "ab", "***"),
@@ -70,10 +70,44 @@ from tests.privacy.masks.cases import ibans, identities
         ("month", "1990-13", None),
         ("year", "19900307", "1990"),
         ("year", "1990 Main Street", None),
+        ("phone", "1-415-555-2671", "**71"),  # of North America, though its 11 digits begin as a 手机号
+        ("phone", "1 (415) 555-2671", "**71"),
+        ("phone", "139-1555-2671", "139****2671"),
+        ("phone", "138 1234 5678/13912345678", "***"),
+        ("address", "张三，北京市朝阳区建国路八十八号三单元", "北京市朝阳区"),  # no digit, and yet a house
+        ("address", "幸福小区，三号楼", "***"),
+        ("address", "吉林省长春市红旗街12号", "吉林省长春市"),  # a street, no banner
+        ("address", "阿拉善盟阿拉善左旗巴彦浩特镇1号", "阿拉善盟阿拉善左旗"),
+        ("address", "北京市幸福住宅区5号", "北京市"),
+        ("address", "收件人张三北京市朝阳区建国路88号", "北京市朝阳区"),
+        ("address", "吉林省吉林市昌邑区1号", "吉林省吉林市昌邑区"),
+        ("address", "台北市信義區信義路五段7號", "台北市信義區"),
+        ("name", "𠮷野家", "𠮷**"),
+        ("name", "阿卜杜拉·买买提", "阿**"),
+        ("name", "\u200b王芳", "***"),
+        ("ip", "::ffff:192.0.2.1", "***"),
+        ("ip", "fe80::1%eth0", "***"),
     ],
 )
 def test_masks(mask: str, value: str, shown: str | None) -> None:
     assert apply_mask(pa.array([value, None]), mask).to_pylist() == [shown, None]
+
+
+def test_an_identity_number_of_15_digits_shows_no_more_than_one_of_18() -> None:
+    """Its last digit tells the sex, and the one before the last three is of the birth date."""
+    for last, shown in ((0, "**"), (1, "***"), (2, "***2"), (3, "***02"), (4, "***002")):
+        assert apply_mask(pa.array(["110105491231002"]), {"fn": "national_id", "last": last}).to_pylist() == [shown]
+    both = pa.array(["110105491231002", "11010519491231002X", "110105491231002"])
+    wide = {"fn": "national_id", "first": 6, "last": 4}
+    assert apply_mask(both, wide).to_pylist() == ["110105***002", "110105**002X", "110105***002"]
+
+
+def test_at_least_four_digits_of_a_card_stay_hidden() -> None:
+    short, middling, long = "500000000009", "4222222222222", "378282246310005"
+    cards = pa.array([short, middling, long])
+    assert apply_mask(cards, "card").to_pylist() == ["**0009", "**2222", "**0005"]
+    assert apply_mask(cards, {"fn": "card", "first": 6}).to_pylist() == ["***", "***", "378282**0005"]
+    assert apply_mask(cards, {"fn": "card", "first": 4}).to_pylist() == ["5000**0009", "4222**2222", "3782**0005"]
 
 
 def test_birth_dates_to_years_and_bands() -> None:
@@ -108,11 +142,11 @@ def test_parameters_and_names_are_checked() -> None:
         ({"fn": "card", "first": 7}, "must be a whole number from 0 to 6"),
         ({"fn": "national_id", "last": -1}, "must be a whole number from 0 to 4"),
         ({"fn": "ip", "v4": 24.0}, "parameter v4 of mask ip must be one of 8, 16, 24"),
-        ({"fn": "bands"}, "mask bands needs edges; give a rising list of 1 to 100 numbers"),
-        ({"fn": "bands", "edges": []}, "a rising list"),
-        ({"fn": "bands", "edges": [2, 1]}, "a rising list"),
-        ({"fn": "bands", "edges": [1, float("nan")]}, "a rising list"),
-        ({"fn": "bands", "edges": [10**400]}, "a rising list"),
+        ({"fn": "band"}, "mask band needs edges; give a rising list of 1 to 100 numbers"),
+        ({"fn": "band", "edges": []}, "a rising list"),
+        ({"fn": "band", "edges": [2, 1]}, "a rising list"),
+        ({"fn": "band", "edges": [1, float("nan")]}, "a rising list"),
+        ({"fn": "band", "edges": [10**400]}, "a rising list"),
         ({"fn": "constant", "value": "x" * 101}, "a text of at most 100 characters"),
     ],
 )
@@ -123,7 +157,7 @@ def test_a_mask_that_cannot_be_is_refused_when_it_is_read(spec: object, said: st
 
 
 def test_numbers_to_bands_and_coordinates() -> None:
-    edges = {"fn": "bands", "edges": [0, 0.5, 100]}
+    edges = {"fn": "band", "edges": [0, 0.5, 100]}
     wanted = ["below 0", "0 to 0.5", "0.5 to 100", "100 and above", None, None]
     assert apply_mask(pa.array([-1, 0, 0.5, 1e300, None, float("nan")]), edges).to_pylist() == wanted
     assert apply_mask(pa.array(["-1", " 0.2", "７", "1e3", "12 apples"]), edges).to_pylist() == [
@@ -132,7 +166,7 @@ def test_numbers_to_bands_and_coordinates() -> None:
     assert apply_mask(pa.array([Decimal("0.50")]), edges).to_pylist() == ["0.5 to 100"]
     assert apply_mask(pa.array([7], pa.int64()), edges).to_pylist() == ["0.5 to 100"]
     assert apply_mask(pa.array([31.26, -181.0, float("nan")]), "coordinate").to_pylist() == [31.3, None, None]
-    with pytest.raises(BadInput, match="mask bands can't read a column of bool"):
+    with pytest.raises(BadInput, match="mask band can't read a column of bool"):
         apply_mask(pa.array([True]), edges)
 
 

@@ -52,6 +52,11 @@ MOST_WAYS = 3_000
         ("Dear Customer, thanks", "Dear Customer, thanks"),
         ("送到北京市朝阳区建国路88号2栋501室吧", "送到<ADDRESS>吧"),
         ("ship to 12 High Street, London", "ship to <ADDRESS>"),
+        ("电话13812345678/13912345678", "电话<PHONE>/<PHONE>"),
+        ("see /v1/13812345678x or a/13812345678", "see /v1/13812345678x or a/13812345678"),
+        ("手机138\u00a01234\u00a05678", "手机<PHONE>"),  # as pages and typesetters part numbers
+        ("call 138\u20131234\u20135678 or (415)\u202f555\u20112671", "call <PHONE> or <PHONE>"),
+        ("passport no. e12345678", "passport no. <PASSPORT>"),
         ("", ""),
         ("nothing here", "nothing here"),
     ],
