@@ -82,6 +82,7 @@ def _nested(given: object, column: str, above: tuple[str, ...]) -> Iterator[tupl
 def _upward(given: Mapping[object, object], column: str) -> Iterator[tuple[str, ...]]:
     """Paths of those values that are nobody's parent."""
     parents = {_name(child, column): None if up is None else _name(up, column) for child, up in given.items()}
+    inner = set(parents.values())
     for value in parents:
         path, at = [value], parents[value]
         while at is not None:
@@ -89,7 +90,7 @@ def _upward(given: Mapping[object, object], column: str) -> Iterator[tuple[str, 
                 raise _unusable(f"goes in a circle, or over more than {MOST_LEVELS} levels", column)
             path.append(at)
             at = parents.get(at)
-        if value not in parents.values():
+        if value not in inner:
             yield tuple(reversed(path))
 
 
