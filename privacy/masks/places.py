@@ -16,8 +16,9 @@ from privacy.masks._characters import STAR, ZERO, columns_of, digits_of, lengths
 __all__ = ["Address", "PostalCode", "RegionCode"]
 
 _DISTRICT: Final = "[^\\d\\s,社小校园景][区县縣區旗]"  # 小区, 园区 and the like are no districts
+_BEFORE: Final = "[^\\d\\s,路街道巷弄村]{0,15}?"  # behind a street's sign stands an estate: 建国路阳光花园东区
 _TO_DISTRICT: Final = (
-    rf"(?s)^([^\d\s,]*?[^\d\s,]市[^\d\s,路街]{{0,4}}?{_DISTRICT}|[^\d\s,]*?(?:{_DISTRICT}|[^\d\s,]市)).*$"
+    rf"(?s)^({_BEFORE}[^\d\s,]市[^\d\s,路街]{{0,4}}?{_DISTRICT}|{_BEFORE}(?:{_DISTRICT}|[^\d\s,]市)).*$"
 )
 _PROVINCES: Final = np.isin(
     np.arange(100), [11, 12, 13, 14, 15, 21, 22, 23, 31, 32, 33, 34, 35, 36, 37, 41, 42, 43, 44, 45, 46, 50, 51, 52,
