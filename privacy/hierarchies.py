@@ -53,6 +53,8 @@ def _unusable(why: str, column: str) -> BadInput:
 def _name(value: object, column: str) -> str:
     if isinstance(value, bool):
         return str(value).lower()  # as Arrow writes it
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # likewise: 2.0 is 2
     if value is None or not isinstance(value, str | int | float) or value == "":
         raise _unusable("has a gap: a value or level without a name", column)
     return str(value)

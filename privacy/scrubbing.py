@@ -143,19 +143,21 @@ def _gates(texts: pa.StringArray, patterns: Sequence[Pattern]) -> npt.NDArray[np
 
 def _found(text: str, patterns: Sequence[Pattern], region: str) -> list[Found]:
     """Overlaps are one stretch, of the kind that ranks first."""
-    text, places = _plain(text)
-    spans = sorted(_spans(text, patterns, region))
+    plain, places = _plain(text)
+    spans = list(_spans(plain, patterns, region))
+    if places is not None:
+        spans = [(places[start], places[end - 1] + 1, rank, kind) for start, end, rank, kind in spans]
+        # A sign without a shape may also part a word from the number behind it.
+        spans += _spans(text.translate(_SIGNS), patterns, region)
     merged: list[tuple[int, int, int, str]] = []
-    for start, end, rank, kind in spans:
+    for start, end, rank, kind in sorted(spans):
         if merged and start < merged[-1][1]:
             before = merged[-1]
             first = min((before[2], before[3]), (rank, kind))
             merged[-1] = (before[0], max(before[1], end), *first)
         else:
             merged.append((start, end, rank, kind))
-    if places is None:
-        return [Found(kind, start, end) for start, end, _, kind in merged]
-    return [Found(kind, places[start], places[end - 1] + 1) for start, end, _, kind in merged]
+    return [Found(kind, start, end) for start, end, _, kind in merged]
 
 
 def _plain(text: str) -> tuple[str, list[int] | None]:
