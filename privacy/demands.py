@@ -16,7 +16,8 @@ class Entropy:
     l: float  # noqa: E741 - the literature's name
 
     def __post_init__(self) -> None:
-        if not 1 <= self.l < float("inf"):
+        is_number = isinstance(self.l, int | float) and not isinstance(self.l, bool)
+        if not is_number or not 1 <= self.l < float("inf"):
             raise BadInput("entropy l must be a number, 1 or more")
 
 

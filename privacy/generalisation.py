@@ -27,6 +27,10 @@ Ints = npt.NDArray[np.int64]
 
 FORMAT: Final = 1
 NOWHERE: Final = -1
+_INCOMPARABLE: Final = (
+    pa.types.is_float16, pa.types.is_interval, pa.types.is_run_end_encoded, pa.types.is_string_view,
+    pa.types.is_binary_view,
+)  # fmt: skip
 _DAMAGED: Final = "remove it: the next ingest fits another, and rows released by the lost one must not be kept beside"
 
 
@@ -98,7 +102,10 @@ class Generalisation:
         standing = np.zeros(0, np.int64) if beside is None else _classes_of(beside, labels, class_of_region)
         kept = self._kept(table, of_row, standing, beside, int(class_of_region.max()) + 1)
         chosen = regions[kept]
-        rows = table.filter(pa.array(kept))
+        try:
+            rows = table.filter(pa.array(kept))
+        except pa.ArrowNotImplementedError:
+            raise BadInput("rows can't be chosen of a column of its type", remedy="cast views to plain types") from None
         for name in self.columns:
             coded = labels[name].combine_chunks()
             texts = pa.DictionaryArray.from_arrays(coded.indices.take(pa.array(chosen)), coded.dictionary)
@@ -211,11 +218,13 @@ class Generalisation:
 
 
 def column_of(table: pa.Table, name: str) -> pa.Array:
-    """The one column of that name as one array; BadInput if there is none, or several."""
+    """The one column of that name as one array; BadInput if there is none, several, or one that Arrow can't compare."""
     count = table.schema.names.count(name)
     if count != 1:
         raise BadInput(f"column {name} is {'there twice' if count else 'missing'}", where=name)
     column = table[name].combine_chunks()
+    if isinstance(column.type, pa.BaseExtensionType) or any(is_kind(column.type) for is_kind in _INCOMPARABLE):
+        raise BadInput(f"column {name} has a type that can't be compared", where=name, remedy="cast it to a plain one")
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 

@@ -44,8 +44,8 @@ def _pattern(
 
 _HAN: Final = "[\\u4e00-\\u9fff]"
 _NO_HAN: Final = "(?![\\u4e00-\\u9fff])"
-_END: Final = "(?![0-9A-Za-z_])"
-_ALONE: Final = "(?<![0-9A-Za-z_.+/#-].)"
+_END: Final = "(?!_?[0-9A-Za-z])"
+_ALONE: Final = "(?<![0-9A-Za-z+#].)(?<![0-9A-Za-z_/][./_-].)"
 """Behind the first sign of a number: it isn't the tail of a code, a path or another number."""
 _WORD: Final = "(?<![A-Za-z0-9_].)"
 _MONTH: Final = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]{0,6}"
@@ -58,9 +58,9 @@ _AFTER_NAME: Final = (
     "(?=$|[^\\u4e00-\\u9fff]|先生|女士|小姐|电话|手机|联系|地址|身份|邮箱|微信"
     "|今|的|住|在|和|与|收|您|你|来|已|说|要|想|于)"
 )
-_ENGLISH: Final = "[A-Z][a-z'’-]{1,20}"
-_NOBODY: Final = f"(?!(?:{'|'.join(NOBODY)})(?![a-z]))"
-_LOCAL: Final = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]"
+_LATIN: Final = "A-Za-z\\u00c0-\\u00d6\\u00d8-\\u00f6\\u00f8-\\u024f"
+_ENGLISH: Final = f"[A-Z\\u00c0-\\u00d6\\u00d8-\\u00de][{_LATIN}'’-]{{1,20}}"
+_NOBODY: Final = f"(?!(?i:{'|'.join(NOBODY)})(?![a-z]))"
 _STREET: Final = f"(?:{'|'.join(STREETS)})s?"
 
 _REACHED: Final = (
@@ -71,9 +71,9 @@ _REACHED: Final = (
     ),
     _pattern(
         "EMAIL",
-        f"{_LOCAL}(?<!{_LOCAL}.){_LOCAL}{{0,127}}",
-        "@[A-Za-z0-9-]{1,63}(?:\\.[A-Za-z0-9-]{1,63}){1,8}",
+        f"(?<=[{_LATIN}0-9!#$%&'*+/=?^_`{{|}}~.-])@[{_LATIN}0-9-]{{1,63}}(?:\\.[{_LATIN}0-9-]{{1,63}}){{1,8}}",
         gate="@",
+        begin=checks.mailbox_before,
     ),
     _pattern(
         "IP",
@@ -90,9 +90,10 @@ _REACHED: Final = (
     ),
     _pattern(
         "PHONE",
-        "(?:(?:\\+|00)86[ -]?|(?<![0-9A-Za-z_.#])(?<![^0-9]/)(?<![0-9A-Za-z]-)(?:86[ -]?)?)",
-        f"1[3-9][0-9](?:[ -]?[0-9]{{4}}){{2}}{_END}",
-        gate="1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}",
+        "(?:(?:\\+|00)86[ -]?|(?<![0-9A-Za-z#])(?<![0-9A-Za-z_/][._-])(?<![A-Za-z_/]/)(?:86[ -]?)?)",
+        "1[3-9][0-9](?:[ .-]?[0-9]{4}){2}",
+        _END,
+        gate="1[3-9][0-9][ .-]?[0-9]{4}[ .-]?[0-9]{4}",
     ),
     _pattern(
         "PHONE",
@@ -108,8 +109,9 @@ _REACHED: Final = (
     ),
     _pattern(
         "PHONE",
-        f"[(0-9](?<![0-9A-Za-z_.,+/#$-].)[0-9]{{1,4}}\\)?(?:[ .-]{{1,2}}[0-9]{{2,5}}){{1,4}}{_END}",
-        gate="[0-9]{2}\\)?[ .-]{1,2}[0-9]{2,4}[ .-]?[0-9]{2}",
+        "[(0-9](?<![0-9A-Za-z+#$].)(?<![0-9A-Za-z_/][./_-].)(?<![0-9],.)[0-9]{0,4}",
+        f"(?:\\)[ .-]{{0,2}}|[ .-]{{1,2}})[0-9]{{2,5}}(?:[ .-]{{1,2}}[0-9]{{2,5}}){{0,3}}{_END}",
+        gate="[0-9][)） .-][ .-]?[0-9]{2,4}[ .-]?[0-9]{2}",
         check=checks.national,
     ),
     _pattern(
@@ -130,7 +132,7 @@ _NUMBERED: Final = (
     ),
     _pattern(
         "NATIONAL_ID",
-        f"[1-8]{_ALONE}[0-9]{{5}}[ -]?(?:19|20)[0-9]{{6}}[ -]?[0-9]{{3}}[0-9Xx]{_END}",
+        f"[1-8](?<![0-9].)[0-9]{{5}}[ -]?(?:19|20)[0-9]{{6}}[ -]?[0-9]{{3}}[0-9Xx]{_END}",
         gate="[0-9]{6}[ -]?(?:19|20)[0-9]{6}[ -]?[0-9]{3}",
         check=checks.identity_18,
     ),
@@ -142,10 +144,10 @@ _NUMBERED: Final = (
     ),
     _pattern(
         "CARD",
-        f"[2-6]{_ALONE}[0-9]{{3}}[ -]?",
-        "(?:[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{1,4}(?:[ -]?[0-9]{1,3})?|[0-9]{6}[ -]?[0-9]{4,5})",
+        f"[2-6]{_ALONE}[0-9]{{3}}[ .-]?",
+        "(?:[0-9]{4}[ .-]?[0-9]{4}[ .-]?[0-9]{1,4}(?:[ -]?[0-9]{1,3})?|[0-9]{6}[ .-]?[0-9]{4,5})",
         _END,
-        gate="[2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{2}",
+        gate="[2-6][0-9]{3}[ .-]?[0-9]{4}[ .-]?[0-9]{2}",
         check=checks.card,
     ),
     _pattern(
@@ -162,9 +164,9 @@ _NUMBERED: Final = (
     ),
     _pattern(
         "SSN",
-        "(?:SSN|[Ss]ocial [Ss]ecurity)[^0-9\\n]{0,20}([0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{4})",
+        "(?:[Ss][Ss][Nn]|[Ss]ocial [Ss]ecurity)[^0-9\\n]{0,20}([0-9]{3}[ -]?[0-9]{2}[ -]?[0-9]{4})",
         _END,
-        gate="SSN|[Ss]ocial",
+        gate="(?i)ssn|social",
     ),
     _pattern(
         "PASSPORT",
@@ -207,13 +209,14 @@ _TOLD: Final = (
     ),
     _pattern(
         "NAME",
-        "(?:姓名|联系人|收件人|收货人|寄件人|客户名?|我叫|本人)[：: 是为，,]{0,3}",
+        "(?:姓 {0,4}名|联系人|收件人|收货人|寄件人|客户名?|我叫|本人)[：: 是为，,]{0,3}",
         f"({_CHINESE_NAME}(?:{_HAN}{{1,2}}?{_AFTER_NAME}|{_HAN}{{2}}))",
-        gate="姓名|联系人|收件人|收货人|寄件人|客户|我叫|本人",
+        gate="姓 {0,4}名|联系人|收件人|收货人|寄件人|客户|我叫|本人",
     ),
     _pattern(
         "NAME",
-        f"(?:姓名|联系人|收件人|收货人|寄件人|客户)[：:] ?({_HAN}{{2,4}}){_NO_HAN}",
+        "(?:姓 {0,4}名|联系人|收件人|收货人|寄件人|客户)[：:] ?",
+        f"({_HAN}{{2,4}}{_NO_HAN}|{_ENGLISH}(?: {_ENGLISH}){{0,2}})",
         gate="(?:人|名|客户)[：:]",
     ),
     _pattern(
@@ -228,7 +231,7 @@ _TOLD: Final = (
     ),
     _pattern(
         "NAME",
-        "(?<![A-Za-z])(?:[Mm]y name is|I am called|[Nn]ame ?[:=]|[Cc]ontact ?:|[Rr]ecipient ?:",
+        "(?<![A-Za-z])(?:(?i:my name is)|I am called|[Nn]ame ?[:：=]|[Cc]ontact ?[:：]|[Rr]ecipient ?[:：]",
         "|[Rr]egards,|[Dd]ear|[Ss]igned,?)",
         f"\\s{{0,3}}({_NOBODY}{_ENGLISH}(?: (?:{_ENGLISH}|[A-Z]\\.)){{0,2}})",
         gate="(?i)name|contact|recipient|regards|dear|signed",

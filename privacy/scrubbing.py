@@ -6,8 +6,10 @@ No model, no network: what no pattern describes stays, above all names without a
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -20,18 +22,42 @@ from privacy.scrub_patterns import KINDS, PATTERNS, Pattern
 
 __all__ = ["KINDS", "Found", "find_pii", "scrub"]
 
-_WIDE_SIGNS: Final = "０１２３４５６７８９＋－．／＿＠" + "".join(
-    chr(0xFF21 + at) + chr(0xFF41 + at) for at in range(26)
+_INVISIBLE: Final = frozenset(
+    "\u00ad\u034f\u061c\u180e\ufeff"
+    + "".join(map(chr, (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070))))
 )
-_BLANKS: Final = "\u00a0\u2007\u2009\u202f\u3000"
-_HYPHENS: Final = "\u2010\u2011\u2012\u2013\u2212"
-_WIDE: Final = (
-    {ord(sign): ord(sign) - 0xFEE0 for sign in _WIDE_SIGNS}
-    | {ord(sign): ord(" ") for sign in _BLANKS}
-    | {ord(sign): ord("-") for sign in _HYPHENS}
-)
-"""Full-width digits, letters and joiners, typeset blanks and hyphens to ASCII, one for one: places in the text stay."""
-_HAS_WIDE: Final = re.compile(f"[{_WIDE_SIGNS}{_BLANKS}{_HYPHENS}]")
+"""Signs without a shape, which come along when something is copied."""
+_SPACES: Final = "\u00a0\u1680\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+_HYPHENS: Final = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe63\uff0d"
+_JOINERS: Final = "＋．／＿＠（）"
+_LOOKING_ALIKE: Final = (*range(0xFF10, 0xFF5B), *range(0x1D400, 0x1D800), *range(0x660, 0x66A), *range(0x6F0, 0x6FA))
+"""Full-width and mathematical letters and digits, and Arabic ones."""
+
+
+def _ascii_signs() -> Iterator[tuple[int, str]]:
+    yield from ((ord(sign), " ") for sign in _SPACES)
+    yield from ((ord(sign), "-") for sign in _HYPHENS)
+    yield from ((ord(sign), chr(ord(sign) - 0xFEE0)) for sign in _JOINERS)
+    for code in _LOOKING_ALIKE:
+        digit = unicodedata.decimal(chr(code), None)
+        plain = unicodedata.normalize("NFKC", chr(code)) if digit is None else str(digit)
+        if len(plain) == 1 and plain.isascii() and plain.isalnum():
+            yield code, plain
+
+
+_SIGNS: Final = dict(_ascii_signs())
+"""What only looks different from an ASCII letter, digit, space or joiner -> that sign, one for one."""
+
+
+def _ranges(codes: Iterable[int]) -> Iterator[str]:
+    """`a-z` of neighbours: a class of ranges is searched far faster than one of signs."""
+    ordered = sorted(codes)
+    starts = [at for at, code in enumerate(ordered) if code - 1 != ordered[at - 1]]
+    for start, end in pairwise([*starts, len(ordered)]):
+        yield f"{chr(ordered[start])}-{chr(ordered[end - 1])}"
+
+
+_ODD: Final = re.compile(f"[{''.join(_ranges({*_SIGNS, *map(ord, _INVISIBLE)}))}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +129,10 @@ def _chosen(kinds: Iterable[str] | None, region: str) -> Sequence[Pattern]:
 
 def _gates(texts: pa.StringArray, patterns: Sequence[Pattern]) -> npt.NDArray[np.bool_]:
     """(patterns, n) bool: which texts a pattern can find anything in, by RE2 on the whole column."""
-    plain = texts
-    if pc.any(pc.match_substring_regex(texts, _HAS_WIDE.pattern)).as_py():
-        plain = pc.replace_substring_regex(pc.utf8_normalize(texts, "NFKC"), f"[{_HYPHENS}]", "-")
+    plain, odd = texts, pc.fill_null(pc.match_substring_regex(texts, _ODD.pattern), False)
+    if odd.true_count:
+        spelled = [_plain(text)[0] for text in texts.filter(odd).to_pylist()]
+        plain = pc.replace_with_mask(texts, odd, pa.array(spelled, pa.string()))
     seen: dict[str, npt.NDArray[np.bool_]] = {}
     for pattern in patterns:
         if pattern.gate not in seen:
@@ -116,11 +143,14 @@ def _gates(texts: pa.StringArray, patterns: Sequence[Pattern]) -> npt.NDArray[np
 
 def _found(text: str, patterns: Sequence[Pattern], region: str) -> list[Found]:
     """Overlaps are one stretch, of the kind that ranks first."""
-    if _HAS_WIDE.search(text):
-        text = text.translate(_WIDE)
-    spans = sorted(_spans(text, patterns, region))
+    plain, places = _plain(text)
+    spans = list(_spans(plain, patterns, region))
+    if places is not None:
+        spans = [(places[start], places[end - 1] + 1, rank, kind) for start, end, rank, kind in spans]
+        # A sign without a shape may also part a word from the number behind it.
+        spans += _spans(text.translate(_SIGNS), patterns, region)
     merged: list[tuple[int, int, int, str]] = []
-    for start, end, rank, kind in spans:
+    for start, end, rank, kind in sorted(spans):
         if merged and start < merged[-1][1]:
             before = merged[-1]
             first = min((before[2], before[3]), (rank, kind))
@@ -128,6 +158,17 @@ def _found(text: str, patterns: Sequence[Pattern], region: str) -> list[Found]:
         else:
             merged.append((start, end, rank, kind))
     return [Found(kind, start, end) for start, end, _, kind in merged]
+
+
+def _plain(text: str) -> tuple[str, list[int] | None]:
+    """The text as patterns read it, and where each of its signs stood, where some were left out."""
+    if text.isascii() or not _ODD.search(text):
+        return text, None
+    plain = text.translate(_SIGNS)
+    if _INVISIBLE.isdisjoint(plain):
+        return plain, None
+    places = [at for at, sign in enumerate(plain) if sign not in _INVISIBLE]
+    return "".join(plain[at] for at in places), places
 
 
 def _spans(text: str, patterns: Sequence[Pattern], region: str) -> Iterator[tuple[int, int, int, str]]:

@@ -134,9 +134,9 @@ def _target(published: pa.Table, evidence: pa.Table, attribute: str, most_people
     """The rows in an order that no token has a part in; of more people than `most_people`, an even share."""
     if published.num_rows != evidence.num_rows:
         raise ValueError("the evidence is about other rows")
-    frame = pd.DataFrame(
-        {name: _numbers(published[name]) for name in published.column_names if name not in _NO_COLUMNS}
-    )
+    told = [name for name in published.column_names if name not in _NO_COLUMNS]
+    # Numbered, so that a published column may have the name of one of the evidence.
+    frame = pd.DataFrame({at: _numbers(published[name]) for at, name in enumerate(told)})
     names = list(frame.columns)
     moments = published["event_timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
     frame["moment"], frame["spend"] = moments, evidence["spend"].to_numpy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from training.inference_gate import Inferred
     from training.registry import ChampionRef
 
-__all__ = ["about", "check_home", "gate", "keep", "propose_marks", "proposed_yaml"]
+__all__ = ["about", "check_home", "gate", "keep", "marks_of", "propose_marks", "proposed_yaml"]
 
 Tables = Mapping[str, "pa.Table | CustosError"]
 
@@ -46,8 +48,7 @@ def proposed_yaml(proposed: Mapping[str, Mapping[str, list[str]]]) -> Iterator[s
 
 def check_home(house: House) -> dict[str, Any]:
     """Attack what the home publishes again; note the verdicts on the versions that serve or wait; return the report."""
-    from training.inference_gate import FAILED, PASSED, all_passed
-    from training.settling import INFERENCE_TAG
+    from training.settling import note_inferring
 
     if house.state.as_of is None:
         raise BadInput("no features were built yet", where=str(house.paths.root), remedy="run `custos build` first")
@@ -56,8 +57,7 @@ def check_home(house: House) -> dict[str, Any]:
         found = gate(house, {target: tested for target, (tested, _) in behind.items() if tested is not None})
         for target, (_, versions) in behind.items():
             for version in versions if found else ():
-                state = PASSED if all_passed(about(target, found)) else FAILED
-                house.registry.tag(target, version, {INFERENCE_TAG: state})
+                note_inferring(house.registry, target, version, about(target, found), marks_of(house))
     return keep(house, found)
 
 
@@ -82,6 +82,14 @@ def about(target: str, found: Sequence[Inferred]) -> list[Inferred]:
     """Return the verdicts on a target's scores and on the service it learns from."""
     mine = {f"model:{target}", f"service:{SERVICES[target][0]}"}
     return [each for each in found if each.what in mine]
+
+
+def marks_of(house: House) -> str:
+    """Return what tells the descriptor's marks from others: a verdict holds for those that it was found under."""
+    marked = {
+        name: {place: list(told) for place, told in by.items()} for name, by in house.descriptor.inference.items()
+    }
+    return hashlib.sha256(json.dumps(marked, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def keep(house: House, found: Sequence[Inferred]) -> dict[str, Any]:

@@ -120,7 +120,10 @@ def _column(name: str, three: list[pa.ChunkedArray]) -> tuple[bool, list[Numbers
         if any(np.isinf(part).any() for part in values):
             raise BadInput(f"column {name!r} has infinite values")
         return True, [np.where(np.isnan(part), MISSING, part) for part in values]
-    texts = pa.chunked_array([chunk for part in plain for chunk in part.cast(pa.string()).chunks], pa.string())
+    try:
+        texts = pa.chunked_array([chunk for part in plain for chunk in part.cast(pa.string()).chunks], pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise BadInput(f"column {name!r} can't be read as text", remedy="cast it to text or a number first") from None
     codes = pc.fill_null(texts.combine_chunks().dictionary_encode().indices, -1).to_numpy().astype(np.float64)
     ends = np.cumsum([len(part) for part in plain])
     return False, np.split(codes, ends[:2])

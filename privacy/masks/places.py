@@ -17,8 +17,9 @@ __all__ = ["Address", "PostalCode", "RegionCode"]
 
 # 小区, 园区 and the like are no districts, 红旗 is the name of a street.
 _DISTRICT: Final = "(?:[^\\d\\s,社小校园景宅厂库院][区县縣區]|[^\\d\\s,红紅]旗)"
+_BEFORE: Final = "[^\\d\\s,路街道巷弄村]{0,15}?"  # behind a street's sign stands an estate: 建国路阳光花园东区
 _TO_DISTRICT: Final = (
-    rf"(?s)^([^\d\s,]*?[^\d\s,]市[^\d\s,路街]{{0,4}}?{_DISTRICT}|[^\d\s,]*?(?:{_DISTRICT}|[^\d\s,]市)).*$"
+    rf"(?s)^({_BEFORE}[^\d\s,]市[^\d\s,路街]{{0,4}}?{_DISTRICT}|{_BEFORE}(?:{_DISTRICT}|[^\d\s,]市)).*$"
 )
 _PROVINCE_NAMES: Final = (
     "北京|天津|上海|重庆|重慶|河北|山西|内蒙古|辽宁|吉林|黑龙江|江苏|浙江|安徽|福建|江西|山东|河南|湖北|湖南|广东|广西|海南|四川|贵州|云南"

@@ -107,9 +107,11 @@ class TreeScale(Scale):
         if not shared:
             return 1, self.last
         stem = first[:shared]
-        heads = [path[:shared] for path in self.hierarchy.paths]
-        start = heads.index(stem)
-        return start + 1, start + sum(1 for head in heads if head == stem)
+        while low > 1 and self.hierarchy.paths[low - 2][:shared] == stem:  # what a node holds stands together
+            low -= 1
+        while high < self.last and self.hierarchy.paths[high][:shared] == stem:
+            high += 1
+        return low, high
 
 
 def _nodes(paths: Sequence[tuple[str, ...]]) -> list[list[tuple[int, str]]]:

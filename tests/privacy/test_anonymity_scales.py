@@ -9,8 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from privacy.anonymity import anonymise
 from privacy.anonymity_report import grade, risks
+from privacy.demands import Entropy
 from privacy.diversity import Sensitive
+from privacy.errors import BadInput
 from privacy.hierarchies import parse_hierarchy
 from privacy.mondrian import partition
 from privacy.scales import UNKNOWN, Scale, fit_ranges, fit_values, scale_from_json
@@ -155,3 +158,53 @@ def test_risks_of_a_sample_are_those_of_its_population() -> None:
     assert (known.prosecutor, known.journalist) == (0.5, 1 / 4)
     assert known.marketer == pytest.approx((2 / 10 + 4 / 8 + 2 / 4) / 8)
     assert [grade(1 / k) for k in (2, 5, 19, 20, 50)] == [2, 2, 2, 3, 3]
+
+
+def test_a_hundred_thousand_values_may_have_a_hierarchy() -> None:
+    names = [f"c{at}" for at in range(100_000)]
+    table = pa.table({"q": names, "n": list(range(100_000))})
+    upward = {name: f"g{at // 500}" for at, name in enumerate(names)}
+    nested = {f"g{at}": names[500 * at : 500 * at + 500] for at in range(200)}
+    for hierarchy in (upward, nested):
+        done = anonymise(table, quasi_identifiers=["q", "n"], k=50, hierarchies={"q": hierarchy})
+        assert done.report.k >= 50
+        assert done.report.classes > 100
+
+
+def test_a_sensitive_column_may_be_a_dictionary() -> None:
+    values = pa.array(["x", "y", "z", "x", "y", "z"]).dictionary_encode()
+    table = pa.table({"q": [1, 1, 1, 2, 2, 2], "s": values})
+    done = anonymise(table, quasi_identifiers=["q"], k=3, sensitive=["s"], l=3, t=0.5)
+    assert done.report.sensitive["s"]["l"] == 3
+    assert done.table["s"].type == values.type
+
+
+def test_a_hierarchy_of_whole_floats_finds_them() -> None:
+    table = pa.table({"q": [1.5, 2.0, 3.0] * 3})
+    done = anonymise(table, quasi_identifiers=["q"], k=3, hierarchies={"q": [1.5, 2.0, 3.0]})
+    assert set(done.table["q"].to_pylist()) == {"1.5", "2", "3"}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1.0] * 6).cast(pa.float16()),
+        pa.array(["a"] * 6, pa.string_view()),
+        pa.array([(1, 2, 3)] * 6, pa.month_day_nano_interval()),
+        pa.RunEndEncodedArray.from_arrays([6], pa.array(["a"])),
+        pa.array([b"a" * 16] * 6, pa.uuid()),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_types_that_arrow_cannot_compare_are_named(column: pa.Array) -> None:
+    plain = pa.array([1, 1, 1, 2, 2, 2])
+    with pytest.raises(BadInput, match="column q has a type"):
+        anonymise(pa.table({"q": column}), quasi_identifiers=["q"], k=3)
+    with pytest.raises(BadInput, match="column s has a type"):
+        anonymise(pa.table({"q": plain, "s": column}), quasi_identifiers=["q"], k=3, sensitive=["s"], l=1)
+
+
+@pytest.mark.parametrize("l", [None, "3", True, 0, float("nan"), float("inf")])
+def test_an_entropy_that_is_no_number_is_refused(l: object) -> None:  # noqa: E741
+    with pytest.raises(BadInput, match="entropy l must be a number"):
+        Entropy(l)  # type: ignore[arg-type]

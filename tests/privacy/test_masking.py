@@ -36,7 +36,7 @@ from tests.privacy.masks.cases import ibans, identities
         ("national_id", "110101199003078515", "**5"),
         ("national_id", "11010519491231002x", "**X"),
         ("national_id", "11010119900307851X", "***"),
-        ("national_id", "110105491231002", "***"),
+        ("national_id", "110105491231002", "**X"),
         ("national_id", "110105491331002", "***"),
         ("national_id", "123-45-6789", "***"),
         ("national_id", "ab", "***"),
@@ -94,20 +94,20 @@ def test_masks(mask: str, value: str, shown: str | None) -> None:
 
 
 def test_an_identity_number_of_15_digits_shows_no_more_than_one_of_18() -> None:
-    """Its last digit tells the sex, and the one before the last three is of the birth date."""
-    for last, shown in ((0, "**"), (1, "***"), (2, "***2"), (3, "***02"), (4, "***002")):
+    """Its last digit tells the sex, and the one before the last three is of the birth date: it gains a check digit."""
+    for last, shown in ((0, "**"), (1, "**X"), (2, "**2X"), (3, "**02X"), (4, "**002X")):
         assert apply_mask(pa.array(["110105491231002"]), {"fn": "national_id", "last": last}).to_pylist() == [shown]
     both = pa.array(["110105491231002", "11010519491231002X", "110105491231002"])
     wide = {"fn": "national_id", "first": 6, "last": 4}
     assert apply_mask(both, wide).to_pylist() == ["110105***002", "110105**002X", "110105***002"]
 
 
-def test_at_least_four_digits_of_a_card_stay_hidden() -> None:
+def test_at_least_five_digits_of_a_card_stay_hidden() -> None:
     short, middling, long = "500000000009", "4222222222222", "378282246310005"
     cards = pa.array([short, middling, long])
     assert apply_mask(cards, "card").to_pylist() == ["**0009", "**2222", "**0005"]
     assert apply_mask(cards, {"fn": "card", "first": 6}).to_pylist() == ["***", "***", "378282**0005"]
-    assert apply_mask(cards, {"fn": "card", "first": 4}).to_pylist() == ["5000**0009", "4222**2222", "3782**0005"]
+    assert apply_mask(cards, {"fn": "card", "first": 4}).to_pylist() == ["***", "4222**2222", "3782**0005"]
 
 
 def test_birth_dates_to_years_and_bands() -> None:
@@ -198,3 +198,36 @@ def test_no_byte_of_a_redacted_value_stays_in_the_buffers() -> None:
         left = b"".join(buffer.to_pybytes() for buffer in apply_mask(texts, mask).buffers() if buffer)
         assert b"41111" not in left
         assert b"1949" not in left
+
+
+def test_an_id_of_15_digits_is_masked_as_the_18_it_became() -> None:
+    written = ["110105491231002", "11010519491231002X", "110105194912310020"]
+    for spec, shown in (
+        ("national_id", "**X"),  # the last of the 15 would tell the sex
+        ({"fn": "national_id", "last": 4}, "**002X"),
+        ({"fn": "national_id", "first": 6, "last": 2}, "110105**2X"),
+    ):
+        assert apply_mask(pa.array(written), spec).to_pylist() == [shown, shown, "***"]
+
+
+def test_a_card_number_too_short_to_hide_five_digits_is_redacted() -> None:
+    short, long = "30569309025904", "378282246310005"
+    assert apply_mask(pa.array([short, long]), {"fn": "card", "first": 6}).to_pylist() == ["***", "378282**0005"]
+    assert apply_mask(pa.array([short, long]), "card").to_pylist() == ["**5904", "**0005"]
+
+
+def test_an_address_without_a_district_shows_neither_street_nor_estate_nor_what_stands_before() -> None:
+    addresses = [
+        "建国路阳光花园东区3号楼",
+        "请交给住在隔壁大楼里面那一户人家的王芳女士她家在朝阳区",
+        "新疆维吾尔自治区伊犁哈萨克自治州伊宁市解放路1号",
+        "唐山市路南区新华道1号",
+        "朝阳区建国路88号",
+    ]
+    assert apply_mask(pa.array(addresses), "address").to_pylist() == [
+        "***",
+        "***",
+        "新疆维吾尔自治区",
+        "唐山市",
+        "朝阳区",
+    ]

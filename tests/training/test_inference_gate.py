@@ -105,6 +105,15 @@ def test_texts_are_attacked_by_what_they_tell_apart() -> None:
     assert found.attacked.within.value > 0.99
 
 
+@pytest.mark.parametrize("name", ["spend", "moment", "flag"])
+def test_a_published_column_may_have_the_name_of_the_evidence(name: str) -> None:
+    published, evidence = shop_of(300, 0.0)
+    telling = published.append_column(name, evidence["infant"].cast(pa.float64()))
+    found = examine("x", telling, evidence, "infant")
+    assert found.attacked is not None
+    assert found.attacked.within.value > 0.99
+
+
 def test_wins_count_pairs_of_one_stratum_and_halves_of_ties() -> None:
     score = np.array([1.0, 2.0, 2.0, 3.0, 9.0])
     flag = np.array([False, True, False, True, False])
