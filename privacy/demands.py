@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from privacy.errors import BadInput
 
-__all__ = ["Demands", "Entropy"]
+__all__ = ["GROUP_FLOOR", "Demands", "Entropy"]
+
+GROUP_FLOOR: Final = 10
+"""The fewest people that anything is told of as a group, where nobody says otherwise."""
 
 
 @dataclass(frozen=True)

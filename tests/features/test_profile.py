@@ -24,6 +24,8 @@ from .conftest import AS_OF, Home, principal
 
 TOWNS = ("Arles", "Arles", "Arles", "Basel", "Basel")
 COLUMNS = ["birth_date", "town"]
+TOWN = {"from": "town", "sensitivity": "quasi_identifier", "hierarchy": {"France": ["Arles"], "Swiss": ["Basel"]}}
+KEYED = {"customer_id": {"from": "customer", "sensitivity": "direct_identifier"}}
 FILE = "generalisation.json"
 
 
@@ -35,9 +37,7 @@ def with_profile(folder: Path, change: Callable[[dict[str, Any]], object] | None
     pq.write_table(people.append_column("town", [towns]), folder / "people.parquet")
     document = yaml.safe_load(path.read_text())
     customers = document["tables"]["customers"]
-    customers["columns"]["town"] = {
-        "from": "town", "sensitivity": "quasi_identifier", "hierarchy": {"France": ["Arles"], "Swiss": ["Basel"]},
-    }  # fmt: skip
+    customers["columns"]["town"] = dict(TOWN)
     customers["anonymity"] = {"k": 3}
     if change is not None:
         change(customers)
@@ -117,8 +117,9 @@ def test_columns_that_cannot_be_told_are_dropped_with_the_reason(home: Home, tmp
     assert own.anonymity is not None
     assert own.anonymity["dropped"] == {
         "town": "16 rows have a value of town that its hierarchy lacks: 16 of 40 rows would be suppressed, "
-        "max_suppression allows 2",
-        "same": "nothing is left of it at k=3",
+        "max_suppression allows 2; mend its values or its hierarchy, or give it a mask",
+        "same": "nothing is left of it at k=3: of 40 people 40 have it, 40 alike, in 1 different values; "
+        "a hierarchy, a mask or a lower k (anonymity) may leave something",
     }
     assert home.paths.protected_store(descriptor.name).read(PROFILE).column_names == ["customer_token", "birth_date"]
 
@@ -128,7 +129,10 @@ def test_too_few_people_are_told_nothing_of(home: Home, tmp_path: Path) -> None:
     own = home.ingest(descriptor).tables[PROFILE]
     assert own.kept == 0
     assert own.anonymity is not None
-    assert own.anonymity["dropped"] == dict.fromkeys(COLUMNS, "k=41 is more than the table's 40 rows")
+    assert own.anonymity["dropped"] == dict.fromkeys(
+        COLUMNS,
+        "k=41 is more than the table's 40 rows; more people, a lower k, l or t (anonymity), or masks let them be told",
+    )
     assert not (home.paths.protected_store(descriptor.name).root / FILE).exists()
     home.build(descriptor)
     gateway = home.gateway()
@@ -163,7 +167,8 @@ def test_a_view_below_its_k_is_neither_applied_nor_materialised(told: tuple[Home
     home, gateway, descriptor = told
     path = home.paths.feature_store(descriptor.name).directory() / "manifest.json"
     notes = json.loads(path.read_text())
-    path.write_text(json.dumps({**notes, "profile_k": 30}))
+    notes["tables"][PROFILE]["k"] = 30
+    path.write_text(json.dumps(notes))
     for refused in (lambda: gateway.apply(descriptor), lambda: gateway.materialize(principal(), AS_OF)):
         with pytest.raises(CheckFailed, match=r"the view profile: .* fewer than k=30 rows"):
             refused()
@@ -200,7 +205,10 @@ def test_a_class_that_an_erasure_made_too_small_is_told_no_more(told: tuple[Home
         ({"anonymity": {"k": 3, "sensitive": ["wealth"]}}, "names 'wealth' as sensitive: no such column"),
         ({"anonymity": {"k": 3, "sensitive": COLUMNS}}, "has no quasi-identifier without a mask"),
         ({"anonymity": {"k": 3, "l": 2, "entropy_l": 2, "sensitive": ["town"]}}, "names both l and entropy_l"),
-        ({"anonymity": None}, "column 'customers.town' has a hierarchy that nothing uses"),
+        (
+            {"columns": {**KEYED, "town": {**TOWN, "mask": "redact"}}},
+            "column 'customers.town' has a hierarchy that nothing uses",
+        ),
     ],
 )
 def test_what_a_descriptor_may_not_ask_is_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
