@@ -3,66 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
-from features.datasets.descriptor import Descriptor, load_descriptor
+from features.datasets.descriptor import Descriptor
 from features.gateway import FeatureGateway
 from features.profile import PROFILE
 from privacy.classification import Purpose, Role
+from privacy.demands import GROUP_FLOOR
 from privacy.errors import BadInput, CheckFailed, Refused
-from tests.shops import make_shop
 
 from .conftest import AS_OF, Home, principal
+from .profiles import COLUMNS, KEYED, TOWN, classes, researcher, with_profile
 
-TOWNS = ("Arles", "Arles", "Arles", "Basel", "Basel")
-COLUMNS = ["birth_date", "town"]
-TOWN = {"from": "town", "sensitivity": "quasi_identifier", "hierarchy": {"France": ["Arles"], "Swiss": ["Basel"]}}
-KEYED = {"customer_id": {"from": "customer", "sensitivity": "direct_identifier"}}
 FILE = "generalisation.json"
-
-
-def with_profile(folder: Path, change: Callable[[dict[str, Any]], object] | None = None, **options: Any) -> Descriptor:
-    """A shop whose customers have a birth date and a town, to be told in classes of three."""
-    path = make_shop(folder, **{"customers": 40, **options})
-    people = pq.read_table(folder / "people.parquet")
-    towns = [TOWNS[at % len(TOWNS)] for at in range(people.num_rows)]
-    pq.write_table(people.append_column("town", [towns]), folder / "people.parquet")
-    document = yaml.safe_load(path.read_text())
-    customers = document["tables"]["customers"]
-    customers["columns"]["town"] = dict(TOWN)
-    customers["anonymity"] = {"k": 3}
-    if change is not None:
-        change(customers)
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return load_descriptor(str(path))
-
-
-@pytest.fixture
-def told(tmp_path: Path) -> tuple[Home, FeatureGateway, Descriptor]:
-    home = Home.create(tmp_path / "home")
-    descriptor = with_profile(tmp_path / "shop")
-    home.ingest(descriptor)
-    home.build(descriptor)
-    gateway = home.gateway()
-    gateway.apply(descriptor)
-    gateway.materialize(principal(), AS_OF)
-    return home, gateway, descriptor
-
-
-def researcher() -> Any:
-    return principal(Role.DATA_SCIENTIST, Purpose.RESEARCH)
-
-
-def classes(table: pa.Table) -> Counter[tuple[str, ...]]:
-    return Counter(zip(*(table[name].to_pylist() for name in COLUMNS), strict=True))
 
 
 def test_what_is_stored_is_generalised_and_the_rest_is_gone(told: tuple[Home, FeatureGateway, Descriptor]) -> None:
@@ -174,28 +131,6 @@ def test_a_view_below_its_k_is_neither_applied_nor_materialised(told: tuple[Home
             refused()
 
 
-def test_a_class_that_an_erasure_made_too_small_is_told_no_more(told: tuple[Home, FeatureGateway, Descriptor]) -> None:
-    home, gateway, descriptor = told
-    store, protected = home.paths.feature_store(descriptor.name), home.paths.protected_store(descriptor.name)
-    rows = protected.read(PROFILE)
-    smallest, size = min(classes(rows).items(), key=lambda item: (item[1], item[0]))
-    members = [row["customer_token"] for row in rows.to_pylist() if tuple(row[name] for name in COLUMNS) == smallest]
-    names = pq.read_table(descriptor.base_dir / "people.parquet")["customer"].to_pylist()
-    tokens = {home.subject(name).tokens[0]: name for name in names}
-    for member in members[: size - 2]:  # two are left
-        subject = home.subject(tokens[member])
-        assert sum(place.erase(subject) for place in gateway.subject_stores()) >= 3
-        assert all(place.verify(subject) == 0 for place in gateway.subject_stores())
-    left = home.tokens([tokens[member] for member in members[size - 2 :]], "research")
-    assert smallest not in classes(gateway.snapshot_rows(researcher(), "profile_v1", AS_OF))
-    gateway.materialize(principal(), AS_OF)
-    assert gateway.online(researcher(), "profile_v1", left).texts == {name: [None, None] for name in COLUMNS}
-    home.build(descriptor)
-    gateway.apply(descriptor)
-    assert smallest not in classes(store.read(PROFILE))
-    assert min(classes(store.read(PROFILE)).values()) >= 3
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -223,3 +158,48 @@ def test_hierarchies_with_cycles_are_refused_before_anything_is_read(tmp_path: P
 
     with pytest.raises(BadInput, match=r"the hierarchy of customers\.town goes in a circle"):
         with_profile(tmp_path / "shop", circle, customers=4)
+
+
+def test_without_a_word_of_anonymity_the_floor_and_the_defaults_hold(tmp_path: Path) -> None:
+    def plain(customers: dict[str, Any]) -> None:
+        del customers["anonymity"], customers["columns"]["town"]["hierarchy"]
+        customers["columns"]["code"] = {"sql": "email", "type": "string", "sensitivity": "quasi_identifier"}
+        customers["columns"]["visits"] = {"sql": "length(phone)", "type": "int", "sensitivity": "quasi_identifier"}
+
+    home, descriptor = Home.create(tmp_path / "home"), with_profile(tmp_path / "shop", plain, customers=80)
+    assert descriptor.tables["customers"].anonymity is None
+    report = home.ingest(descriptor)
+    own = report.tables[PROFILE]
+    assert own.anonymity is not None
+    assert own.anonymity["k"] == GROUP_FLOOR == 10
+    assert list(own.anonymity["dropped"]) == ["code", "visits"]  # type: ignore[call-overload]
+    assert own.anonymity["dropped"]["code"].startswith(  # type: ignore[index]
+        "nothing is left of it at k=10: of 80 people 80 have it, 1 alike, in 80 different values; "
+    )
+    profile = home.paths.protected_store(descriptor.name).read(PROFILE)
+    assert profile.column_names == ["customer_token", *COLUMNS]
+    assert profile.num_rows == 80
+    assert min(classes(profile).values()) >= 10
+    assert set(profile["town"].to_pylist()) <= {"Arles", "Basel", "*"}
+    assert len(classes(profile)) > 1
+    assert report.tables["customers"].columns_dropped == ["name", "email", "phone"]
+
+
+def test_a_shop_can_keep_its_quasi_identifiers_out(home: Home, tmp_path: Path) -> None:
+    descriptor = with_profile(tmp_path / "shop", lambda customers: customers["anonymity"].update(columns=[]))
+    report = home.ingest(descriptor)
+    assert PROFILE not in report.tables
+    assert report.tables["customers"].columns_dropped == ["name", "email", "phone", *COLUMNS]
+
+
+def test_what_told_nothing_is_not_kept_so_that_more_people_are_cut_anew(home: Home, tmp_path: Path) -> None:
+    def plain(customers: dict[str, Any]) -> None:
+        del customers["anonymity"]
+
+    few = with_profile(tmp_path / "few", plain, customers=12)
+    assert home.ingest(few).tables[PROFILE].kept == 0
+    store = home.paths.protected_store(few.name)
+    assert not (store.root / FILE).exists()
+    home.ingest(with_profile(tmp_path / "many", plain, customers=60))
+    assert len(classes(store.read(PROFILE))) > 1
+    assert min(classes(store.read(PROFILE)).values()) >= 10
