@@ -83,8 +83,10 @@ class TreeScale(Scale):
         return super().tells_nothing(low, high) | unnamed
 
     def loss(self, low: Codes, high: Codes) -> npt.NDArray[np.float64]:
-        """(m,) The values covered beyond the first, over all beyond the first."""
-        return (high - low) / max(self.last - 1, 1)
+        """(m,) Of ordered values the steps covered, over all steps; of others the values covered, 0 where it is one."""
+        if self.hierarchy.ordered:
+            return (high - low) / max(self.last - 1, 1)
+        return np.where(high == low, 0.0, (high - low + 1) / max(self.last, 1))
 
     def to_json(self) -> dict[str, Any]:
         """The hierarchy, and whether anybody lacked the value."""

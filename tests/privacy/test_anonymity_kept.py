@@ -99,6 +99,32 @@ def test_demands_on_sensitive_columns_hold_for_newcomers_too() -> None:
     assert kept.apply(same).table.num_rows == 0
 
 
+def test_newcomers_who_move_the_whole_too_far_are_all_suppressed() -> None:
+    """Two classes of four, half of each ill: t is 0. Six more who are well make the whole 4 of 14 ill.
+
+    Then the elder's class of 2 in 4 is 1/2 - 4/14 = 3/14 = 0.214 away, though nobody joined it.
+    """
+    people = pa.table({"age": [20, 21, 22, 23, 60, 61, 62, 63], "ill": [True, True, False, False] * 2})
+    kept = anonymise(people, quasi_identifiers=["age"], k=4, sensitive=["ill"], t=0.2).generalisation
+    standing = kept.apply(people).table
+    well = pa.table({"age": [20, 21, 22, 20, 21, 22], "ill": [False] * 6})
+    assert kept.apply(well, beside=standing).table.num_rows == 0
+    # With two who are ill among six it is 6 of 14: the young 4 of 10, away 0.029, the elder 1/2, away 0.071.
+    mixed = well.set_column(1, "ill", [[True, True, False, False, False, False]])
+    done = kept.apply(mixed, beside=standing)
+    assert done.table.num_rows == 6
+    assert done.report.sensitive["ill"] == pytest.approx({"l": 2, "entropy_l": 1.9601, "t": 1 / 14}, abs=1e-4)
+
+
+def test_the_report_is_of_the_newcomers_and_those_beside_together() -> None:
+    people = pa.table({"age": [20, 21, 22, 60, 61, 62]})
+    kept = anonymise(people, quasi_identifiers=["age"], k=3).generalisation
+    report = kept.apply(pa.table({"age": [20]}), beside=kept.apply(people).table).report
+    # Classes of 4 and 3: the greatest risk 1/3, on average 2/7; 16 + 9 pairs can't be told apart.
+    assert (report.rows, report.released, report.k, report.classes, report.average_class) == (1, 1, 3, 2, 3.5)
+    assert (report.risks.prosecutor, report.risks.marketer, report.discernibility) == (1 / 3, 2 / 7, 25)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
