@@ -100,11 +100,10 @@ def delete_keys(path: Path, keys: Sequence[bytes]) -> None:
     """
     if keys:
         with connection_to(path) as connection:
-            tables = tables_in(connection)
-            for table in tables:
+            for table in tables_in(connection):
                 rows = [(key,) for key in keys]
-                connection.executemany(f'DELETE FROM "{table}" WHERE entity_key = ?', rows)
-            if TOLD in tables:
-                delete_small_classes(connection, TOLD)
+                gone = connection.executemany(f'DELETE FROM "{table}" WHERE entity_key = ?', rows).rowcount
+                if table == TOLD and gone:
+                    delete_small_classes(connection, TOLD)
     with path.open("rb") as file:
         os.fsync(file.fileno())

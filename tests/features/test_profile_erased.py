@@ -5,22 +5,25 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 
 from features.datasets.descriptor import Descriptor
 from features.gateway import FeatureGateway
 from features.online_store import entity_key
 from features.profile import PROFILE
-from privacy.rights import Subject
+from privacy.errors import EnvironmentFailed
+from privacy.rights import Rights, Subject
 from privacy.tokens import translate
 from tests.privacy.forked import kill_at, killed
 
-from .conftest import AS_OF, Home, principal
+from .conftest import AS_OF, NOW, Home, principal
 from .profiles import COLUMNS, classes, researcher, with_profile
 
 
@@ -114,12 +117,14 @@ def test_an_erasure_killed_while_it_empties_a_class_online_is_done_again_whole(
 
 
 def test_a_file_that_notes_no_k_keeps_nobody_of_the_profile(told: tuple[Home, FeatureGateway, Descriptor]) -> None:
-    home, gateway, _ = told
+    home, gateway, descriptor = told
     with closing(sqlite3.connect(home.paths.online)) as connection:
         connection.execute("PRAGMA user_version = 0")
     online = gateway.subject_stores()[-1]
+    online.erase(Subject(("fs_" + "a" * 36,), b"\0" * 16, ()))  # a stranger: nobody's class is smaller
     assert len(online_profile(home)) == 40
-    online.erase(Subject(("fs_" + "a" * 36,), b"\0" * 16, ()))
+    somebody = home.paths.protected_store(descriptor.name).read(PROFILE)["customer_token"][0].as_py()
+    online.erase(Subject((somebody,), b"\0" * 16, ()))
     assert online_profile(home) == {}
 
 
@@ -159,3 +164,49 @@ def test_somebody_of_the_profile_alone_who_is_erased_meanwhile_does_not_come_onl
     gateway.materialize(principal(), AS_OF)
     assert entity_key(token) not in online_profile(home)
     assert len(online_profile(home)) in (39, 39 - 2)
+
+
+@dataclass
+class Stuck:
+    """A store that can't be reached the first time."""
+
+    name: str = "stuck"
+    reached: bool = False
+
+    def count(self, subject: Subject) -> int:
+        return 0
+
+    def export(self, subject: Subject) -> list[dict[str, object]]:
+        return []
+
+    def erase(self, subject: Subject) -> int:
+        self.reached, before = True, self.reached
+        if not before:
+            raise EnvironmentFailed("the store can't be reached", where=self.name)
+        return 0
+
+    def verify(self, subject: Subject) -> int:
+        return 0
+
+
+def test_a_receipt_is_written_once_no_store_tells_of_a_small_class(
+    told: tuple[Home, FeatureGateway, Descriptor],
+) -> None:
+    home, gateway, descriptor = told
+    smallest, left = shrink_a_class(home, gateway, descriptor, 3)
+    token = left[0]
+    people = pq.read_table(descriptor.base_dir / "people.parquet")["customer"].to_pylist()
+    name = next(name for name in people if home.subject(name).tokens[0] == token)
+    protected, features, online = gateway.subject_stores()
+    stores = [protected, Stuck(), features, online]
+    rights = Rights(home.vault, home.keyring, home.audit, home.suppression, stores, home.root / "receipts", lambda: NOW)
+    with pytest.raises(EnvironmentFailed):
+        rights.erase(name, principal(), "asked")
+    assert not list((home.root / "receipts").glob("er_*.json"))
+    tables = [home.paths.protected_store(descriptor.name), home.paths.feature_store(descriptor.name)]
+    assert [smallest in classes(table.read(PROFILE)) for table in tables] == [False, True]
+    assert smallest not in classes(gateway.snapshot_rows(researcher(), "profile_v1", AS_OF))  # refused meanwhile
+    receipt = rights.erase(name, principal(), "asked")
+    assert [store.after for store in receipt.stores] == [0] * 5
+    assert [smallest in classes(table.read(PROFILE)) for table in tables] == [False, False]
+    assert not {entity_key(one) for one in left} & online_profile(home).keys()
