@@ -10,7 +10,7 @@ from privacy.errors import BadInput
 __all__ = ["GROUP_FLOOR", "Demands", "Entropy"]
 
 GROUP_FLOOR: Final = 10
-"""The fewest people that anything is told of as a group, where nobody says otherwise."""
+"""The fewest people of whom a class, or a figure without noise, is told as a group, where nobody says otherwise."""
 
 
 @dataclass(frozen=True)
