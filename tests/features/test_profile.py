@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from features.datasets.anonymity import profile_rule
 from features.datasets.descriptor import Descriptor
 from features.gateway import FeatureGateway
 from features.profile import PROFILE
@@ -183,6 +184,16 @@ def test_without_a_word_of_anonymity_the_floor_and_the_defaults_hold(tmp_path: P
     assert set(profile["town"].to_pylist()) <= {"Arles", "Basel", "*"}
     assert len(classes(profile)) > 1
     assert report.tables["customers"].columns_dropped == ["name", "email", "phone"]
+
+
+def test_anonymity_overrides_what_it_names(tmp_path: Path) -> None:
+    def some(customers: dict[str, Any]) -> None:
+        customers["anonymity"] = {"max_suppression": 0.2}
+
+    rule = profile_rule(with_profile(tmp_path / "shop", some, customers=4).tables["customers"])
+    assert rule is not None
+    assert (rule.columns, rule.demands.k, rule.max_suppression) == (tuple(COLUMNS), GROUP_FLOOR, 0.2)
+    assert profile_rule(with_profile(tmp_path / "again", customers=4).tables["transactions"]) is None
 
 
 def test_a_shop_can_keep_its_quasi_identifiers_out(home: Home, tmp_path: Path) -> None:
