@@ -17,7 +17,8 @@ from privacy.anonymity import anonymise
 from privacy.anonymity_report import Report
 from privacy.demands import Demands
 from privacy.errors import BadInput, CheckFailed
-from privacy.generalisation import Anonymised, Generalisation
+from privacy.generalisation import Anonymised, Generalisation, column_of
+from privacy.scales import UNKNOWN
 
 __all__ = ["PROFILE", "Profile", "ProfileRule", "release_profile"]
 
@@ -96,6 +97,7 @@ def _generalised(rows: pa.Table, columns: list[str], rule: ProfileRule, earlier:
     demands, hierarchies = rule.demands, {name: rule.hierarchies[name] for name in columns if name in rule.hierarchies}
     meaning = _digest(rule, columns)
     if earlier is not None and earlier.meaning == meaning and earlier.columns == columns:
+        _require_places(rows, rule, earlier)
         return earlier.apply(rows)
     done = anonymise(
         rows,
@@ -109,6 +111,19 @@ def _generalised(rows: pa.Table, columns: list[str], rule: ProfileRule, earlier:
     )
     version = 1 if earlier is None else earlier.version + 1
     return done.of(version, meaning)
+
+
+def _require_places(rows: pa.Table, rule: ProfileRule, earlier: Generalisation) -> None:
+    """Refuse values that a hierarchy lacks as the fit did: beyond what may be suppressed the column is named."""
+    for scale in earlier.scales:
+        if scale.column not in rule.hierarchies:
+            continue
+        values = column_of(rows, scale.column)
+        lost = int(((scale.encode(values) == UNKNOWN) & values.is_valid().to_numpy(zero_copy_only=False)).sum())
+        if lost > rule.max_suppression * rows.num_rows:
+            told = f"{lost:,} of {rows.num_rows:,} rows have a value of {scale.column} that its hierarchy lacks"
+            allowed = f"max_suppression allows {int(rule.max_suppression * rows.num_rows):,}"
+            raise BadInput(f"{told}, {allowed}", where=scale.column)
 
 
 def _digest(rule: ProfileRule, columns: list[str]) -> str:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from privacy.anonymity import anonymise
 from privacy.anonymity_check import verify
+from privacy.demands import Demands
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from privacy.generalisation import Generalisation
+from privacy.profile import Profile, ProfileRule, release_profile
 from tests.households import HIERARCHIES, households
 
 COLUMNS = list(HIERARCHIES)
@@ -123,6 +125,26 @@ def test_the_report_is_of_the_newcomers_and_those_beside_together() -> None:
     # Classes of 4 and 3: the greatest risk 1/3, on average 2/7; 16 + 9 pairs can't be told apart.
     assert (report.rows, report.released, report.k, report.classes, report.average_class) == (1, 1, 3, 2, 3.5)
     assert (report.risks.prosecutor, report.risks.marketer, report.discernibility) == (1 / 3, 2 / 7, 25)
+
+
+def test_later_values_that_a_hierarchy_lacks_are_held_to_the_same_share(tmp_path: Path) -> None:
+    def told(towns: str, share: float) -> Profile:
+        people = pa.table({"token": [f"t{at}" for at in range(len(towns))], "town": list(towns), "age": [1, 50] * 5})
+        rule = ProfileRule(("town", "age"), Demands(2), hierarchies={"town": ["a", "b"]}, max_suppression=share)
+        return release_profile(people, "token", rule, tmp_path / "kept.json")
+
+    first = told("aaaaabbbbb", 0.1)
+    assert (first.dropped, first.told()["version"]) == ({}, 1)
+    within = told("aaaaabbbbc", 0.1)
+    assert (within.dropped, within.told()["version"], within.table and within.table.num_rows) == ({}, 1, 9)
+    beyond = told("aaaaabbbcc", 0.1)
+    assert beyond.dropped == {
+        "town": "2 of 10 rows have a value of town that its hierarchy lacks, max_suppression allows 1; "
+        "mend its values or its hierarchy, or give it a mask"
+    }
+    assert beyond.table is not None
+    assert beyond.table.column_names == ["token", "age"]
+    assert beyond.told()["version"] == 2
 
 
 @pytest.mark.parametrize(
