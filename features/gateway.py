@@ -29,7 +29,7 @@ from .online_file import OnlineSource
 from .online_store import OnlineRows, write_online
 from .own_tokens import OwnTokens
 from .point_in_time import as_known, require_built, steady
-from .profile import PROFILE, ProfileView, profile_view, releasable, without_small_classes
+from .profile import ProfileView, profile_view, released, told_of
 from .storage import TableStore
 from .transforms.outcomes import outcomes
 from .transforms.registry import feature_set
@@ -165,11 +165,12 @@ class FeatureGateway:
         latest = rows.sort_values([ENTITY, "event_timestamp"]).drop_duplicates(ENTITY, keep="last")
         if latest.empty:
             raise BadInput("no feature row is fresh at as-of", remedy="run `custos build` with this --as-of")
-        profile = profile_view(store)
-        told = None if profile is None else releasable(self._own.unsuppressed(store.read(PROFILE)), profile)
+        profile, told = released(store, self._own.unsuppressed)
         self._disclosures.disclosed(access, latest[ENTITY], len(latest), latest[REFERENCE])
-        definitions, rows = self._definitions(dataset, profile), OnlineSource(latest, told)
-        write_online(self._paths.online, definitions, rows, lambda: self._own.suppressed(latest[ENTITY]))
+        rows = OnlineSource(latest, told, profile.k if profile else None)
+        people = pc.unique(pa.chunked_array([pa.array(latest[ENTITY], pa.string()), *told[ENTITY].chunks]))
+        definitions = self._definitions(dataset, profile)
+        write_online(self._paths.online, definitions, rows, lambda: self._own.suppressed(people))
         self._online.forget()
         return len(latest)
 
@@ -278,7 +279,8 @@ class FeatureGateway:
         store = self._paths.feature_store(info.dataset)
         with store.reading():
             known = as_known(self._online.feast(), self._online.service(info.name), info, entities)
-        return without_small_classes(known, store, info.texts) if info.texts else known
+        # Who is being erased is out of a class before the stores are.
+        return told_of(known, released(store, self._own.unsuppressed)[1], info.texts) if info.texts else known
 
     def _fresh(self, dataset: str) -> dt.datetime:
         """Return the data time of the online rows; refuse them when they lag too far behind the data."""

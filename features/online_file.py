@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 import pyarrow as pa
@@ -18,8 +19,20 @@ from privacy.errors import EnvironmentFailed
 
 from .definitions import PROJECT
 from .profile import PROFILE
+from .small_classes import delete_small_classes
 
-__all__ = ["OnlineSource", "connection_to", "delete_keys", "moment_of", "stamp_of", "tables_in", "unusable"]
+__all__ = [
+    "OnlineSource",
+    "connection_to",
+    "delete_keys",
+    "moment_of",
+    "note_least_class",
+    "stamp_of",
+    "tables_in",
+    "unusable",
+]
+
+TOLD: Final = f"{PROJECT}_{PROFILE}"
 
 
 def moment_of(stored: int | str) -> dt.datetime:
@@ -30,14 +43,15 @@ def moment_of(stored: int | str) -> dt.datetime:
 
 @dataclass(frozen=True)
 class OnlineSource:
-    """What is put online: everybody's latest features, and what is told of people beside them, if anything is."""
+    """What is put online: everybody's latest features; what is told of people beside them, if anything, and its k."""
 
     features: pd.DataFrame
-    profile: pa.Table | None = None
+    profile: pa.Table
+    k: int | None
 
     def of(self, view: str) -> pd.DataFrame:
         """The rows of a view."""
-        return self.profile.to_pandas() if view == PROFILE and self.profile is not None else self.features
+        return self.profile.to_pandas() if view == PROFILE else self.features
 
 
 def stamp_of(path: Path) -> tuple[int, int]:
@@ -55,6 +69,7 @@ def connection_to(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with closing(sqlite3.connect(path, timeout=30)) as connection, connection:
             connection.execute("PRAGMA secure_delete = ON")
+            connection.execute("PRAGMA temp_store = MEMORY")  # nobody's row goes to a temporary file
             yield connection
     except (sqlite3.Error, DecodeError):
         raise unusable(path) from None
@@ -72,12 +87,23 @@ def tables_in(connection: sqlite3.Connection) -> list[str]:
     return sorted(row[0] for row in rows if row[0].startswith(f"{PROJECT}_"))
 
 
+def note_least_class(path: Path, k: int) -> None:
+    """Note the k that what is told of people keeps, in the file itself."""
+    with connection_to(path) as connection:
+        connection.execute(f"PRAGMA user_version = {k:d}")
+
+
 def delete_keys(path: Path, keys: Sequence[bytes]) -> None:
-    """Delete the rows of these entity keys from every view, overwriting their bytes, and sync."""
+    """Delete the rows of these entity keys from every view, overwriting their bytes, and sync.
+
+    What is told of those whose class has fewer than k left goes in the same transaction.
+    """
     if keys:
         with connection_to(path) as connection:
             for table in tables_in(connection):
                 rows = [(key,) for key in keys]
-                connection.executemany(f'DELETE FROM "{table}" WHERE entity_key = ?', rows)
+                gone = connection.executemany(f'DELETE FROM "{table}" WHERE entity_key = ?', rows).rowcount
+                if table == TOLD and gone:
+                    delete_small_classes(connection, TOLD)
     with path.open("rb") as file:
         os.fsync(file.fileno())

@@ -30,7 +30,16 @@ from privacy.rights import Subject
 from privacy.tokens import parse_token
 
 from .definitions import ENTITY, PERSON, PROJECT, Definitions, repo_config
-from .online_file import OnlineSource, connection_to, delete_keys, moment_of, stamp_of, tables_in, unusable
+from .online_file import (
+    OnlineSource,
+    connection_to,
+    delete_keys,
+    moment_of,
+    note_least_class,
+    stamp_of,
+    tables_in,
+    unusable,
+)
 from .private_files import close_to_others, make_private
 
 __all__ = ["OnlineRows", "entity_key", "write_online"]
@@ -61,6 +70,8 @@ def write_online(path: Path, definitions: Definitions, rows: OnlineSource, late:
                 store.write_to_online_store(view.name, listed)
         del store
         close_to_others(part / path.name)
+        if rows.k is not None:
+            note_least_class(part / path.name, rows.k)
         delete_keys(part / path.name, [entity_key(token) for token in late()])
         (part / path.name).replace(path)
 

@@ -65,6 +65,7 @@ def release_report(
 ) -> Report:
     """The figures of a release: `published` codes by region, the region and class of each released row, rows given.
 
+    `classes` goes on with those of rows released before, where they stand beside: sizes and risks are of all together.
     Suppressed rows have lost everything (NCP 1), and are as hard to discern as the whole table.
     Sources: Xu et al., KDD 2006; Bayardo, Agrawal, Data privacy through optimal k-anonymization, ICDE 2005.
     """
@@ -87,10 +88,10 @@ def release_report(
         suppressed_share=suppressed / rows if rows else 0.0,
         k=int(sizes.min()) if len(sizes) else 0,
         classes=len(sizes),
-        average_class=len(regions) / len(sizes) if len(sizes) else 0.0,
+        average_class=len(classes) / len(sizes) if len(sizes) else 0.0,
         ncp=sum(losses.values()) / len(losses) if len(losses) == len(scales) else None,
         ncp_by_column=losses,
-        discernibility=sum(size * size for size in sizes.tolist()) + suppressed * rows,
+        discernibility=sum(size * size for size in sizes.tolist()) + suppressed * (rows + len(classes) - len(regions)),
         sensitive={},
         risks=found,
         gb_t_42460_grade=grade(found.prosecutor),

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from privacy.errors import BadInput
 
-__all__ = ["Demands", "Entropy"]
+__all__ = ["GROUP_FLOOR", "Demands", "Entropy"]
+
+GROUP_FLOOR: Final = 10
+"""The fewest people of whom a class, or a figure without noise, is told as a group, where nobody says otherwise."""
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,9 @@ class Generalisation:
         """Release rows of `table` by this generalisation; of `beside`, rows it has released before that still stand.
 
         Rows join the region they fall in. Suppressed are those that fall in none, and those whose class, with the rows
-        beside, doesn't keep the demands: so they hold for both tables together. Without `beside` they hold for the
-        answer alone, as after an erasure. Raises BadInput for missing columns, and for rows beside that this
-        generalisation didn't release; CheckFailed if the rows beside break the demands by themselves.
+        beside, doesn't keep the demands: so they hold for both tables together, which the report is of. Without
+        `beside` they hold for the answer alone, as after an erasure. Raises BadInput for missing columns, and for rows
+        beside that this generalisation didn't release; CheckFailed if the rows beside break the demands by themselves.
         """
         for name in self.sensitive:
             column_of(table, name)
@@ -115,8 +115,9 @@ class Generalisation:
         verify(
             together, quasi_identifiers=self.columns, k=demands.k, sensitive=self.sensitive, l=demands.l, t=demands.t
         )
-        report = release_report(self.scales, (self.low, self.high), regions[kept], of_row[kept], len(kept))
-        return Anonymised(rows, replace(report, sensitive=self._measured(rows, of_row[kept])), kept, self)
+        classes = np.concatenate((of_row[kept], standing))
+        report = release_report(self.scales, (self.low, self.high), regions[kept], classes, len(kept))
+        return Anonymised(rows, replace(report, sensitive=self._measured(together, classes)), kept, self)
 
     def save(self, path: Path) -> None:
         """Keep this generalisation in one JSON file, whole or not at all."""
@@ -195,7 +196,8 @@ class Generalisation:
                     values += [] if beside is None else [column_of(beside, name).cast(values[0].type)]
                     measured = Sensitive(name, pa.concat_arrays(values)).measures(slice(None), groups, len(present))
                     good[present] &= measured.fulfil(self.demands)
-            fewer = kept & good[of_row]
+            # Where newcomers move the whole so far that classes of before break t, none of them may join.
+            fewer = kept & good[of_row] & good[standing].all()
             if fewer.sum() == kept.sum():
                 return kept
             kept = fewer  # what went has changed the whole that t is measured from

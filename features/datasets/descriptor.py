@@ -62,12 +62,6 @@ class Descriptor(Strict):
         """Whether customers come so seldom that windows are months, not weeks."""
         return self.targets.churn.horizon_days > SLOW_SHOP_HORIZON_DAYS
 
-    @property
-    def profile_k(self) -> int | None:
-        """The k that what is told of people must keep; None where their quasi-identifiers are not told."""
-        customers = self.tables.get("customers")
-        return None if customers is None or customers.anonymity is None else customers.anonymity.k
-
     def digest(self) -> str:
         """Return the SHA-256 of the meaning of this descriptor, 64 hex digits."""
         return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()

@@ -116,6 +116,32 @@ def test_hierarchies_name_the_largest_nodes_of_an_interval() -> None:
     assert wide.labels(*shown).to_pylist() == ["a | b | c | d", "all", "*"]
 
 
+def test_loss_is_the_share_of_a_column_that_an_interval_covers() -> None:
+    """Xu et al.: of a nominal column the leaves below a node over all leaves, 0 at a leaf; of others their extent."""
+    low, high = np.array([1, 1, 2, 3, 1, 0, 0]), np.array([1, 2, 3, 4, 4, 0, 1])
+    # p, left (p, q), q | r, right (r, s), all four, missing, missing or p: two of the five that there are with missing
+    assert scale_of("tree").losses(low, high) == pytest.approx([0, 2 / 4, 2 / 4, 2 / 4, 1, 0, 2 / 5])
+    # low, low to middle, middle to high, all: one, then two of the two steps
+    ends = np.array([1, 1, 2, 1]), np.array([1, 2, 3, 3])
+    assert scale_of("ordered").losses(*ends) == pytest.approx([0, 1 / 2, 1 / 2, 1])
+    numbers = fit_ranges("x", pa.array([0, 1, 2, 3, 10, 11, 18, 20]), 2)
+    codes = numbers.encode(pa.array([0, 20]))
+    assert numbers.losses(codes[:1], codes[1:]) == pytest.approx([1.0])
+    first = numbers.encode(pa.array([1, 2, 3]))
+    inside = [value for value, code in zip((1, 2, 3), first, strict=True) if code == first[0]]
+    assert numbers.losses(first[:1], first[:1]) == pytest.approx([max(inside) / 20])  # from 0 to the last of them
+
+
+def test_a_column_whose_values_all_stay_unnamed_tells_nothing() -> None:
+    code = np.array([1], np.int32)
+    alone = fit_values("x", pa.array(["a", "b", "c"]), 2, None)
+    assert alone.tells_nothing(code, code).tolist() == [True]
+    assert alone.labels(code, code).to_pylist() == ["*"]
+    some = fit_values("x", pa.array(["a", "b", None, None]), 2, None)  # who has one is told from who hasn't
+    assert some.tells_nothing(code, code).tolist() == [False]
+    assert some.labels(code, code).to_pylist() == ["(other)"]
+
+
 def test_newcomers_beyond_a_scale_have_no_place() -> None:
     assert scale_of("tree").encode(pa.array(["p", "z"])).tolist() == [1, UNKNOWN]
     assert scale_of("text").encode(pa.array(["a", "z"])).tolist() == [1, 4]  # (other)
