@@ -95,7 +95,7 @@ def gap_lines(cells: Sequence[Cell]) -> Iterator[str]:
     for action, own in groupby(cells, key=lambda cell: cell.action):
         for columns, who in _same(list(own), _gaps):
             for roles, purposes in who:
-                yield f"  {action:<14}{', '.join(columns)}: {roles} {purposes}"
+                yield f"  {action:<16}{', '.join(columns)}: {roles} {purposes}"
 
 
 def gaps_of(cells: Sequence[Cell]) -> list[dict[str, object]]:

@@ -11,13 +11,11 @@ from training import gates
 from training.inference_gate import FAILED, PASSED, Inferred, all_passed, as_verdicts
 from training.job import TrainResult, metrics_of
 from training.messages import BASELINE, CHALLENGER, PROMOTED, message, now_serving
-from training.registry import Registry
+from training.registry import INFERENCE_TAG, Registry
 from training.tracking import Tracker
 
 __all__ = ["note_inferring", "require_not_inferring", "settle"]
 
-INFERENCE_TAG: Final = "inference"
-"""The tag of runs and versions: `passed` or `failed`; without it a version hasn't been through the gate."""
 MARKS_TAG: Final = "inference_marks"
 """The tag of versions that says which marks that verdict is about."""
 

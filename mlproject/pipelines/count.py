@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mlproject.pipelines.build import data_time
+from mlproject.pipelines.report import required_champion
 from mlproject.pipelines.targets import SERVICES
 from privacy.errors import BadInput
 from privacy.noise import Bounds, DiscreteLaplace, checked_epsilon, histogram, noised_counts, noised_sum
@@ -126,6 +127,7 @@ def budget_lines(told: Mapping[str, Any]) -> Iterator[str]:
 def _plan(house: House, what: str, target: str, purpose: str, epsilon: float) -> dict[str, Any]:
     """What a release comes to, if the policy and the budget allow it."""
     house.permit("count", f"model:{target}", purpose)
+    required_champion(house, target)
     dataset = house.state.dataset
     left = ledger_of(house).require(dataset, purpose, epsilon)
     return {"what": what, "dataset": dataset, "purpose": purpose, "epsilon": epsilon, "left_after": float(left)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,7 @@ __all__ = [
     "metric_table",
     "record",
     "report_lines",
+    "required_champion",
 ]
 
 ATTACKED: Final = ("auc", "tpr_at_1_percent_fpr", "advantage")
@@ -106,6 +107,16 @@ def champion_of(house: House, target: str) -> ChampionRef | None:
     return None
 
 
+def required_champion(house: House, target: str) -> ChampionRef:
+    """Return the champion; BadInput where there is none, which says whether one waits and for what."""
+    found = champion_of(house, target)
+    if found is not None:
+        return found
+    if house.paths.mlflow_database.exists():
+        raise house.registry.no_champion(target)
+    raise BadInput(f"there is no champion of {target} yet", remedy=f"custos train {target}")
+
+
 def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield the report as lines for a person."""
     dataset = report["dataset"]
@@ -182,6 +193,18 @@ def gate_lines(section: Mapping[str, Any]) -> Iterator[str]:
         cells = ("-", "-") if attacked is None else (_cell(attacked["overall"]), _cell(attacked["within"]))
         told = "passed" if verdict["passed"] else "FAILED" + ("" if attacked else f", {verdict['why']}")
         yield f"  {verdict['what']:<22}{verdict['attribute']:<12}{cells[0]:<22}{cells[1]:<22}{told}"
+    yield from _leaks(section["verdicts"])
+
+
+def _leaks(verdicts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield, of services that failed, the features that tell most by themselves, and what to do about them."""
+    for verdict in verdicts:
+        if verdict["passed"] or not verdict.get("telling") or not verdict["what"].startswith("service:"):
+            continue
+        alone = ", ".join(f"{name} ({auc:.2f})" for name, auc in verdict["telling"])
+        yield f"  {verdict['what']} tells {verdict['attribute']} most by {alone}"
+    if any(not verdict["passed"] for verdict in verdicts):
+        yield "  What failed is neither promoted nor told: put features under `withhold:` in the descriptor, run again."
 
 
 def attack_lines(section: Mapping[str, Any], models: Mapping[str, Any]) -> Iterator[str]:

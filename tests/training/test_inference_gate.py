@@ -44,6 +44,9 @@ def test_what_only_spend_tells_passes_and_what_more_tells_fails() -> None:
     assert clean.passed, clean.why
     assert not leaky.passed
     assert leaky.attacked.within.low > 0.75
+    assert leaky.telling[0][0] == "telling"
+    assert leaky.telling[0][1] > 0.75 > leaky.telling[1][1] >= 0.5
+    assert clean.telling == ()
     assert passed(as_verdicts([clean]))
     assert not passed(as_verdicts([clean, leaky]))
 
