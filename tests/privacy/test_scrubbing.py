@@ -120,15 +120,17 @@ def test_work_is_proportional_to_the_text(pattern) -> None:
     """From every place of a text a pattern has few ways to go, none of which grows with the text."""
     assert pattern.regex.flags & re.ASCII
     assert 1 <= ways(pattern.regex.pattern) <= MOST_WAYS
+    assert pattern.again is None or 1 <= ways(pattern.again.pattern) <= MOST_WAYS
 
 
 def test_the_count_of_ways_sees_what_is_dangerous() -> None:
-    for pattern in ("(?:a+)+b", "a*b", "[^x]{1,}"):
+    for pattern in ("(?:a+)+b", "a*b", "[^x]{1,}", "a++b"):
         with pytest.raises(ValueError, match="no upper bound"):
             ways(pattern)
     assert ways("(?:a{0,9}){0,9}b") > MOST_WAYS
     assert ways("(?:a{1,30}b){1,30}c") == 1
     assert ways("a{1,30}a{1,30}b") == 30
+    assert ways("a{1,30}+a?b") == 2
 
 
 @pytest.mark.parametrize("piece", ["a", "1", "a@", "1 ", "路1号", "区", ":", "a.", "王先", "A1 ", "http://a:", "(0"])
