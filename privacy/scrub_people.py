@@ -80,14 +80,17 @@ _NO_TITLE: Final = f"(?!{_TITLE}(?![a-z]))"
 LATIN: Final = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
 _NO_LABEL: Final = "(?! ?[:：=])"
 _NOBODY: Final = f"(?!(?i:{'|'.join(NOBODY)})(?![a-z]))"
-_ENGLISH: Final = f"[A-Z\u00c0-\u00d6\u00d8-\u00de](?:[{LATIN}'’]|-{_NO_TITLE}(?![A-Z][a-z]{{1,12}} ?[:：=])){{1,40}}+"
+_ENGLISH: Final = (
+    f"[A-Z\u00c0-\u00d6\u00d8-\u00de](?:[{LATIN}'’]|-{_NO_TITLE}(?![A-Z][a-z]{{1,12}} ?[:：=])){{1,40}}+[0-9]{{0,9}}+"
+)
 _ENGLISH_NAME: Final = f"{_NOBODY}{_ENGLISH}(?: {_NO_TITLE}(?:{_ENGLISH}|[A-Z]\\.){_NO_LABEL}){{0,3}}"
 _STREET: Final = f"(?:{'|'.join(STREETS)})s?"
 _WHOLE: Final = "(?![0-9A-Za-z])"
 _TOWN: Final = f"[A-Z][A-Za-z'-]{{1,20}}{_WHOLE}"
 
 _ENGLISH_LISTED: Final = (
-    f"(?: ?[/|&+;；、] ?| and | or |[,，]?(?:和|或者?)|[,，\r\n\t] ?(?={_ENGLISH} [A-Z]))({_ENGLISH_NAME}{_NO_LABEL})"
+    f"(?: ?[/|｜&＆+;；、] ?| and | or |[,，]?(?:和|或者?)|[,，\r\n\t] ?(?={_ENGLISH} [A-Z]))"
+    f"({_ENGLISH_NAME}{_NO_LABEL})"
 )
 """Behind a comma or a line's end, where a sentence may begin, two words with a capital."""
 

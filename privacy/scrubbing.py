@@ -135,7 +135,7 @@ def _column(texts: object) -> pa.Array | pa.ChunkedArray:
     if isinstance(texts, (str, bytes)):
         raise BadInput("scrub takes many texts, not one", remedy="put it into a list: scrub([text])")
     try:
-        return pa.array(texts, pa.string())
+        return pa.array(None if isinstance(texts, dict) else texts, pa.string())
     except (TypeError, ValueError, pa.ArrowException):  # their messages may hold the text
         raise BadInput(
             f"a {type(texts).__name__} is no column of text", remedy="give an Arrow array or a list of strings"
@@ -157,10 +157,11 @@ def _chosen(kinds: Iterable[str] | None, region: str) -> Sequence[Pattern]:
 
 
 def _strings(kinds: object) -> set[str]:
-    listed = list(kinds) if isinstance(kinds, Iterable) else [None]
+    listed = list(kinds) if isinstance(kinds, Iterable) else [kinds]
+    strings = {kind for kind in listed if isinstance(kind, str)}
     if not all(isinstance(kind, str) for kind in listed):
         raise BadInput("kinds are no list of strings", remedy=f"use {', '.join(KINDS)}")
-    return set(listed)
+    return strings
 
 
 def _gates(texts: pa.StringArray, patterns: Sequence[Pattern]) -> npt.NDArray[np.bool_]:
