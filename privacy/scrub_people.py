@@ -81,7 +81,8 @@ LATIN: Final = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
 _NO_LABEL: Final = "(?! ?[:：=])"
 _NOBODY: Final = f"(?!(?i:{'|'.join(NOBODY)})(?![a-z]))"
 _ENGLISH: Final = (
-    f"[A-Z\u00c0-\u00d6\u00d8-\u00de](?:[{LATIN}'’]|-{_NO_TITLE}(?![A-Z][a-z]{{1,12}} ?[:：=])){{1,40}}+[0-9]{{0,9}}+"
+    f"[A-Z\u00c0-\u00d6\u00d8-\u00de]"
+    f"(?:[{LATIN}'’]|-{_NO_TITLE}(?![A-Z][a-z]{{1,12}} ?[:：=])){{1,40}}+(?:[0-9][0-9A-Za-z]{{0,9}}+)?+"
 )
 _ENGLISH_NAME: Final = f"{_NOBODY}{_ENGLISH}(?: {_NO_TITLE}(?:{_ENGLISH}|[A-Z]\\.){_NO_LABEL}){{0,3}}"
 _STREET: Final = f"(?:{'|'.join(STREETS)})s?"

@@ -137,9 +137,11 @@ def test_lookalikes_are_left_alone() -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(list(planted(20, seed=11))), st.text("aZ1é王 -.,/·", max_size=4))
 def test_nothing_ends_inside_a_word(plant: Planted, behind: str) -> None:
+    """But a day before its time, 1990-03-07T12:00, and a street before a digit: leaving those whole would tell more."""
     text = plant.text + behind
     torn = re.compile("[0-9A-Za-z]{2}", re.ASCII)
-    assert not [each.kind for each in find_pii(text) if torn.fullmatch(text[each.end - 1 : each.end + 1])]
+    kinds = set(KINDS) - {"BIRTH_DATE", "ADDRESS"}
+    assert not [each.kind for each in find_pii(text, kinds) if torn.fullmatch(text[each.end - 1 : each.end + 1])]
 
 
 FRAGMENTS = [plant.text for plant in planted(6, seed=5)] + list(lookalikes(len(LOOKALIKES), seed=6))
