@@ -130,7 +130,7 @@ _NUMBERED: Final = (
     described(
         "USCC",
         f"[159Y]{WORD}[1-9][0-9]{{6}}[0-9A-HJ-NPQRTUWXY]{{10}}{END}",
-        gate="[159Y][1-9][0-9]{6}[0-9A-Y]{10}",
+        gate="[159Y][1-9][0-9]{6}[0-9A-Y]",
         check=checks.company,
     ),
     described(

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import Final
 
 import numpy as np
@@ -121,8 +121,8 @@ def scrub(
     if not len(rows):
         return texts
     replaced = []
-    for row, text in zip(rows, texts.take(pa.array(rows)).to_pylist(), strict=True):
-        open_ones = [pattern for pattern, is_open in zip(patterns, gates[:, row], strict=True) if is_open]
+    for is_open, text in zip(gates[:, rows].T.tolist(), texts.take(pa.array(rows)).to_pylist(), strict=True):
+        open_ones = list(compress(patterns, is_open))
         replaced.append("".join(_parts(text, _found(text, open_ones, region))))
     chosen = np.zeros(len(texts), np.bool_)
     chosen[rows] = True
