@@ -39,7 +39,11 @@ class Risks:
 
 @dataclass(frozen=True)
 class Report:
-    """The figures of one release; shares are of all rows given, `sensitive` holds l and t by column."""
+    """The figures of one release; shares are of all rows given, `sensitive` holds l and t by column.
+
+    `as_they_are` are columns declared neither quasi-identifier nor sensitive, released unchanged: nothing is promised
+    of them. They may name people, so that the grade of a release with any is 1.
+    """
 
     rows: int
     released: int
@@ -54,10 +58,11 @@ class Report:
     risks: Risks
     gb_t_42460_grade: int
     told_nothing: tuple[str, ...]
+    as_they_are: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The report as JSON values."""
-        return {**asdict(self), "told_nothing": list(self.told_nothing)}
+        return {**asdict(self), "told_nothing": list(self.told_nothing), "as_they_are": list(self.as_they_are)}
 
 
 def release_report(

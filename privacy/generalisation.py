@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -117,6 +118,9 @@ class Generalisation:
         )
         classes = np.concatenate((of_row[kept], standing))
         report = release_report(self.scales, (self.low, self.high), regions[kept], classes, len(kept))
+        other = tuple(name for name in table.schema.names if name not in {*self.columns, *self.sensitive})
+        level = 1 if other else report.gb_t_42460_grade
+        report = replace(report, as_they_are=other, gb_t_42460_grade=level)
         return Anonymised(rows, replace(report, sensitive=self._measured(together, classes)), kept, self)
 
     def save(self, path: Path) -> None:
@@ -223,11 +227,19 @@ def column_of(table: pa.Table, name: str) -> pa.Array:
     """The one column of that name as one array; BadInput if there is none, several, or one that Arrow can't compare."""
     count = table.schema.names.count(name)
     if count != 1:
-        raise BadInput(f"column {name} is {'there twice' if count else 'missing'}", where=name)
+        raise BadInput(f"column {name} is there twice", where=name) if count else _missing(table, name)
     column = table[name].combine_chunks()
     if isinstance(column.type, pa.BaseExtensionType) or any(is_kind(column.type) for is_kind in _INCOMPARABLE):
         raise BadInput(f"column {name} has a type that can't be compared", where=name, remedy="cast it to a plain one")
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _missing(table: pa.Table, name: str) -> BadInput:
+    """BadInput that says which columns there are, and which of them may have been meant."""
+    there = table.schema.names
+    near = get_close_matches(name, there, 1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return BadInput(f"column {name} is missing", remedy=f"{meant}the table has {', '.join(there) or 'no columns'}")
 
 
 def _classes(labels: pa.Table) -> Ints:

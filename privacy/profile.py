@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.anonymity import anonymise
-from privacy.anonymity_report import Report
+from privacy.anonymity_report import Report, grade
 from privacy.demands import Demands
 from privacy.errors import BadInput, CheckFailed
 from privacy.generalisation import Anonymised, Generalisation, column_of
@@ -26,6 +26,8 @@ PROFILE: Final = "profile"
 """The protected table that holds them: one row a person, their token, and what is told of them."""
 _MEND: Final = "mend its values or its hierarchy, or give it a mask"
 _LESS: Final = "more people, a lower k, l or t (anonymity), or masks let them be told"
+_ROUND: Final = "years, months, 1-2-5"
+"""Where ranges are cut; what was fitted by another rule, such as at days, is fitted anew."""
 _COARSER: Final = "a hierarchy, a mask or a lower k (anonymity) may leave something"
 
 
@@ -82,7 +84,9 @@ def release_profile(people: pa.Table, token: str, rule: ProfileRule, kept: Path)
             break
         if done.generalisation is not earlier:
             done.generalisation.save(kept)
-        return Profile(done.table.select([token, *told]), done.report, dropped, done.generalisation)
+        # Of the other columns only the token is released: a pseudonym, which by itself names nobody.
+        report = replace(done.report, as_they_are=(), gb_t_42460_grade=grade(done.report.risks.prosecutor))
+        return Profile(done.table.select([token, *told]), report, dropped, done.generalisation)
     return Profile(None, None, dropped, None)
 
 
@@ -129,7 +133,7 @@ def _require_places(rows: pa.Table, rule: ProfileRule, earlier: Generalisation) 
 def _digest(rule: ProfileRule, columns: list[str]) -> str:
     """What a generalisation is fitted for: another digest, another version."""
     demands = rule.demands
-    asked = [demands.k, repr(demands.l), demands.t, rule.sensitive, columns, rule.hierarchies]
+    asked = [_ROUND, demands.k, repr(demands.l), demands.t, rule.sensitive, columns, rule.hierarchies]
     return hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()
 
 

@@ -88,6 +88,42 @@ def test_every_range_is_held_by_k_people_and_cut_at_a_round_place() -> None:
         assert max(len(f"{cut:.12g}".rstrip("0").replace(".", "")) for cut in cuts) <= 4
 
 
+@pytest.mark.parametrize("kind", ["date32", "timestamp"])
+@pytest.mark.parametrize(("people", "k"), [(30, 3), (800, 5), (20_000, 10)])
+def test_dates_are_cut_at_years_and_months_never_at_somebodys_day(kind: str, people: int, k: int) -> None:
+    draw = np.random.default_rng(people)
+    born = np.datetime64("1940-01-01") + draw.integers(0, 25_000, people)
+    seen = born if kind == "date32" else born.astype("M8[s]") + draw.integers(0, 86_400, people)
+    scale = fit_ranges("born", pa.array(seen), k)
+    cuts = np.array(scale.to_json()["cuts"]).astype("M8[D]")
+    assert len(cuts) >= 5
+    assert (cuts == cuts.astype("M8[M]")).all()
+    assert np.bincount(scale.encode(pa.array(seen)))[1:].min() >= k
+    if people == 30:  # ranges of years on end: a month is never needed
+        assert (cuts == cuts.astype("M8[Y]")).all()
+
+
+def test_where_no_round_place_lies_between_there_is_no_cut() -> None:
+    days = pa.array([dt.date(1980, 5, 2 + at) for at in range(20)] + [dt.date(1980, 9, 9)] * 3)
+    assert fit_ranges("born", days, 3).to_json()["cuts"] == [
+        (np.datetime64("1980-06-01") - np.datetime64(0, "D")).astype(int)
+    ]
+    assert fit_ranges("born", days[:20], 3).to_json()["cuts"] == []
+    assert fit_ranges("x", pa.array([7] * 9), 3).to_json()["cuts"] == []
+    # Neighbours are mostly 1,000 apart: 51,237 and 51,239 are told apart by nothing.
+    pay = [*range(20_500, 50_500, 1_000), 51_237, 51_237, 51_239, 51_239]
+    cuts = fit_ranges("pay", pa.array(pay), 2).to_json()["cuts"]
+    assert cuts
+    assert all(cut % 1_000 == 0 for cut in cuts)
+
+
+def test_numbers_at_the_ends_of_what_fits_are_cut_all_the_same() -> None:
+    wide = pa.array([1e308, -1e308, 1e-300, 5e-324, 0.0, 7.0] * 4)
+    assert np.bincount(fit_ranges("x", wide, 2).encode(wide))[1:].min() >= 2
+    whole = pa.array([2**63 - 1, -(2**63), 0, 5, 6, 7, 2**62] * 4)
+    assert np.bincount(fit_ranges("x", whole, 2).encode(whole))[1:].min() >= 2
+
+
 def test_texts_are_those_a_person_would_write() -> None:
     whole = scale_from_json({"kind": "int", "column": "x", "missing": True, "empty": False, "cuts": [-3, 20, 21, 35]})
     ends = [(1, 1), (2, 2), (3, 3), (3, 4), (5, 5), (1, 5), (0, 0), (0, 2), (0, 5)]
