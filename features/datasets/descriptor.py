@@ -120,7 +120,7 @@ def parse_descriptor(loaded: object, base_dir: Path, where: str) -> Descriptor:
 def _one_line(error: ValidationError) -> str:
     first, *rest = error.errors(include_url=False, include_context=False, include_input=False)
     place = [str(part) for part in first["loc"] if part != "[key]"]
-    kind, message = first["type"], first["msg"].removeprefix("Value error, ")
+    kind, message = first["type"], first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
     if place[:1] == ["tables"] and len(place) > 3 and place[2] == "columns":
         subject = f"column '{place[1]}.{place[3]}'"
         place = place[4:]
@@ -132,7 +132,7 @@ def _one_line(error: ValidationError) -> str:
         what = f"{subject} has an unknown key '{'.'.join(place)}'"
     else:
         what = f"{subject}: {'.'.join(place) + ': ' if place else ''}{message[:1].lower()}{message[1:]}"
-    return what + (f" (and {len(rest)} more)" if rest else "")
+    return what + (f" (and {len(rest)} more mistakes)" if rest else "")
 
 
 def _check_tables(descriptor: Descriptor, where: str) -> None:

@@ -65,7 +65,9 @@ def test_a_table_small_enough_for_pencil_and_paper() -> None:
     report = done.report
     assert (report.k, report.classes, report.average_class, report.discernibility) == (3, 2, 3.0, 18)
     assert report.ncp_by_column == pytest.approx({"age": 10 / 21, "town": 1.0})
-    assert (report.risks.prosecutor, report.risks.marketer, report.gb_t_42460_grade) == (1 / 3, 1 / 3, 2)
+    assert (report.risks.prosecutor, report.risks.marketer) == (1 / 3, 1 / 3)
+    assert (report.as_they_are, report.gb_t_42460_grade) == (("sum",), 1)  # nobody said that it names nobody
+    assert anonymise(table, quasi_identifiers=["age", "town"], sensitive=["sum"], k=3).report.gb_t_42460_grade == 2
     assert anonymise(table, quasi_identifiers=["age"], k=6).table["age"].to_pylist() == ["*"] * 6
 
 
