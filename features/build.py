@@ -14,7 +14,6 @@ from privacy.errors import BadInput
 
 from . import engine
 from .datasets.descriptor import Descriptor
-from .profile import K as PROFILE_K
 from .profile import copy_profile
 from .storage import TableStore
 from .transforms import orders
@@ -82,6 +81,7 @@ def build(
         parts = [moments[at : at + CUTOFFS_AT_ONCE] for at in range(0, len(moments), CUTOFFS_AT_ONCE)]
         rows = writer.add(FEATURES, _rows(job, parts, schema, tell), schema)
         digest = writer.digest_of(FEATURES)
+        copy_profile(protected, writer, as_of)
         notes = {
             "dataset": descriptor.name,
             "slow": descriptor.slow,
@@ -89,7 +89,6 @@ def build(
             "cutoffs": [moment.isoformat() for moment in moments],
             "protected": protected.snapshot(),
             "digest": digest,
-            PROFILE_K: copy_profile(protected, writer, descriptor.profile_k, as_of),
         }
         snapshot = writer.commit(notes)
     return BuildReport(rows, len(schema) - 4, tuple(moments), as_of, snapshot, digest)

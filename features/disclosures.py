@@ -5,15 +5,17 @@ An event is written before the answer leaves: nothing is handed over that the lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from privacy.audit import AuditLog, commitment
 from privacy.errors import Refused
+from privacy.masks._base import Mask
 from privacy.policy import Policy, Principal
 from privacy.policy_rules import RowFilter
 
@@ -30,6 +32,17 @@ class Access:
     outcome: str
     rule: str
     filters: tuple[RowFilter, ...] = ()
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+    """Column -> the mask that it may be told through."""
+
+    def masked(self, rows: pa.Table, features: Collection[str]) -> pa.Table:
+        """The rows as they may be told: a redacted feature isn't there, others hold what their mask leaves."""
+        for name, mask in self.masks.items():
+            at = rows.schema.get_field_index(name)
+            if at >= 0 and name in features:
+                rest = rows.remove_column(at)
+                rows = rest if mask.name == "redact" else rest.add_column(at, name, mask.apply(rows.column(at)))
+        return rows
 
     def passing(self, column: Callable[[str], npt.NDArray[np.float64]], rows: int) -> npt.NDArray[np.bool_]:
         """(rows,) bool: which rows pass every filter; `column` gives a column's values by name, NaN for null."""
@@ -53,7 +66,8 @@ class Disclosures:
         A row filter by a column that isn't among `columns` can't be held to: everything is refused.
         """
         decision = self._policy.decide(principal, action, resource)
-        access = Access(principal, action, resource, decision.outcome, decision.rule, decision.filters)
+        masks = {tagged.partition(".")[2]: mask for tagged, mask in decision.masks.items()}
+        access = Access(principal, action, resource, decision.outcome, decision.rule, decision.filters, masks)
         if not decision.allowed:
             self.refused(access, asked)
         self._policy.require(principal, action, resource)

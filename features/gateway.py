@@ -29,7 +29,7 @@ from .online import rows_at
 from .online_rows import OnlineRows
 from .own_tokens import OwnTokens
 from .point_in_time import as_known, latest_rows, require_built, steady
-from .profile import PROFILE, ProfileView, profile_view, releasable, without_small_classes
+from .profile import PROFILE, ProfileView, profile_view, released, told_of
 from .registered import Registered
 from .storage import TableStore
 from .transforms.outcomes import outcomes
@@ -45,6 +45,7 @@ class FeatureGateway:
     """The one way to features, offline and online.
 
     Where the policy filters rows, what doesn't pass is left out offline, and online it is as absent as the unknown.
+    Where it masks features that are read, they leave as their masks leave them; filters go by what is stored.
     """
 
     def __init__(
@@ -69,6 +70,10 @@ class FeatureGateway:
         profile = None if store.snapshot() is None else profile_view(store)
         listed = feature_set(descriptor.slow, descriptor.withhold)
         self._registered.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days, profile=profile))
+
+    def require(self, principal: Principal, service: str, asked: int = 0) -> None:
+        """Raise Refused, audited, where the firewall, the service or the policy lets nothing of it be read."""
+        self._authorise(principal, service, asked)
 
     def services(self) -> list[ServiceInfo]:
         """List what is registered."""
@@ -159,17 +164,18 @@ class FeatureGateway:
         latest = self._own.unsuppressed(latest_rows(store, FEATURES, as_of, oldest))
         if latest.num_rows == 0:
             raise BadInput("no feature row is fresh at as-of", remedy="run `custos build` with this --as-of")
-        profile = profile_view(store)
-        told = None if profile is None else releasable(self._own.unsuppressed(store.read(PROFILE)), profile)
         people, references = latest[ENTITY].to_pylist(), latest[REFERENCE].to_pylist()
         self._disclosures.disclosed(access, people, len(people), references)
-        tables = {PROFILE: told} if told is not None else {}
-        return self._online.replace(
-            self._definitions(dataset, profile).views,
-            lambda view: [self._own.unsuppressed(tables.get(view, latest))],
-            as_of,
-            self._data_time(dataset),
-        )
+
+        def rows(view: str) -> tuple[pa.Table, int]:
+            """Without whoever was suppressed since; with the k that what is told of people keeps."""
+            if view != PROFILE:
+                return self._own.unsuppressed(latest), 0
+            profile, told = released(store, self._own.unsuppressed)
+            return told, profile.k if profile else 0
+
+        views = self._definitions(dataset, profile_view(store)).views
+        return self._online.replace(views, rows, as_of, self._data_time(dataset))
 
     def online(
         self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = "features.read"
@@ -188,6 +194,7 @@ class FeatureGateway:
             oldest = self._data_time(info.dataset) - dt.timedelta(days=self._settings.ttl_days)
             self._online.read(self._registered.views(service), stored, oldest, answer, np.flatnonzero(known))
         filtered = answer.keep(access.passing(answer.number, len(tokens)))
+        answer.mask(access.masks)
         present, references = answer.present, answer.references
         if action != PREDICT:
             people = [token for token, there in zip(tokens, present, strict=True) if there]
@@ -257,15 +264,16 @@ class FeatureGateway:
         return info, self._disclosures.require(principal, action, resource, asked, info.numbers)
 
     def _disclosed(self, access: Access, info: ServiceInfo, asked: pa.Table, known: pa.Table | None = None) -> pa.Table:
-        """Return the rows that pass the filters by what is `known` of them, having noted who they are."""
+        """Return the rows that pass the filters by what is `known` of them, masked, having noted who they are."""
         features = asked if known is None else known
         rows = asked.filter(pa.array(access.passing(lambda name: features[name].to_numpy(), asked.num_rows)))
+        told = access.masked(rows, info.features)
         people, references = pc.unique(rows[ENTITY]).to_pylist(), []
         if len(people) == 1:
             store = self._paths.feature_store(info.dataset)
             references = store.read(FEATURES, [REFERENCE], pc.field(ENTITY) == people[0])[REFERENCE].to_pylist()
         self._disclosures.disclosed(access, people, rows.num_rows, references, asked.num_rows - rows.num_rows)
-        return rows
+        return told
 
     def _require_built(self, info: ServiceInfo, moments: pa.ChunkedArray, *, name_day: bool = False) -> None:
         noted = self._paths.feature_store(info.dataset).manifest("cutoffs")["cutoffs"]
@@ -275,7 +283,8 @@ class FeatureGateway:
         store = self._paths.feature_store(info.dataset)
         with store.reading():
             known = as_known(self._registered.feast(), self._registered.service(info.name), info, entities)
-        return without_small_classes(known, store, info.texts) if info.texts else known
+        # Who is being erased is out of a class before the stores are.
+        return told_of(known, released(store, self._own.unsuppressed)[1], info.texts) if info.texts else known
 
     def _fresh(self, dataset: str) -> dt.datetime:
         """Return the data time of the online rows; refuse them when they lag too far behind the data."""

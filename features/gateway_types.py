@@ -10,8 +10,10 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from privacy.classification import Purpose
+from privacy.masks._base import Mask
 
 from .packing import Layout
 from .storage import TableStore
@@ -109,6 +111,29 @@ class OnlineColumns:
     def number(self, name: str) -> npt.NDArray[np.float64]:
         """One column of numbers."""
         return self.values[:, self._place[name]]
+
+    def mask(self, masks: Mapping[str, Mask]) -> None:
+        """Leave of each column what its mask leaves: nothing is there of a redacted one."""
+        for name, mask in masks.items():
+            if name in self._place:
+                column = pa.array(self.number(name), pa.float64(), from_pandas=True)
+            elif name in self.texts:
+                column = pa.array(self.texts[name], pa.string())
+            else:
+                continue
+            told = None if mask.name == "redact" else mask.apply(column)
+            if told is not None and name in self._place and pa.types.is_floating(told.type):
+                self.values[:, self._place[name]] = told.fill_null(np.nan).to_numpy()
+                continue
+            self._leave_out(name)
+            if told is not None:
+                self.texts[name] = told.cast(pa.string()).to_pylist()
+
+    def _leave_out(self, name: str) -> None:
+        if self.texts.pop(name, None) is None:
+            self.values = np.delete(self.values, self._place[name], axis=1)
+            self.names = tuple(each for each in self.names if each != name)
+            self._place = {each: at for at, each in enumerate(self.names)}
 
     def keep(self, passed: npt.NDArray[np.bool_]) -> int:
         """Make everybody who didn't pass as absent as the unknown; return how many were there."""

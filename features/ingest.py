@@ -169,11 +169,12 @@ def _release_profile(run: _Run, table: Table, kept: Path) -> None:
     if rule is None or raw is None:
         return
     profile = release_profile(raw, CUSTOMER_TOKEN, rule, kept)
-    rows = 0 if profile.table is None else run.writer.add(PROFILE, profile.table.to_batches(), profile.table.schema)
+    told, k = profile.table, rule.demands.k
+    rows = 0 if told is None else run.writer.add(PROFILE, told.to_batches(), told.schema, k)
     own = run.tables[table.name]
     own.columns_dropped = [name for name in own.columns_dropped if name not in rule.columns]
     people = len(pc.unique(raw[CUSTOMER_TOKEN]))
-    run.tables[PROFILE] = TableReport(rows_in=people, kept=rows, anonymity={"k": rule.demands.k, **profile.told()})
+    run.tables[PROFILE] = TableReport(rows_in=people, kept=rows, anonymity={"k": k, **profile.told()})
 
 
 def _checked(run: _Run, table: Table, tally: Tally, done: ProtectReport) -> Iterator[pa.RecordBatch]:

@@ -37,6 +37,8 @@ class _Table(BaseModel):
     files: list[File] = Field(min_length=1)
     buckets: int = Field(ge=1)
     keyed: bool
+    k: int | None = Field(default=None, ge=2)
+    """The least class of people told alike, in a table that tells of them; an erasure keeps it."""
 
 
 class _Manifest(BaseModel):

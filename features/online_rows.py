@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from .online import Damaged, PackedRows
 from .online_answer import key_prefix
 from .online_store import EPOCH, MICROSECOND, layout_of, microseconds
 from .packing import Layout
-from .provider import put_table
+from .provider import Destination, put_table
 
 __all__ = ["OnlineRows"]
 
@@ -52,14 +52,15 @@ class OnlineRows:
     def replace(
         self,
         views: Sequence[Any],
-        tables: Callable[[str], Iterable[pa.Table]],
+        tables: Callable[[str], tuple[pa.Table, int]],
         as_of: dt.datetime,
         clock: dt.datetime,
     ) -> int:
         """Write everybody's rows of each view, all at once; who isn't among them leaves, unless newer than `as_of`.
 
-        `tables` gives a view's tables with customer_token, event_timestamp and its features; it is asked when nobody
-        can be erased meanwhile. Nothing is kept from after `clock`, where data time ends. Returns how many people.
+        `tables` gives a view's table with customer_token, event_timestamp and its features, and how many people must
+        have equal ones (0 for any); it is asked when nobody can be erased meanwhile. Nothing is kept from after
+        `clock`, where data time ends. Returns how many people.
         """
         try:
             return self._replace(views, tables, microseconds(as_of), microseconds(clock))
@@ -119,16 +120,16 @@ class OnlineRows:
         return self.count(subject)
 
     def _replace(
-        self, views: Sequence[Any], tables: Callable[[str], Iterable[pa.Table]], as_of: int, clock: int
+        self, views: Sequence[Any], tables: Callable[[str], tuple[pa.Table, int]], as_of: int, clock: int
     ) -> int:
         people = 0
         with self._rows.writing() as writer:
             writer.drop_newer(clock)
             for view in views:
-                layout = layout_of(view)
-                for table in tables(view.name):
-                    put_table(writer, view.name, layout, table, ENTITY, "event_timestamp")
-                    people += table.num_rows if view.name == PERSON else 0
+                table, least = tables(view.name)
+                into = Destination(writer, view.name, layout_of(view), least)
+                put_table(into, table, ENTITY, "event_timestamp")
+                people += table.num_rows if view.name == PERSON else 0
             writer.drop_others(as_of)
         return people
 

@@ -73,7 +73,7 @@ class PackedOnlineStore(OnlineStore):
         keys = [serialize_entity_key(row[0], entity_key_serialization_version=3) for row in ordered]
         moments = [microseconds(row[2]) for row in ordered]
         with self.rows(config).writing() as writer:
-            writer.put(Batch(table.name, layout, keys, moments, layout.pack(pa.table(columns))))
+            writer.put(Batch(table.name, layout, keys, moments, layout.pack(pa.table(columns)), _least(table)))
         if progress:
             progress(len(data))
 
@@ -182,6 +182,10 @@ def layout_of(view: FeatureView) -> Layout:
             raise BadInput(what, remedy="declare it as Float64, Float32, Int64, Int32 or String")
         columns.append((field.name, kind[0]))
     return Layout(tuple(columns))
+
+
+def _least(view: FeatureView) -> int:
+    return int(view.tags.get("k", 0))
 
 
 def microseconds(moment: dt.datetime) -> int:

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from privacy.classification import FEATURE_STORE
@@ -46,10 +45,9 @@ class OwnTokens:
         known[np.flatnonzero(known)[~free]] = False
         return own.filter(pa.array(free)).to_pylist(), known
 
-    def suppressed(self, tokens: pd.Series) -> list[str]:
+    def suppressed(self, tokens: pa.Array) -> list[str]:
         """Return those of the store's tokens that must not be served."""
-        array = pa.array(tokens, pa.string())
-        return array.filter(pa.array(self._suppression.contains(array))).to_pylist()
+        return tokens.filter(pa.array(self._suppression.contains(tokens))).to_pylist()
 
     def unsuppressed(self, rows: pa.Table) -> pa.Table:
         """Return the rows of everybody else."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from features.online_answer import key_prefix
 from features.online_store import PackedOnlineStore, layout_of
 from features.packing import Layout
 
-__all__ = ["PackedProvider", "put_table"]
+__all__ = ["Destination", "PackedProvider", "put_table"]
 
 ROWS: Final = 8192
 """Rows a batch: what is packed at once stays small."""
@@ -61,24 +62,29 @@ class PackedProvider(PassthroughProvider):
         [join_key] = feature_view.join_keys
         latest = job.to_arrow().sort_by(join_key)  # sorted rows cost SQLite half of what unsorted ones do
         with tqdm_builder(latest.num_rows) as bar, store.rows(config).writing() as writer:
-            put_table(writer, feature_view.name, layout, latest, join_key, source.timestamp_field, bar.update)
+            into = Destination(writer, feature_view.name, layout, int(feature_view.tags.get("k", 0)))
+            put_table(into, latest, join_key, source.timestamp_field, bar.update)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The view that rows are written to; `least` is how many people must have equal rows of it, 0 for any."""
+
+    writer: Writer
+    view: str
+    layout: Layout
+    least: int = 0
 
 
 def put_table(
-    writer: Writer,
-    view: str,
-    layout: Layout,
-    table: pa.Table,
-    join_key: str,
-    dated: str,
-    progress: Callable[[int], Any] | None = None,
+    into: Destination, table: pa.Table, join_key: str, dated: str, progress: Callable[[int], Any] | None = None
 ) -> None:
     """Write the rows of `table`, whose `join_key` is a text and whose `dated` a moment; best sorted by key."""
     before = key_prefix(join_key)
     for batch in table.to_batches(max_chunksize=ROWS):
         keys = _keys(before, batch[join_key])
         moments = pc.cast(batch[dated], UTC).cast(pa.int64()).to_pylist()
-        writer.put(Batch(view, layout, keys, moments, layout.pack(batch)))
+        into.writer.put(Batch(into.view, into.layout, keys, moments, into.layout.pack(batch), into.least))
         if progress is not None:
             progress(batch.num_rows)
 

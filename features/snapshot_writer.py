@@ -31,6 +31,7 @@ from .buckets import (
 )
 from .manifest import MANIFEST
 from .private_files import make_private
+from .small_classes import in_small_classes
 
 if TYPE_CHECKING:
     from .storage import TableStore
@@ -45,10 +46,12 @@ class SnapshotWriter:
         self._store, self._part, self._publish = store, part, publish
         self._tables: dict[str, dict[str, Any]] = {}
 
-    def add(self, table: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema | None = None) -> int:
+    def add(
+        self, table: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema | None = None, k: int | None = None
+    ) -> int:
         """Write `batches` as `table`, sorted by token in runs of bounded size; return the rows.
 
-        `schema` is needed only where there may be no batch at all.
+        `schema` is needed only where there may be no batch at all; `k` is what classes of the rows keep for good.
         """
         directory = self._part / table
         make_private(directory)
@@ -74,13 +77,18 @@ class SnapshotWriter:
             fingerprint.add(run)
         if keyed and several:  # one person's rows may be in several runs, as the source had them
             fingerprint = fingerprint_files(directory, files)
-        self._note(table, fingerprint, files, buckets, keyed)
+        self._note(table, fingerprint, files, buckets, keyed=keyed, k=k)
         return fingerprint.rows
 
     def copy_without(self, table: str, entry: Mapping[str, Any], tokens: Sequence[str]) -> int:
-        """Carry `table` over from the published snapshot without one person's rows; return how many."""
+        """Carry `table` over from the published snapshot without one person's rows; return how many rows went.
+
+        Where the table keeps a k, whoever is left in a class of fewer goes too.
+        """
         source, target = self._store.directory() / table, self._part / table
         make_private(target)
+        if entry.get("k") is not None:
+            tokens = [*tokens, *_left_too_few(source, entry, tokens)]
         fingerprint, files, mine = Fingerprint(entry["rows"], entry["total"]), list[str](), list[pa.Table]()
         buckets = {bucket_of(token, entry["buckets"]) for token in tokens} if entry["keyed"] else set()
         for name in entry["files"]:
@@ -96,7 +104,7 @@ class SnapshotWriter:
             files.append(fresh)
         if mine:
             fingerprint.remove(pa.concat_tables(mine))
-        self._note(table, fingerprint, files, entry["buckets"], entry["keyed"])
+        self._note(table, fingerprint, files, entry["buckets"], keyed=entry["keyed"], k=entry.get("k"))
         return entry["rows"] - fingerprint.rows
 
     def commit(self, notes: Mapping[str, Any]) -> str:
@@ -111,7 +119,9 @@ class SnapshotWriter:
         """Return the digest of a table already written."""
         return self._tables[table]["digest"]
 
-    def _note(self, table: str, fingerprint: Fingerprint, files: list[str], buckets: int, keyed: bool) -> None:
+    def _note(
+        self, table: str, fingerprint: Fingerprint, files: list[str], buckets: int, *, keyed: bool, k: int | None
+    ) -> None:
         self._tables[table] = {
             "rows": fingerprint.rows,
             "total": fingerprint.total,
@@ -119,4 +129,12 @@ class SnapshotWriter:
             "files": sorted(files),
             "buckets": buckets,
             "keyed": keyed,
+            "k": k,
         }
+
+
+def _left_too_few(source: Path, entry: Mapping[str, Any], tokens: Sequence[str]) -> list[str]:
+    """The tokens of those whose class has fewer than k people without `tokens`."""
+    rows = pa.concat_tables([read_parquet(source / name) for name in entry["files"]])
+    rest = rows.filter(pc.invert(pc.is_in(rows[TOKEN], pa.array(tokens, pa.string()))))
+    return rest.filter(in_small_classes(rest, entry["k"]))[TOKEN].to_pylist()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mlproject import home_keys
 from mlproject.home_paths import HomePaths
+from mlproject.pipelines.targets import field_types
 from mlproject.settings import (
     Settings,
     find_home,
@@ -157,7 +158,7 @@ class House:
     @cached_property
     def policy(self) -> Policy:
         own = self.paths.policy if self.paths.policy.exists() else None
-        return Policy.load(own, self.settings.lawful_bases)
+        return Policy.load(own, self.settings.lawful_bases, field_types())
 
     def lawful_bases(self) -> dict[str, LawfulBasis]:
         """Return each purpose's lawful basis."""

@@ -23,6 +23,7 @@ from privacy.scales import UNKNOWN, Codes, Scale, fit_ranges, fit_values, is_ran
 __all__ = ["anonymise"]
 
 _REMEDY: Final = "nothing is released"
+_FRAME: Final = "pa.Table.from_pandas(frame, preserve_index=False) makes one of a pandas frame"
 
 
 def anonymise(
@@ -37,6 +38,10 @@ def anonymise(
     max_suppression: float = 0.0,
 ) -> Anonymised:
     """Generalise the quasi-identifiers until every row has at least k - 1 others like it; the rest stays as it is.
+
+    Rows are counted: give one row a person, for somebody with several rows would be their own crowd. Columns that are
+    neither quasi-identifiers nor sensitive, names and numbers of people among them, are released as they are;
+    `.report.as_they_are` lists them.
 
     The answer's `.table` holds the quasi-identifiers as texts (`20 to 34`, `Owner | Renter`, `missing`, `*` for any)
     and the other columns unchanged, in the order given; `.report` says what it comes to; `.generalisation` takes
@@ -55,7 +60,9 @@ def anonymise(
     >>> done.report.k, done.report.classes
     (3, 2)
     """
-    demands, names, hidden = Demands(k, l, t), list(quasi_identifiers), list(sensitive)
+    if not isinstance(table, pa.Table):
+        raise BadInput(f"anonymise takes a pyarrow table, not a {type(table).__name__}", remedy=_FRAME)
+    demands, names, hidden = Demands(k, l, t), _names(quasi_identifiers), _names(sensitive)
     _check(table, names, hidden, demands, max_suppression)
     scales = fit_scales(table, names, k, hierarchies or {})
     codes = np.stack([scale.encode(column_of(table, scale.column)) for scale in scales], axis=1)
@@ -87,6 +94,10 @@ def fit_scales(table: pa.Table, names: Sequence[str], k: int, hierarchies: Mappi
         else:
             scales.append(fit_values(name, values, k, None if given is None else parse_hierarchy(given, name)))
     return scales
+
+
+def _names(given: Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _check(table: pa.Table, names: list[str], sensitive: list[str], demands: Demands, share: float) -> None:

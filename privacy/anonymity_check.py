@@ -59,15 +59,18 @@ def verify(
     return True
 
 
-def _coded(column: pa.ChunkedArray) -> pa.Array:
+def _whole(column: pa.ChunkedArray) -> pa.Array:
     whole = column.combine_chunks()
-    whole = whole.dictionary_decode() if pa.types.is_dictionary(whole.type) else whole
-    return whole.dictionary_encode().indices
+    return whole.dictionary_decode() if pa.types.is_dictionary(whole.type) else whole
+
+
+def _coded(column: pa.ChunkedArray) -> pa.Array:
+    return _whole(column).dictionary_encode().indices
 
 
 def _check_values(table: pa.Table, names: list[str], sensitive: str, demands: Demands) -> None:
     """Count every value of every class into a matrix, some classes at a time, and measure its rows."""
-    column = table[sensitive].combine_chunks()
+    column = _whole(table[sensitive])
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     kind = column.type

@@ -39,7 +39,11 @@ class Risks:
 
 @dataclass(frozen=True)
 class Report:
-    """The figures of one release; shares are of all rows given, `sensitive` holds l and t by column."""
+    """The figures of one release; shares are of all rows given, `sensitive` holds l and t by column.
+
+    `as_they_are` are columns declared neither quasi-identifier nor sensitive, released unchanged: nothing is promised
+    of them. They may name people, so that the grade of a release with any is 1.
+    """
 
     rows: int
     released: int
@@ -54,10 +58,11 @@ class Report:
     risks: Risks
     gb_t_42460_grade: int
     told_nothing: tuple[str, ...]
+    as_they_are: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The report as JSON values."""
-        return {**asdict(self), "told_nothing": list(self.told_nothing)}
+        return {**asdict(self), "told_nothing": list(self.told_nothing), "as_they_are": list(self.as_they_are)}
 
 
 def release_report(
@@ -65,6 +70,7 @@ def release_report(
 ) -> Report:
     """The figures of a release: `published` codes by region, the region and class of each released row, rows given.
 
+    `classes` goes on with those of rows released before, where they stand beside: sizes and risks are of all together.
     Suppressed rows have lost everything (NCP 1), and are as hard to discern as the whole table.
     Sources: Xu et al., KDD 2006; Bayardo, Agrawal, Data privacy through optimal k-anonymization, ICDE 2005.
     """
@@ -87,10 +93,10 @@ def release_report(
         suppressed_share=suppressed / rows if rows else 0.0,
         k=int(sizes.min()) if len(sizes) else 0,
         classes=len(sizes),
-        average_class=len(regions) / len(sizes) if len(sizes) else 0.0,
+        average_class=len(classes) / len(sizes) if len(sizes) else 0.0,
         ncp=sum(losses.values()) / len(losses) if len(losses) == len(scales) else None,
         ncp_by_column=losses,
-        discernibility=sum(size * size for size in sizes.tolist()) + suppressed * rows,
+        discernibility=sum(size * size for size in sizes.tolist()) + suppressed * (rows + len(classes) - len(regions)),
         sensitive={},
         risks=found,
         gb_t_42460_grade=grade(found.prosecutor),

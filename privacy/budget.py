@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -65,6 +65,18 @@ class Ledger:
         except (ArithmeticError, LookupError, TypeError, ValueError):
             what = "the privacy budget's ledger is damaged"
             raise EnvironmentFailed(what, where=str(self._path), remedy=_REMEDY) from None
+
+    def require_whole(self, told: Mapping[str, tuple[str, str, float]]) -> None:
+        """EnvironmentFailed unless each release that was told elsewhere, id -> (dataset, purpose, epsilon), is here.
+
+        An older copy of the file, or one in which a row was lowered or moved, would be a refund. What is `told` must
+        have been read before this is called: a release is in the ledger first.
+        """
+        held = {one.id: (one.dataset, one.purpose, one.epsilon) for one in self.spendings()}
+        lost = sum(held.get(made) != (*place, _decimal(epsilon)) for made, (*place, epsilon) in told.items())
+        if lost:
+            what = f"the privacy budget's ledger lacks {lost} release(s) that the audit log tells of"
+            raise EnvironmentFailed(what, where=str(self._path), remedy="restore the ledger from its latest backup")
 
     def remaining(self, dataset: str, purpose: str) -> Decimal:
         """What may still be spent; below 0 where the total was lowered since."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from privacy.errors import BadInput
 
-__all__ = ["Demands", "Entropy"]
+__all__ = ["GROUP_FLOOR", "Demands", "Entropy"]
+
+GROUP_FLOOR: Final = 10
+"""The fewest people of whom a class, or a figure without noise, is told as a group, where nobody says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +20,8 @@ class Entropy:
     l: float  # noqa: E741 - the literature's name
 
     def __post_init__(self) -> None:
-        if not 1 <= self.l < float("inf"):
+        is_number = isinstance(self.l, int | float) and not isinstance(self.l, bool)
+        if not is_number or not 1 <= self.l < float("inf"):
             raise BadInput("entropy l must be a number, 1 or more")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,10 @@ Ints = npt.NDArray[np.int64]
 
 FORMAT: Final = 1
 NOWHERE: Final = -1
+_INCOMPARABLE: Final = (
+    pa.types.is_float16, pa.types.is_interval, pa.types.is_run_end_encoded, pa.types.is_string_view,
+    pa.types.is_binary_view,
+)  # fmt: skip
 _DAMAGED: Final = "remove it: the next ingest fits another, and rows released by the lost one must not be kept beside"
 
 
@@ -82,9 +87,9 @@ class Generalisation:
         """Release rows of `table` by this generalisation; of `beside`, rows it has released before that still stand.
 
         Rows join the region they fall in. Suppressed are those that fall in none, and those whose class, with the rows
-        beside, doesn't keep the demands: so they hold for both tables together. Without `beside` they hold for the
-        answer alone, as after an erasure. Raises BadInput for missing columns, and for rows beside that this
-        generalisation didn't release; CheckFailed if the rows beside break the demands by themselves.
+        beside, doesn't keep the demands: so they hold for both tables together, which the report is of. Without
+        `beside` they hold for the answer alone, as after an erasure. Raises BadInput for missing columns, and for rows
+        beside that this generalisation didn't release; CheckFailed if the rows beside break the demands by themselves.
         """
         for name in self.sensitive:
             column_of(table, name)
@@ -98,7 +103,10 @@ class Generalisation:
         standing = np.zeros(0, np.int64) if beside is None else _classes_of(beside, labels, class_of_region)
         kept = self._kept(table, of_row, standing, beside, int(class_of_region.max()) + 1)
         chosen = regions[kept]
-        rows = table.filter(pa.array(kept))
+        try:
+            rows = table.filter(pa.array(kept))
+        except pa.ArrowNotImplementedError:
+            raise BadInput("rows can't be chosen of a column of its type", remedy="cast views to plain types") from None
         for name in self.columns:
             coded = labels[name].combine_chunks()
             texts = pa.DictionaryArray.from_arrays(coded.indices.take(pa.array(chosen)), coded.dictionary)
@@ -108,8 +116,12 @@ class Generalisation:
         verify(
             together, quasi_identifiers=self.columns, k=demands.k, sensitive=self.sensitive, l=demands.l, t=demands.t
         )
-        report = release_report(self.scales, (self.low, self.high), regions[kept], of_row[kept], len(kept))
-        return Anonymised(rows, replace(report, sensitive=self._measured(rows, of_row[kept])), kept, self)
+        classes = np.concatenate((of_row[kept], standing))
+        report = release_report(self.scales, (self.low, self.high), regions[kept], classes, len(kept))
+        other = tuple(name for name in table.schema.names if name not in {*self.columns, *self.sensitive})
+        level = 1 if other else report.gb_t_42460_grade
+        report = replace(report, as_they_are=other, gb_t_42460_grade=level)
+        return Anonymised(rows, replace(report, sensitive=self._measured(together, classes)), kept, self)
 
     def save(self, path: Path) -> None:
         """Keep this generalisation in one JSON file, whole or not at all."""
@@ -188,7 +200,8 @@ class Generalisation:
                     values += [] if beside is None else [column_of(beside, name).cast(values[0].type)]
                     measured = Sensitive(name, pa.concat_arrays(values)).measures(slice(None), groups, len(present))
                     good[present] &= measured.fulfil(self.demands)
-            fewer = kept & good[of_row]
+            # Where newcomers move the whole so far that classes of before break t, none of them may join.
+            fewer = kept & good[of_row] & good[standing].all()
             if fewer.sum() == kept.sum():
                 return kept
             kept = fewer  # what went has changed the whole that t is measured from
@@ -211,12 +224,22 @@ class Generalisation:
 
 
 def column_of(table: pa.Table, name: str) -> pa.Array:
-    """The one column of that name as one array; BadInput if there is none, or several."""
+    """The one column of that name as one array; BadInput if there is none, several, or one that Arrow can't compare."""
     count = table.schema.names.count(name)
     if count != 1:
-        raise BadInput(f"column {name} is {'there twice' if count else 'missing'}", where=name)
+        raise BadInput(f"column {name} is there twice", where=name) if count else _missing(table, name)
     column = table[name].combine_chunks()
+    if isinstance(column.type, pa.BaseExtensionType) or any(is_kind(column.type) for is_kind in _INCOMPARABLE):
+        raise BadInput(f"column {name} has a type that can't be compared", where=name, remedy="cast it to a plain one")
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _missing(table: pa.Table, name: str) -> BadInput:
+    """BadInput that says which columns there are, and which of them may have been meant."""
+    there = table.schema.names
+    near = get_close_matches(name, there, 1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return BadInput(f"column {name} is missing", remedy=f"{meant}the table has {', '.join(there) or 'no columns'}")
 
 
 def _classes(labels: pa.Table) -> Ints:

@@ -53,6 +53,8 @@ def _unusable(why: str, column: str) -> BadInput:
 def _name(value: object, column: str) -> str:
     if isinstance(value, bool):
         return str(value).lower()  # as Arrow writes it
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # likewise: 2.0 is 2
     if value is None or not isinstance(value, str | int | float) or value == "":
         raise _unusable("has a gap: a value or level without a name", column)
     return str(value)
@@ -82,6 +84,7 @@ def _nested(given: object, column: str, above: tuple[str, ...]) -> Iterator[tupl
 def _upward(given: Mapping[object, object], column: str) -> Iterator[tuple[str, ...]]:
     """Paths of those values that are nobody's parent."""
     parents = {_name(child, column): None if up is None else _name(up, column) for child, up in given.items()}
+    inner = set(parents.values())
     for value in parents:
         path, at = [value], parents[value]
         while at is not None:
@@ -89,7 +92,7 @@ def _upward(given: Mapping[object, object], column: str) -> Iterator[tuple[str, 
                 raise _unusable(f"goes in a circle, or over more than {MOST_LEVELS} levels", column)
             path.append(at)
             at = parents.get(at)
-        if value not in parents.values():
+        if value not in inner:
             yield tuple(reversed(path))
 
 

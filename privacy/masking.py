@@ -16,7 +16,7 @@ from privacy.masks._base import Mask
 from privacy.masks.contact import Email, IpAddress, Phone
 from privacy.masks.dates import AgeBand, Month, Year
 from privacy.masks.documents import Card, Iban, NationalId
-from privacy.masks.numbers import Bands, Coordinate
+from privacy.masks.numbers import Band, Coordinate, Rounded
 from privacy.masks.people import Name
 from privacy.masks.places import Address, PostalCode, RegionCode
 from privacy.masks.plain import Constant, Partial, Redact, Scrub
@@ -27,15 +27,15 @@ MaskSpec = str | Mapping[str, Any]
 """A mask's name, or its name under `fn` beside its parameters."""
 
 _ALL: Final[tuple[type[Mask], ...]] = (
-    Address, AgeBand, Bands, Card, Constant, Coordinate, Email, Iban, IpAddress, Month, Name, NationalId, Partial,
-    Phone, PostalCode, Redact, RegionCode, Scrub, Year,
+    Address, AgeBand, Band, Card, Constant, Coordinate, Email, Iban, IpAddress, Month, Name, NationalId, Partial,
+    Phone, PostalCode, Redact, RegionCode, Rounded, Scrub, Year,
 )  # fmt: skip
 MASKS: Final[Mapping[str, type[Mask]]] = MappingProxyType({mask.name: mask for mask in _ALL})
 """Mask name -> its class, which declares its parameters."""
 
 
-def mask_of(spec: object) -> Mask:
-    """The mask that a descriptor asks for.
+def mask_of(spec: object, *, own_bands: bool = False) -> Mask:
+    """The mask that a descriptor or a policy asks for; `own_bands` where `band` may do without edges.
 
     BadInput for anything but a name or a mapping with `fn`, an unknown mask, an unknown, missing or unusable parameter.
 
@@ -54,7 +54,10 @@ def mask_of(spec: object) -> Mask:
         raise BadInput("a mask is a name, or a mapping with fn", remedy="such as phone, or {fn: partial, first: 2}")
     if name not in MASKS:
         raise BadInput(f"unknown mask {name}", remedy=f"use one of {', '.join(sorted(MASKS))}")
-    return MASKS[name](**{str(key): value for key, value in stated.items()})
+    mask = MASKS[name](**{str(key): value for key, value in stated.items()})
+    if mask.own and not own_bands:
+        raise BadInput("mask band needs edges", remedy=f"give {mask.parameters['edges'].says()}")
+    return mask
 
 
 def apply_mask(array: pa.Array | pa.ChunkedArray, spec: MaskSpec) -> pa.Array:

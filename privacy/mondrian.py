@@ -291,7 +291,7 @@ def _sorted(region: Ints, values: npt.NDArray[Any], code_bits: int) -> tuple[Int
     """Order by region, then value; and the sorted keys `region << code_bits | value`."""
     keys = (region << code_bits) | values.astype(np.int64)
     bits = len(keys).bit_length()
-    if int(keys[-1:].max(initial=0)).bit_length() + bits > _KEY_BITS:
+    if int(region[-1:].max(initial=0)).bit_length() + code_bits + bits > _KEY_BITS:
         order = np.argsort(keys, kind="stable")
         return order, keys[order]
     packed = np.sort((keys << bits) | np.arange(len(keys)))  # sorting numbers is several times faster than argsort

@@ -129,7 +129,7 @@ class Bounds:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high and self.unit > 0):
             raise BadInput("bounds need a finite low below a finite high, and a unit above 0")
-        if self.half_span > 2**31:
+        if (self.high - self.low) / 2.0 / self.unit > 2**31:
             raise BadInput("the bounds are too far apart for their unit", remedy="give a coarser unit")
 
     @property

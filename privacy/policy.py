@@ -12,8 +12,10 @@ from typing import Final, Literal
 
 from privacy.classification import LawfulBasis, Purpose, Role
 from privacy.errors import BadInput, Refused
-from privacy.policy_file import PolicyText, read_policy
-from privacy.policy_rules import ACTIONS, EFFECTS, GAP, MASKS, NO_LEDGER, READS_PEOPLE, RowFilter, Rule, model_of
+from privacy.masking import mask_of
+from privacy.masks._base import Mask
+from privacy.policy_file import FieldTypes, PolicyText, read_policy
+from privacy.policy_rules import ACTIONS, EFFECTS, GAP, MASKED, NO_LEDGER, READS_PEOPLE, RowFilter, Rule, owner_of
 
 __all__ = ["Decision", "Outcome", "Policy", "Principal", "built_in_policy"]
 
@@ -21,7 +23,8 @@ Outcome = Literal["allow", "mask", "deny", "gap"]
 _Rules = tuple[tuple[Rule, ...], ...]
 """The forbids, permits, masks and filters of a role, purpose and action, in the order of EFFECTS."""
 _NO_RULES: Final[_Rules] = ((),) * 4
-_NO_MASKS: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_MASKS: Final[Mapping[str, Mask]] = MappingProxyType({})
+_REDACT: Final = mask_of("redact")
 _NOBODY: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 
 
@@ -42,15 +45,15 @@ class Decision:
     what is denied, none of a gap; sorted by name. `rule` is the one to tell first: the first mask, where fields
     are masked, else the first of `rules`, else `gap`.
 
-    With outcome `mask`, each field of `masks` must be left out and shown through the named mask instead:
-    `{"churn.probability": "band"}` means that the band is shown and the probability isn't. `masked_by` says which
-    rules did it. Only rows that pass every one of `filters` may be answered about, whatever the outcome.
+    With outcome `mask`, each field of `masks` may be told as its mask leaves it only: not at all by `redact`, by the
+    field's own band instead by a `band` without edges. `masked_by` says which rules did it. Only rows that pass every
+    one of `filters` may be answered about, whatever the outcome.
     """
 
     outcome: Outcome
     rule: str
     rules: tuple[str, ...] = ()
-    masks: Mapping[str, str] = field(default_factory=lambda: _NO_MASKS)
+    masks: Mapping[str, Mask] = field(default_factory=lambda: _NO_MASKS)
     masked_by: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NOBODY)
     filters: tuple[RowFilter, ...] = ()
 
@@ -67,8 +70,9 @@ class Policy:
     reading or scoring people is denied by the rule `no-consent-ledger`, whatever else permits it.
 
     >>> policy = Policy.load()
-    >>> policy.decide(Principal("ann", Role.ANALYST, Purpose.RETENTION), "predict", "model:churn").masks
-    mappingproxy({'churn.probability': 'band'})
+    >>> masks = policy.decide(Principal("ann", Role.ANALYST, Purpose.RETENTION), "predict", "model:churn").masks
+    >>> {field: str(mask) for field, mask in masks.items()}
+    {'churn.probability': 'band'}
     >>> policy.decide(Principal("ann", Role.ANALYST, Purpose.MARKETING), "predict", "model:churn").rules
     ('churn-serves-retention-only', 'no-consent-ledger')
     """
@@ -83,16 +87,19 @@ class Policy:
         self._index = _compiled(text.rules)
         self._fields: dict[str, list[str]] = {}
         for tagged in text.tags:
-            self._fields.setdefault(model_of(tagged), []).append(tagged)
+            self._fields.setdefault(owner_of(tagged), []).append(tagged)
         self._decided: dict[tuple[str, str | None, str, str], Decision] = {}
 
     @classmethod
-    def load(cls, path: Path | None = None, bases: Mapping[str, LawfulBasis] | None = None) -> Policy:
+    def load(
+        cls, path: Path | None = None, bases: Mapping[str, LawfulBasis] | None = None, types: FieldTypes | None = None
+    ) -> Policy:
         """The policy at `path`, else the built-in one; `bases` (purpose -> basis) go before those it names.
 
-        Raises BadInput naming what is wrong with it and the line, or an unknown purpose or basis.
+        Raises BadInput naming what is wrong with it and the line, such as a mask that can't read a field of the
+        `types` known, or an unknown purpose or basis.
         """
-        return cls(read_policy(path or built_in_policy()).usable(), bases)
+        return cls(read_policy(path or built_in_policy(), types).usable(), bases)
 
     def decide(self, principal: Principal, action: str, resource: str) -> Decision:
         """What the rules say, whatever their order; a forbid beats every permit, and masks and filters add up."""
@@ -128,9 +135,10 @@ class Policy:
         """Whether the action reads people for a purpose that rests on consents, of which no ledger is kept."""
         return action in READS_PEOPLE and purpose is not None and self._bases.get(purpose) is LawfulBasis.CONSENT
 
-    def fields_of(self, resource: str) -> list[str]:
-        """The tagged fields of a model."""
-        return self._fields.get(resource, [])
+    def fields_of(self, action: str, resource: str) -> list[str]:
+        """The tagged fields in the answers of `action` about `resource`, which masks may hide."""
+        masked = MASKED.get(action) == resource.partition(":")[0]
+        return self._fields.get(resource, []) if masked else []
 
     def evaluate(self, principal: Principal, action: str, resource: str) -> Decision:
         """Decide anew, without what `decide` remembers."""
@@ -144,22 +152,24 @@ class Policy:
         if not permitted:
             return Decision(GAP, GAP)
         rows = tuple([rule.row_filter for rule in filters if rule.row_filter and rule.fits(resource)])
-        masked = self._masks([rule for rule in masks if rule.fits(resource)], resource)
+        masked = self._masks([rule for rule in masks if rule.fits(resource)], self.fields_of(action, resource))
         if not masked:
             return Decision("allow", permitted[0], permitted, filters=rows)
         first = min(name for _, names in masked.values() for name in names)
-        fns = MappingProxyType({tagged: mask for tagged, (mask, _) in masked.items()})
+        holding = MappingProxyType({tagged: mask for tagged, (mask, _) in masked.items()})
         names = MappingProxyType({tagged: names for tagged, (_, names) in masked.items()})
-        return Decision("mask", first, permitted, fns, names, rows)
+        return Decision("mask", first, permitted, holding, names, rows)
 
-    def _masks(self, rules: list[Rule], resource: str) -> dict[str, tuple[str, tuple[str, ...]]]:
-        """Field -> its mask, the strictest that any rule asks for, and who asked for that."""
+    def _masks(self, rules: list[Rule], fields: list[str]) -> dict[str, tuple[Mask, tuple[str, ...]]]:
+        """Field -> its mask and who asked for it; where rules ask for different ones, nothing of the field is told."""
         masked = {}
-        for tagged in self.fields_of(resource) if rules else ():
-            own = [rule for rule in rules if rule.masks_tags(self.tags[tagged])]
-            if own:
-                mask = max((rule.mask for rule in own), key=MASKS.index)
-                masked[tagged] = mask, tuple(rule.name for rule in own if rule.mask == mask)
+        for tagged in fields if rules else ():
+            own = [rule for rule in rules if rule.mask and rule.masks_tags(self.tags[tagged])]
+            asked = {rule.mask for rule in own if rule.mask}
+            if asked:
+                mask = asked.pop() if len(asked) == 1 else _REDACT
+                strict = tuple(rule.name for rule in own if rule.mask == mask)
+                masked[tagged] = mask, strict or tuple(rule.name for rule in own)
         return masked
 
 

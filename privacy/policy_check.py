@@ -12,7 +12,7 @@ from privacy.classification import Purpose, Role
 from privacy.policy import Decision, Policy, Principal
 from privacy.policy_entry import did_you_mean
 from privacy.policy_file import PolicyText
-from privacy.policy_rules import ACTIONS, MASKS, NAMED, Case, Finding, RowFilter, Rule, model_of
+from privacy.policy_rules import ACTIONS, NAMED, Case, Finding, RowFilter, Rule, owner_of
 
 __all__ = ["Names", "all_cases", "check_policy", "resources_of"]
 
@@ -56,7 +56,7 @@ def resources_of(policy: Policy, action: str) -> list[str]:
 
     Kinds of which there is one only, such as the vault, stand for themselves.
     """
-    mentioned = {pattern for rule in policy.rules for pattern in rule.resources} | {*map(model_of, policy.tags)}
+    mentioned = {pattern for rule in policy.rules for pattern in rule.resources} | {*map(owner_of, policy.tags)}
     found: list[str] = []
     for kind in ACTIONS[action]:
         named = sorted(name for name in mentioned if name.startswith(f"{kind}:") and not name.endswith(":*"))
@@ -131,15 +131,14 @@ def _masks_that_meet(
     for first, second in combinations(masks, 2):
         if first.mask == second.mask:
             continue
-        models = {resource for *_, resource in cases[first.name] & cases[second.name] & allowed}
+        owners = {resource for *_, resource in cases[first.name] & cases[second.name] & allowed}
         both = [
             tagged
             for tagged, own in policy.tags.items()
-            if model_of(tagged) in models and first.masks_tags(own) and second.masks_tags(own)
+            if owner_of(tagged) in owners and first.masks_tags(own) and second.masks_tags(own)
         ]
         if both:
-            strict = max(first.mask, second.mask, key=MASKS.index)
-            what = f"policies {first.name} and {second.name} mask {', '.join(both)} differently; {strict} holds"
+            what = f"policies {first.name} and {second.name} mask {', '.join(both)} differently; redact holds"
             yield Finding("warning", second.line, what, "leave the case to one of them")
 
 

@@ -12,7 +12,10 @@ from typing import Any, Final
 import yaml
 
 from privacy.classification import Purpose, Role
-from privacy.policy_rules import ACTIONS, FILTERED, KINDS, MASKED, MASKS, NAMED, Effect, Finding, RowFilter, Rule
+from privacy.errors import BadInput
+from privacy.masking import MASKS, mask_of
+from privacy.masks._base import Mask
+from privacy.policy_rules import ACTIONS, FILTERED, KINDS, MASKED, NAMED, Effect, Finding, RowFilter, Rule
 
 __all__ = ["Entry", "did_you_mean", "one_of", "read_rule", "shown"]
 
@@ -121,7 +124,7 @@ def read_rule(entry: Entry) -> Rule | None:
         purposes = frozenset(Purpose(word) for word in entry.words("purposes", tuple(Purpose), "purpose"))
     actions = frozenset(entry.words("actions", tuple(ACTIONS), "action"))
     resources = _resources(entry)
-    mask, match = _column_mask(entry) if effect == "mask" else ("", {})
+    mask, match = _column_mask(entry) if effect == "mask" else (None, {})
     row_filter = _row_filter(entry, name) if effect == "filter" else None
     if entry.broken:
         return None
@@ -177,16 +180,18 @@ def _resources(entry: Entry) -> tuple[str, ...]:
 def _check_effect(entry: Entry, effect: Effect, actions: frozenset[str], resources: tuple[str, ...]) -> None:
     """What nobody asks is never decided, and a mask or filter where nobody applies it protects nobody."""
     kinds = {pattern.partition(":")[0] for pattern in resources}
-    reach = {"mask": (MASKED, "model"), "filter": (FILTERED, "service")}.get(effect)
+    reach = {"mask": MASKED, "filter": dict.fromkeys(FILTERED, "service")}.get(effect)
     if reach is not None:
-        able, kind = reach
         done = "masked" if effect == "mask" else "filtered"
-        for action in sorted(actions - able):
+        for action in sorted(actions - set(reach)):
             what = f"{entry.label}: the answers of {action} are not {done}"
-            entry.fault("actions", what, f"name only {one_of(sorted(able))}; forbid the others")
-        for other in sorted(kinds - {kind}):
-            what = f"{entry.label}: answers are {done} by their {kind}, not by {other}"
-            entry.fault("resources", what, f"write {kind}:NAME or {kind}:*")
+            entry.fault("actions", what, f"name only {one_of(sorted(reach))}; forbid the others")
+        wanted = {reach[action] for action in actions & set(reach)}
+        if wanted and kinds != wanted:  # each action has its kind, and each kind its action
+            others = ", ".join(sorted(kinds - wanted)) or f"{one_of(kinds)} alone"
+            by = f"{done} by their {' and '.join(sorted(wanted))}, not by {others}"
+            what = f"{entry.label}: the answers of {', '.join(sorted(actions))} are {by}"
+            entry.fault("resources", what, f"write {' and '.join(f'{kind}:*' for kind in sorted(wanted))}, or names")
         return
     for action in sorted(actions):
         if not kinds & set(ACTIONS[action]):
@@ -198,17 +203,28 @@ def _check_effect(entry: Entry, effect: Effect, actions: frozenset[str], resourc
             entry.fault("resources", what, "leave it out")
 
 
-def _column_mask(entry: Entry) -> tuple[str, Mapping[str, str]]:
+def _column_mask(entry: Entry) -> tuple[Mask | None, Mapping[str, str]]:
     stated = entry.entry("column_mask")
-    stated.only(("fn", "match"))
-    mask = stated.word("fn", MASKS, "mask")
+    mask = _mask(stated) if stated.word("fn", MASKS, "mask") else None
     match = stated.fields.get("match")
     fits = isinstance(match, dict) and match and all(isinstance(wanted, str | int) for wanted in match.values())
     if not fits:
         stated.fault("match", f"{entry.label}: column_mask must match tags", "such as match: {prediction: exact}")
     entry.broken |= stated.broken
     wanted = match if isinstance(match, dict) else {}
-    return mask or "", MappingProxyType({str(tag): str(value) for tag, value in wanted.items()})
+    return mask, MappingProxyType({str(tag): str(value) for tag, value in wanted.items()})
+
+
+def _mask(stated: Entry) -> Mask | None:
+    """The mask of the registry, with the parameters that stand beside its name."""
+    spec = {str(key): value for key, value in stated.fields.items() if key != "match"}
+    try:
+        return mask_of(spec, own_bands=True)
+    except BadInput as error:
+        known = MASKS[spec["fn"]].parameters
+        wrong = (key for key, value in spec.items() if key != "fn" and not (key in known and known[key].fits(value)))
+        stated.fault(next(wrong, "fn"), f"{stated.label}: {error.what}", error.remedy)
+        return None
 
 
 def _row_filter(entry: Entry, rule: str) -> RowFilter | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from privacy.classification import Purpose, Role
 from privacy.errors import BadInput
+from privacy.masks._base import Mask
 from privacy.policy import Decision, Policy, Principal
 from privacy.policy_entry import did_you_mean, one_of
 from privacy.policy_rules import ACTIONS, GAP, NAMED, NO_LEDGER, Case, Rule
@@ -53,7 +54,7 @@ class Explanation:
             "outcome": made.outcome,
             "rule": made.rule,
             "rules": list(made.rules),
-            "masks": {tagged: {"fn": fn, "rules": list(made.masked_by[tagged])} for tagged, fn in made.masks.items()},
+            "masks": {tagged: _stated(mask, made.masked_by[tagged]) for tagged, mask in made.masks.items()},
             "row_filters": [{"rule": each.rule, "passes": each.text()} for each in made.filters],
             "lawful_basis": self.lawful_basis,
             "considered": [asdict(each) | {"why_not": list(each.why_not)} for each in self.considered],
@@ -69,8 +70,8 @@ class Explanation:
                 yield f"  line {each.line}: {each.rule} {each.does}" + (f". {each.why}" if each.why else "")
         if NO_LEDGER in made.rules:
             yield f"  {NO_LEDGER}: {self.purpose} rests on consent, and no ledger of consents is kept yet"
-        for tagged, fn in made.masks.items():
-            yield f"  masked: {tagged} by {fn} ({', '.join(made.masked_by[tagged])})"
+        for tagged, mask in made.masks.items():
+            yield f"  masked: {tagged} by {mask} ({', '.join(made.masked_by[tagged])})"
         for row_filter in made.filters:
             yield f"  rows: only those that pass {row_filter.text()} ({row_filter.rule})"
         if self.purpose:
@@ -88,6 +89,12 @@ class Explanation:
         filters = any(each.effect == "filter" for each in self.considered if each not in silent)
         if filters and self.resource.startswith("model:"):
             yield "  row filters are asked of the service that the model's rows come from: explain service:NAME too"
+
+
+def _stated(mask: Mask, rules: Iterable[str]) -> dict[str, object]:
+    """A mask as JSON types; `band` without edges has no parameters."""
+    given = {} if mask.own else dict(mask.given)
+    return {"fn": mask.name, **({"parameters": given} if given else {}), "rules": list(rules)}
 
 
 _OUTCOMES = {

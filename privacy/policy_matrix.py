@@ -5,18 +5,20 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Final, TypeVar
 
 from privacy.classification import Purpose, Role
 from privacy.policy import Policy, Principal
 from privacy.policy_check import resources_of
-from privacy.policy_rules import ACTIONS, GAP, MASKED
+from privacy.policy_rules import ACTIONS, GAP
 
 __all__ = ["Cell", "gap_lines", "gaps_of", "matrix_lines", "matrix_of"]
 
 _PURPOSES: Final[tuple[Purpose | None, ...]] = (*Purpose, None)
 _LEFT: Final = 46
+_WIDE: Final = 12
 _Told = TypeVar("_Told", bound=tuple[object, ...])
 
 
@@ -38,15 +40,24 @@ class Cell:
 
 
 def matrix_of(policy: Policy) -> list[Cell]:
-    """Every cell; outcomes are `allow`, `mask:` and the mask, `deny` and `gap`; `kind:*` is any name not mentioned."""
+    """Every cell; outcomes are `allow`, `mask:` and the mask with its parameters, `deny` and `gap`.
+
+    `kind:*` is any name not mentioned.
+    """
     return [
         _cell(policy, Principal("", role, purpose), action, resource, column)
         for action in ACTIONS
         for resource in resources_of(policy, action)
-        for column in (policy.fields_of(resource) if action in MASKED else ()) or (resource,)
+        for column in _columns(policy, action, resource)
         for role in Role
         for purpose in _PURPOSES
     ]
+
+
+def _columns(policy: Policy, action: str, resource: str) -> list[str]:
+    """The fields that masks may hide; a service has other columns too, which its own name stands for."""
+    fields = policy.fields_of(action, resource)
+    return fields if fields and not resource.startswith("service:") else [*fields, resource]
 
 
 def _cell(policy: Policy, principal: Principal, action: str, resource: str, column: str) -> Cell:
@@ -62,14 +73,17 @@ def _cell(policy: Policy, principal: Principal, action: str, resource: str, colu
 def matrix_lines(cells: Sequence[Cell]) -> Iterator[str]:
     """The matrix to read: a table an action; roles, and columns, that get the same share their lines.
 
-    A star means that row filters hold, which are listed below their table.
+    A star means that row filters hold, which are listed below their table, as are the parameters of masks.
     """
     for action, own in groupby(cells, key=lambda cell: cell.action):
         rows = list(own)
-        yield f"{action:<{_LEFT}}" + "".join(f"{purpose or 'no purpose':<12}" for purpose in _PURPOSES).rstrip()
-        for columns, lines in _same(rows, lambda block: tuple(_block(block))):
+        wide = max(_WIDE, *(len(_shown(cell)) + 1 for cell in rows))
+        yield f"{action:<{_LEFT}}" + "".join(f"{purpose or 'no purpose':<{wide}}" for purpose in _PURPOSES).rstrip()
+        for columns, lines in _same(rows, partial(_block, wide)):
             yield from (f"  {line}" for line in _wrapped(columns, 116))
             yield from lines
+        given = (cell for cell in rows if _given(cell))
+        yield from sorted({f"  {cell.column} {cell.outcome} ({', '.join(cell.rules)})" for cell in given})
         yield from sorted({f"  * only rows that pass {text}" for cell in rows for text in cell.filters})
         yield ""
 
@@ -81,7 +95,7 @@ def gap_lines(cells: Sequence[Cell]) -> Iterator[str]:
     for action, own in groupby(cells, key=lambda cell: cell.action):
         for columns, who in _same(list(own), _gaps):
             for roles, purposes in who:
-                yield f"  {action:<14}{', '.join(columns)}: {roles} {purposes}"
+                yield f"  {action:<16}{', '.join(columns)}: {roles} {purposes}"
 
 
 def gaps_of(cells: Sequence[Cell]) -> list[dict[str, object]]:
@@ -124,15 +138,16 @@ def _same(cells: Sequence[Cell], told: Callable[[list[Cell]], _Told]) -> list[tu
     return [(columns, lines) for lines, columns in blocks.items()]
 
 
-def _block(cells: Sequence[Cell]) -> Iterator[str]:
+def _block(wide: int, cells: Sequence[Cell]) -> tuple[str, ...]:
     roles: dict[tuple[str, ...], list[str]] = {}
+    lines = []
     for role, own in groupby(cells, key=lambda cell: cell.role):
         roles.setdefault(tuple(_shown(cell) for cell in own), []).append(role)
     for outcomes, names in roles.items():
-        table = "".join(f"{outcome:<12}" for outcome in outcomes).rstrip()
+        table = "".join(f"{outcome:<{wide}}" for outcome in outcomes).rstrip()
         *above, last = _wrapped(_everyone(names).split(", "), _LEFT - 5)
-        yield from (f"    {line}" for line in above)
-        yield f"    {last:<{_LEFT - 4}}{table}"
+        lines += [*(f"    {line}" for line in above), f"    {last:<{_LEFT - 4}}{table}"]
+    return tuple(lines)
 
 
 def _everyone(roles: Sequence[str]) -> str:
@@ -140,7 +155,11 @@ def _everyone(roles: Sequence[str]) -> str:
 
 
 def _shown(cell: Cell) -> str:
-    return cell.outcome + ("*" if cell.filters and cell.outcome not in ("deny", GAP) else "")
+    return cell.outcome.partition(" ")[0] + ("*" if cell.filters and cell.outcome not in ("deny", GAP) else "")
+
+
+def _given(cell: Cell) -> bool:
+    return cell.outcome.startswith("mask:") and " " in cell.outcome
 
 
 def _wrapped(names: Sequence[str], width: int) -> list[str]:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from privacy.masks._base import Mask
+
 __all__ = [
     "ACTIONS",
     "EFFECTS",
@@ -21,7 +23,6 @@ __all__ = [
     "GAP",
     "KINDS",
     "MASKED",
-    "MASKS",
     "NAMED",
     "NO_LEDGER",
     "READS_PEOPLE",
@@ -30,7 +31,7 @@ __all__ = [
     "Finding",
     "RowFilter",
     "Rule",
-    "model_of",
+    "owner_of",
 ]
 
 Case = tuple[Role, Purpose | None, str, str]
@@ -67,12 +68,10 @@ NAMED: Final = frozenset({"dataset", "model", "service"})
 """Kinds of which there are several, told apart by name; of the others there is one."""
 READS_PEOPLE: Final = frozenset({"attack", "count", "features.read", "materialize", "predict", "score", "train"})
 """Actions that read or score people for their principal's purpose."""
-MASKED: Final = frozenset({"predict", "score"})
-"""Actions whose answers are masked, by the fields of the `model:` that gives them."""
+MASKED: Final[Mapping[str, str]] = MappingProxyType({"features.read": "service", "predict": "model", "score": "model"})
+"""Actions whose answers are masked -> the kind whose fields they are."""
 FILTERED: Final = frozenset({"attack", "count", "features.read", "predict", "score"})
 """Actions whose rows are filtered, where they leave the `service:` that holds them."""
-MASKS: Final = ("band", "redact")
-"""What a column mask may do, from the lenient to the strict: where two meet, the stricter holds."""
 GAP: Final = "gap"
 """What decided where no rule was written."""
 NO_LEDGER: Final = "no-consent-ledger"
@@ -145,7 +144,7 @@ class Rule:
     resources: tuple[str, ...]
     line: int = 0
     why: str = ""
-    mask: str = ""
+    mask: Mask | None = None
     match: Mapping[str, str] = field(default_factory=dict, hash=False)
     row_filter: RowFilter | None = None
 
@@ -186,13 +185,14 @@ class Rule:
         return all(tags.get(tag) == value for tag, value in self.match.items())
 
 
-def model_of(tagged: str) -> str:
-    """The model that a tagged field belongs to, as a resource.
+def owner_of(tagged: str) -> str:
+    """The model or service that a tagged field belongs to, as a resource.
 
-    >>> model_of("churn.probability")
-    'model:churn'
+    >>> owner_of("churn.probability"), owner_of("service:churn_v1.recency_days")
+    ('model:churn', 'service:churn_v1')
     """
-    return f"model:{tagged.partition('.')[0]}"
+    owner = tagged.partition(".")[0]
+    return owner if ":" in owner else f"model:{owner}"
 
 
 def _listed(words: frozenset[str] | frozenset[Role] | frozenset[Purpose]) -> str:

@@ -6,6 +6,7 @@ Each takes the found text and the region of national phone numbers, and says how
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 
 from stdnum import luhn
@@ -15,7 +16,8 @@ from stdnum.us import ssn
 
 __all__ = [
     "address_of_network", "always", "bank_account", "card", "company", "has_digit", "identity_15", "identity_18",
-    "international", "landline", "national", "place_before", "social_security",
+    "international", "landline", "mailbox_before", "national", "place_before", "social_security",
+    "told_account",
 ]  # fmt: skip
 
 _ISSUERS: Final = "4 51 52 53 54 55 34 37 36 38 35 60 62 64 65 50 58 63"
@@ -27,6 +29,11 @@ _PROVINCES: Final = frozenset(_PROVINCE_CODES.split())
 _LONGEST_PLACE: Final = 24
 _LEADING: Final = "地址 地址是 住址 住址是 位于 住在 我在 送到 送至 送往 寄到 寄至 寄往"
 _LEADS_TO_PLACE: Final = tuple(_LEADING.split())
+_LONGEST_MAILBOX: Final = 128
+_MAILBOX: Final = re.compile("[A-Za-z0-9\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f!#$%&'*+/=?^_`{|}~.-]")
+_MOST_NATIONAL: Final = 12
+"""Digits."""
+_GROUP_END: Final = re.compile("(?<=[0-9])[ .-]")
 _PARTING: Final = str.maketrans("", "", " -().（）/")
 
 
@@ -73,6 +80,11 @@ def bank_account(found: str, _region: str) -> int:
     return 0
 
 
+def told_account(found: str, _region: str) -> int:
+    """Whatever IBAN the word before it tells of, without words of four letters behind it."""
+    return bank_account(found, _region) or max((at + 1 for at, sign in enumerate(found) if sign.isdigit()), default=0)
+
+
 def company(found: str, _region: str) -> int:
     """统一社会信用代码 (GB 32100-2015)."""
     return len(found) if uscc.is_valid(found) else 0
@@ -109,8 +121,11 @@ def international(found: str, _region: str) -> int:
 
 
 def national(found: str, region: str) -> int:
-    """A number as it is written in the region, in groups."""
-    return _valid(found, region) if 9 <= _count(found) <= 12 else 0
+    """A number as it is written in the region, in groups; of more groups than one number has, the first ones."""
+    if _count(found) > _MOST_NATIONAL:
+        ends = [each.start() for each in _GROUP_END.finditer(found) if 9 <= _count(found[: each.start()]) <= 12]
+        return next((end for end in reversed(ends) if _valid(found[:end], region)), 0)
+    return _valid(found, region) if _count(found) >= 9 else 0
 
 
 def place_before(text: str, at: int) -> int:
@@ -127,6 +142,19 @@ def place_before(text: str, at: int) -> int:
         begin -= 1
     before = text[begin:at]
     return begin + max(before.rfind(word) + len(word) if word in before else 0 for word in _LEADS_TO_PLACE)
+
+
+def mailbox_before(text: str, at: int) -> int:
+    """Where the e-mail address begins whose @ stands at `at`: at most 128 signs before it (RFC 5321, 5322, 6531).
+
+    >>> text = "an josé.m@example.org"
+    >>> text[mailbox_before(text, text.index("@")):]
+    'josé.m@example.org'
+    """
+    begin = at
+    while begin > max(0, at - _LONGEST_MAILBOX) and _MAILBOX.match(text[begin - 1]):
+        begin -= 1
+    return begin
 
 
 def _valid(found: str, region: str | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["NOBODY", "PROVINCES", "STREETS", "SURNAMES"]
+__all__ = ["NOBODY", "PROVINCES", "STREETS", "SURNAMES", "TITLES"]
 
 SURNAMES: Final = (
     "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴"
@@ -32,6 +32,9 @@ STREETS: Final = tuple(_STREETS.split())
 _NOBODY: Final = "Customer Sir Madam Team All Support Friend Sales Service Manager The Not Very Just Happy Sorry"
 NOBODY: Final = tuple(_NOBODY.split())
 """Words that stand where a name may stand."""
+
+TITLES: Final = ("Mrs", "Mr", "Miss", "Ms", "Dr", "Prof")
+"""English words before a name."""
 
 PROVINCES: Final = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
 """First signs of a number plate (GA 36)."""

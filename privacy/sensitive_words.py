@@ -43,13 +43,14 @@ class Lexicon:
 
 
 def plain(text: str) -> str:
-    """Return `text` as words apart: NFKC, lower case, one blank for whatever is neither letter nor digit.
+    """Return `text` as words apart: NFKC without accents, lower case, one blank for what is neither letter nor digit.
 
-    >>> plain("InfantFormula_2：ＤＩＡＰＥＲＳ")
-    'infant formula 2 diapers'
+    >>> plain("InfantFormula_2：ＤＩＡＰＥＲＳ"), plain("ínfänt")
+    ('infant formula 2 diapers', 'infant')
     """
-    normal = unicodedata.normalize("NFKC", text)
-    kept = "".join(mark for mark in normal if unicodedata.category(mark) not in {"Cf", "Mn"})
+    # Taken apart first: an accent that has become part of its letter would make it another word.
+    normal = unicodedata.normalize("NFKD", text)
+    kept = "".join(mark for mark in normal if unicodedata.category(mark) not in {"Cf", "Mn", "Me"})
     return _NO_WORD.sub(" ", _HUMP.sub(" ", kept)).casefold().strip()
 
 

@@ -106,8 +106,9 @@ class Protector:
 
         `customer_token` replaces the subject; a key `order_id` becomes `order_token`, 32 hex digits that
         differ between people; direct identifiers go into the vault; quasi-identifiers without a mask and
-        sensitive columns are dropped and reported. BadInput for a column that the plan doesn't declare or
-        that is missing, for an unknown mask, and for rows without a subject.
+        sensitive columns are dropped and reported, those that the plan holds wait for `take_held`. BadInput
+        for a column that the plan doesn't declare or that is missing, for an unknown mask, and for rows
+        without a subject.
         """
         _check(plan)
         report.columns_dropped[:] = [rule.name for rule in plan.columns if _is_dropped(rule, plan.subject)]

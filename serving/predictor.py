@@ -27,12 +27,11 @@ from training.scoring import COLD_START, INACTIVE, OK, score_rows
 from .bands import CHURN_BANDS, CLV_BANDS, Bands
 from .champion import Champion
 from .errors import ModelUnavailable, TokensRefused
+from .told import told
 
 __all__ = ["OnlineFeatures", "Predictor", "Shop"]
 
 ACTION: Final = "predict"
-EXACT: Final[Mapping[str, str]] = MappingProxyType({"churn": "probability", "clv": "value"})
-"""The exact field of each model; the policy masks it as `<model>.<field>`."""
 UNKNOWN: Final = "unknown"
 _STATUS_ORDER: Final = (UNKNOWN, INACTIVE, COLD_START, OK)
 
@@ -180,31 +179,26 @@ class Predictor:
         self, distinct: list[str], scored: Mapping[str, _Scored], decisions: Mapping[str, Decision]
     ) -> list[dict[str, Any]]:
         statuses = [_worst([part.status[i] for part in scored.values()]) for i in range(len(distinct))]
-        told = {model: self._told(model, part, decisions[model], statuses) for model, part in scored.items()}
+        answers = {model: self._answers(model, part, decisions[model], statuses) for model, part in scored.items()}
         return [
-            {"customer": token, "status": statuses[i], **{model: told[model][i] for model in scored}}
+            {"customer": token, "status": statuses[i], **{model: answers[model][i] for model in scored}}
             for i, token in enumerate(distinct)
         ]
 
-    def _told(
+    def _answers(
         self, model: str, part: _Scored, decision: Decision, statuses: Sequence[str]
     ) -> list[dict[str, Any] | None]:
-        """Shape one model's answers as the policy allows: a masked exact field is simply not there."""
+        """Shape one model's answers as the policy allows: a field that may not be told is simply not there."""
         bands = self._shop.churn_bands if model == "churn" else self._shop.clv_bands
-        exact = EXACT[model]
-        shown, banded = (f"{model}.{name}" not in decision.masks for name in (exact, "band"))
+        fields = told(model, part.value, decision.masks, bands)
         rest: dict[str, Any] = {} if model == "churn" else {"currency": self._shop.currency}
         rest["horizon_days"] = int(part.champion.model.horizon_days)
-        told: list[dict[str, Any] | None] = []
-        for value, status in zip(part.value.tolist(), statuses, strict=True):
-            if status == UNKNOWN or math.isnan(value):
-                told.append(None)
-                continue
-            fields: dict[str, Any] = {exact: value} if shown else {}
-            if banded:
-                fields["band"] = bands.of(value)
-            told.append(fields | rest)
-        return told
+        return [
+            None
+            if status == UNKNOWN or math.isnan(value)
+            else {name: column[at] for name, column in fields.items()} | rest
+            for at, (value, status) in enumerate(zip(part.value.tolist(), statuses, strict=True))
+        ]
 
     def _record(
         self,

@@ -71,21 +71,30 @@ class PredictRequest(_Strict):
 
 
 class ChurnAnswer(_Strict):
-    """The churn forecast of one customer; `probability` is there only for those who may see it."""
+    """The churn forecast of one customer: `probability` and `band` as the policy lets the caller see them."""
 
-    probability: Annotated[float | None, Field(ge=0, le=1, description="Absent unless allowed.")] = None
+    probability: Annotated[
+        Annotated[float, Field(ge=0, le=1)] | str | None,
+        Field(description="Absent unless allowed; text where a mask of the policy makes it one."),
+    ] = None
     band: Annotated[
-        Literal["low", "medium", "high", "very_high"],
-        Field(description="low < 0.25 <= medium < 0.5 <= high < 0.75 <= very_high."),
-    ]
+        str | None,
+        Field(description="low < 0.25 <= medium < 0.5 <= high < 0.75 <= very_high, or what the policy tells instead."),
+    ] = None
     horizon_days: Annotated[int, Field(description="Days ahead in which no purchase counts as churn.")]
 
 
 class ClvAnswer(_Strict):
-    """The value forecast of one customer; `value` is there only for those who may see it."""
+    """The value forecast of one customer: `value` and `band` as the policy lets the caller see them."""
 
-    value: Annotated[float | None, Field(description="Expected spend in the horizon. Absent unless allowed.")] = None
-    band: Annotated[str, Field(description="Currency range: 0-50, 50-100, 100-250, 250-500, 500-1000, 1000+.")]
+    value: Annotated[
+        float | str | None,
+        Field(description="Expected spend in the horizon. Absent unless allowed; text where a mask makes it one."),
+    ] = None
+    band: Annotated[
+        str | None,
+        Field(description="Currency range: 0-50, 50-100, 100-250, 250-500, 500-1000, 1000+, or the policy's own."),
+    ] = None
     currency: Annotated[str, Field(description="ISO 4217 code of the shop.")]
     horizon_days: Annotated[int, Field(description="Days ahead that the spend is summed over.")]
 

@@ -372,6 +372,8 @@ def test_a_ledger_that_went_back_or_away_refunds_nothing(thread: Thread) -> None
         thread.custos(*asked, expect=4)
         ledger.write_bytes(kept[:-20])
         thread.custos(*asked, expect=4)
+        ledger.write_bytes(kept.replace(b'"0.4"', b'"0.1"'))
+        thread.custos(*asked, expect=4)
     finally:
         ledger.write_bytes(kept)
 

@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 from training.models._base import CHURN
 from training.models.boosting import Folds, Hyperparameters, Trees
 
-__all__ = ["Attacked", "Interval", "Target", "attack"]
+__all__ = ["Attacked", "Interval", "Target", "attack", "telling"]
 
 Array = npt.NDArray[np.float64]
 _OUTER: Final = 5
@@ -88,6 +88,19 @@ def attack(target: Target, seed: int = 0) -> Attacked:
     return Attacked(
         _interval(*_wins(score, target.flag, one, weights)), _interval(*_wins(score, target.flag, strata, weights))
     )
+
+
+def telling(target: Target) -> Array:
+    """(k,): how well each column by itself ranks flagged people above or below others of their moment and decile.
+
+    An AUC from .5 to 1; nulls rank below everything.
+    """
+    strata, one = _strata(target), np.ones((1, len(target.flag)))
+    found = []
+    for column in target.columns.T:
+        won, pairs = _wins(np.nan_to_num(column, nan=-np.inf), target.flag, strata, one)
+        found.append(float(won[0] / pairs[0]) if pairs[0] else 0.5)
+    return np.maximum(np.array(found), 1 - np.array(found))
 
 
 def _guess(target: Target, strata: npt.NDArray[np.int64], known: npt.NDArray[np.bool_], seed: int) -> Array:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from privacy.errors import CustosError
 from training.gates import Verdict
-from training.inference_attack import Attacked, Target, attack
+from training.inference_attack import Attacked, Target, attack, telling
 
 __all__ = [
     "FAILED",
@@ -34,6 +34,7 @@ __all__ = [
 PASSED: Final = "passed"
 FAILED: Final = "failed"
 NOTHING_MARKED: Final = "nothing marked"
+MOST_TELLING: Final = 5
 _KEYS: Final = ("customer_token", "event_timestamp")
 _NO_COLUMNS: Final = frozenset({*_KEYS, "created_timestamp", "audit_reference"})
 
@@ -59,6 +60,8 @@ class Inferred:
     rows: int = 0
     people_flagged: int = 0
     attacked: Attacked | None = None
+    telling: tuple[tuple[str, float], ...] = ()
+    """Of what failed: the columns that tell most by themselves, each with its AUC within spend deciles."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values for JSON."""
@@ -101,7 +104,20 @@ def examine(
         f"allowed {limits.most:.2f} and {limits.most_upper:.2f} at the upper bound; "
         f"over everybody {found.overall.value:.3f}"
     )
-    return Inferred(what, attribute, bool(passed), why, rows, flagged, found)
+    return Inferred(
+        what, attribute, bool(passed), why, rows, flagged, found, () if passed else _telling(published, target)
+    )
+
+
+def _telling(published: pa.Table, target: Target) -> tuple[tuple[str, float], ...]:
+    """The columns that tell most by themselves, most first."""
+    alone = telling(target)
+    names = _told(published)
+    return tuple((names[at], round(float(alone[at]), 3)) for at in np.argsort(-alone, kind="stable")[:MOST_TELLING])
+
+
+def _told(published: pa.Table) -> list[str]:
+    return [name for name in published.column_names if name not in _NO_COLUMNS]
 
 
 def not_tested(what: str, attributes: Sequence[str], error: CustosError) -> list[Inferred]:
@@ -134,9 +150,9 @@ def _target(published: pa.Table, evidence: pa.Table, attribute: str, most_people
     """The rows in an order that no token has a part in; of more people than `most_people`, an even share."""
     if published.num_rows != evidence.num_rows:
         raise ValueError("the evidence is about other rows")
-    frame = pd.DataFrame(
-        {name: _numbers(published[name]) for name in published.column_names if name not in _NO_COLUMNS}
-    )
+    told = _told(published)
+    # Numbered, so that a published column may have the name of one of the evidence.
+    frame = pd.DataFrame({at: _numbers(published[name]) for at, name in enumerate(told)})
     names = list(frame.columns)
     moments = published["event_timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
     frame["moment"], frame["spend"] = moments, evidence["spend"].to_numpy()

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from privacy.demands import GROUP_FLOOR
 from training.evaluation import deciles
 from training.models._base import CHURN
 
@@ -23,7 +24,6 @@ _INK: Final = "#1f4e79"
 _PALE: Final = "#9fbad6"
 _GREY: Final = "#8a8a8a"
 _MOST_BARS: Final = 20
-_FEWEST_PEOPLE: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Shown:
 
     def groups(self) -> tuple[np.ndarray, np.ndarray]:
         """Return mean prediction and mean outcome of groups of at least ten people, highest prediction first."""
-        return deciles(self.actual, self.predicted, _FEWEST_PEOPLE * self.snapshots)
+        return deciles(self.actual, self.predicted, GROUP_FLOOR * self.snapshots)
 
 
 def draw(

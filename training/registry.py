@@ -26,9 +26,11 @@ from training.tracking import EXPERIMENT_TABLE, pointed_at, store_client, store_
 if TYPE_CHECKING:
     from training.models import CustomerModel
 
-__all__ = ["EVALUATION_FILE", "ChampionRef", "Registry"]
+__all__ = ["EVALUATION_FILE", "INFERENCE_TAG", "ChampionRef", "Registry"]
 
 EVALUATION_FILE: Final = "evaluation.json"
+INFERENCE_TAG: Final = "inference"
+"""The tag of runs and versions: `passed` or `failed`; without it a version hasn't been through the gate."""
 _DATA: Final = Path("data") / "model"
 _CHAMPION: Final = "champion"
 _PREVIOUS: Final = "previous"
@@ -131,8 +133,18 @@ class Registry:
         """
         found = self.champion(target)
         if found is None:
-            raise BadInput(f"there is no champion of {target} yet", remedy=f"custos train {target}")
+            raise self.no_champion(target)
         return self.load(found), found.version
+
+    def no_champion(self, target: str) -> BadInput:
+        """Return what to raise where a champion is needed and there is none: it may be that one only waits."""
+        waiting = self.challenger(target)
+        if waiting is None:
+            return BadInput(f"there is no champion of {target} yet", remedy=f"custos train {target}")
+        what = f"there is no champion of {target}: version {waiting.version} waits for promotion"
+        if waiting.tags.get(INFERENCE_TAG) == "failed":
+            return BadInput(f"{what}, which the inference gate refuses", remedy="`custos report` says what leaks")
+        return BadInput(what, remedy=f"custos promote {target}")
 
     def load(self, ref: ChampionRef) -> CustomerModel:
         """Return the model of a version; raises EnvironmentFailed where its files are gone or damaged."""

@@ -11,26 +11,33 @@ from training import gates
 from training.inference_gate import FAILED, PASSED, Inferred, all_passed, as_verdicts
 from training.job import TrainResult, metrics_of
 from training.messages import BASELINE, CHALLENGER, PROMOTED, message, now_serving
-from training.registry import Registry
+from training.registry import INFERENCE_TAG, Registry
 from training.tracking import Tracker
 
-__all__ = ["INFERENCE_TAG", "require_not_inferring", "settle"]
+__all__ = ["note_inferring", "require_not_inferring", "settle"]
 
-INFERENCE_TAG: Final = "inference"
-"""The tag of runs and versions: `passed` or `failed`; without it a version hasn't been through the gate."""
+MARKS_TAG: Final = "inference_marks"
+"""The tag of versions that says which marks that verdict is about."""
 
 
 def settle(
-    result: TrainResult, found: Sequence[Inferred], tracker: Tracker, registry: Registry, *, promote: bool
+    result: TrainResult,
+    found: Sequence[Inferred],
+    tracker: Tracker,
+    registry: Registry,
+    *,
+    marks: str,
+    promote: bool,
 ) -> TrainResult:
     """Note the inference gate's verdicts on a job's run and version, and crown the version if it waits and passed.
 
-    What failed the gate goes on waiting and the former champion stays; the message says which and why.
+    `marks` tells apart what was marked when they were found. What failed the gate goes on waiting and the former
+    champion stays; the message says which and why.
     """
-    passed = all_passed(found)
-    state = PASSED if passed else FAILED
-    tags = {INFERENCE_TAG: state} | {f"inference/{each.what}/{each.attribute}": each.text() for each in found}
-    registry.tag(result.target, result.version, {INFERENCE_TAG: state})
+    passed = note_inferring(registry, result.target, result.version, found, marks)
+    tags = {INFERENCE_TAG: PASSED if passed else FAILED} | {
+        f"inference/{each.what}/{each.attribute}": each.text() for each in found
+    }
     verdicts = (*result.verdicts, *as_verdicts(found))
     outcome, notes = result.outcome, result.notes
     if passed and promote and outcome == CHALLENGER:
@@ -53,11 +60,23 @@ def settle(
     )
 
 
-def require_not_inferring(target: str, registry: Registry) -> None:
-    """Raise CheckFailed unless the version that waits for promotion has passed the inference gate."""
+def note_inferring(registry: Registry, target: str, version: int, found: Sequence[Inferred], marks: str) -> bool:
+    """Note on a version whether all of the verdicts `found` passed, under these marks; return it."""
+    passed = all_passed(found)
+    registry.tag(target, version, {INFERENCE_TAG: PASSED if passed else FAILED, MARKS_TAG: marks})
+    return passed
+
+
+def require_not_inferring(target: str, registry: Registry, marks: str) -> None:
+    """Raise CheckFailed unless the version that waits for promotion has passed the inference gate for these marks."""
     waiting = registry.challenger(target)
-    if waiting is None or waiting.tags.get(INFERENCE_TAG) == PASSED:
+    if waiting is None:
         return
-    state = "failed the inference gate" if INFERENCE_TAG in waiting.tags else "hasn't been through the inference gate"
+    found = waiting.tags.get(INFERENCE_TAG)
+    if found == PASSED and waiting.tags.get(MARKS_TAG) == marks:
+        return
+    state = "failed the inference gate" if found == FAILED else "hasn't been through the inference gate"
+    if found == PASSED:
+        state += " for what is marked now"
     remedy = "`custos inference check` tests it again and says what leaks"
     raise CheckFailed(f"{target} version {waiting.version} is not promoted: it {state}", remedy=remedy)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from privacy.classification import Sensitivity
 from privacy.errors import BadInput
@@ -10,20 +10,26 @@ from privacy.errors import BadInput
 if TYPE_CHECKING:
     from privacy.profile import ProfileRule
 
-    from .tables import Table
+    from .tables import Anonymity, Table
 
 __all__ = ["check_anonymity", "profile_rule"]
 
+PEOPLE: Final = "customers"
+"""The table that has one row a person; quasi-identifiers of others are kept out."""
+
 
 def profile_rule(table: Table) -> ProfileRule | None:
-    """What becomes of the table's quasi-identifiers without a mask; None where nothing is asked: they are dropped."""
+    """What becomes of the table's quasi-identifiers without a mask; None where none of them is told.
+
+    `anonymity` only overrides what holds without it: all of them, classes of the platform's floor, defaults by type.
+    """
     from privacy.demands import Demands, Entropy  # the descriptor stays light to import
     from privacy.profile import ProfileRule
 
-    asked = table.anonymity
-    if asked is None:
+    asked = _asked(table)
+    columns = _told(table, asked)
+    if table.name != PEOPLE or not columns:
         return None
-    columns = tuple(name for name in asked.columns or _open_columns(table) if name not in asked.sensitive)
     given = {name: table.columns[name].hierarchy for name in columns}
     return ProfileRule(
         columns,
@@ -39,20 +45,20 @@ def check_anonymity(table: Table, where: str) -> None:
     for name, column in table.columns.items():
         if column.hierarchy is not None:
             _check_hierarchy(table, name, where)
-    asked = table.anonymity
-    if asked is None:
+    if table.anonymity is None:
         return
-    if table.name != "customers":
+    asked = table.anonymity
+    if table.name != PEOPLE:
         raise BadInput(f"table '{table.name}' can't have 'anonymity': only customers has one row a person", where=where)
     known = _open_columns(table)
-    for name in asked.columns:
+    for name in asked.columns or ():
         if name not in known:
             remedy = "name quasi-identifiers without a mask"
             raise BadInput(f"anonymity of '{table.name}' can't generalise '{name}'", where=where, remedy=remedy)
     for name in asked.sensitive:
         if name not in table.columns or table.columns[name].mask is not None or name == table.subject:
             raise BadInput(f"anonymity of '{table.name}' names '{name}' as sensitive: no such column", where=where)
-    if not [name for name in asked.columns or known if name not in asked.sensitive]:
+    if not _told(table, asked) and asked.columns != ():
         raise BadInput(f"anonymity of '{table.name}' has no quasi-identifier without a mask", where=where)
     wants = (asked.l, asked.entropy_l, asked.t)
     if asked.l is not None and asked.entropy_l is not None:
@@ -64,16 +70,28 @@ def check_anonymity(table: Table, where: str) -> None:
 def _check_hierarchy(table: Table, name: str, where: str) -> None:
     from privacy.hierarchies import parse_hierarchy
 
-    column = table.columns[name]
-    if column.sensitivity is not Sensitivity.QUASI_IDENTIFIER or column.mask is not None or table.anonymity is None:
-        remedy = "give the table 'anonymity', and the column no mask"
+    if table.name != PEOPLE or name not in _open_columns(table):
+        remedy = f"hierarchies are for quasi-identifiers of {PEOPLE} that have no mask"
         raise BadInput(f"column '{table.name}.{name}' has a hierarchy that nothing uses", where=where, remedy=remedy)
-    parse_hierarchy(column.hierarchy, f"{table.name}.{name}")
+    parse_hierarchy(table.columns[name].hierarchy, f"{table.name}.{name}")
+
+
+def _asked(table: Table) -> Anonymity:
+    from .tables import Anonymity
+
+    return table.anonymity or Anonymity()
+
+
+def _told(table: Table, asked: Anonymity) -> tuple[str, ...]:
+    names = _open_columns(table) if asked.columns is None else asked.columns
+    return tuple(name for name in names if name not in asked.sensitive)
 
 
 def _open_columns(table: Table) -> list[str]:
     return [
         name
         for name, column in table.columns.items()
-        if column.sensitivity is Sensitivity.QUASI_IDENTIFIER and column.mask is None and not column.key
+        if column.sensitivity is Sensitivity.QUASI_IDENTIFIER
+        and column.mask is None
+        and table.role_of(name) == "attribute"
     ]

@@ -62,12 +62,6 @@ class Descriptor(Strict):
         """Whether customers come so seldom that windows are months, not weeks."""
         return self.targets.churn.horizon_days > SLOW_SHOP_HORIZON_DAYS
 
-    @property
-    def profile_k(self) -> int | None:
-        """The k that what is told of people must keep; None where their quasi-identifiers are not told."""
-        customers = self.tables.get("customers")
-        return None if customers is None or customers.anonymity is None else customers.anonymity.k
-
     def digest(self) -> str:
         """Return the SHA-256 of the meaning of this descriptor, 64 hex digits."""
         return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
@@ -126,7 +120,7 @@ def parse_descriptor(loaded: object, base_dir: Path, where: str) -> Descriptor:
 def _one_line(error: ValidationError) -> str:
     first, *rest = error.errors(include_url=False, include_context=False, include_input=False)
     place = [str(part) for part in first["loc"] if part != "[key]"]
-    kind, message = first["type"], first["msg"].removeprefix("Value error, ")
+    kind, message = first["type"], first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
     if place[:1] == ["tables"] and len(place) > 3 and place[2] == "columns":
         subject = f"column '{place[1]}.{place[3]}'"
         place = place[4:]
@@ -138,7 +132,7 @@ def _one_line(error: ValidationError) -> str:
         what = f"{subject} has an unknown key '{'.'.join(place)}'"
     else:
         what = f"{subject}: {'.'.join(place) + ': ' if place else ''}{message[:1].lower()}{message[1:]}"
-    return what + (f" (and {len(rest)} more)" if rest else "")
+    return what + (f" (and {len(rest)} more mistakes)" if rest else "")
 
 
 def _check_tables(descriptor: Descriptor, where: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from privacy.classification import Sensitivity
+from privacy.demands import GROUP_FLOOR
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ class Column(Strict):
 
 
 class Anonymity(Strict):
-    """How the quasi-identifiers of a table are generalised together; `columns`: all that have no mask."""
+    """How the quasi-identifiers of a table are generalised together; `columns`: all that have no mask, unless told."""
 
-    k: int = Field(ge=2, le=1_000_000)
+    k: int = Field(default=GROUP_FLOOR, ge=2, le=1_000_000)
     l: int | None = Field(default=None, ge=1)  # noqa: E741 - the literature's name
     entropy_l: float | None = Field(default=None, ge=1, allow_inf_nan=False)
     t: float | None = Field(default=None, gt=0, le=1)
-    columns: tuple[Name, ...] = ()
+    columns: tuple[Name, ...] | None = None
     sensitive: tuple[Name, ...] = ()
     max_suppression: float = Field(default=0.05, ge=0, lt=1)
 

@@ -34,6 +34,8 @@ class Batch:
     keys: Sequence[bytes]
     moments: Sequence[int]
     rows: Sequence[bytes]
+    least: int = 0
+    """How many people must have equal rows of the view: those of fewer go when somebody is erased."""
 
 
 class Writer(ABC):
@@ -75,7 +77,10 @@ class PackedRows(ABC):
 
     @abstractmethod
     def erase(self, keys: Sequence[bytes]) -> int:
-        """Delete the rows of these keys in every view and let nobody write them again; return how many went."""
+        """Delete the rows of these keys in every view and let nobody write them again; return how many went.
+
+        With them go, in views that say how many people must have equal rows, the rows that fewer are left to have.
+        """
 
     @abstractmethod
     def of(self, key: bytes) -> list[tuple[str, int, bytes]]:

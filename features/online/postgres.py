@@ -23,7 +23,7 @@ _TABLES: Final = (
     ),
     "CREATE TABLE IF NOT EXISTS {layouts} (id bytea PRIMARY KEY, spec text NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {erased} (mark bytea PRIMARY KEY)",
-    "CREATE TABLE IF NOT EXISTS {views} (view text PRIMARY KEY, newest bigint NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS {views} (view text PRIMARY KEY, newest bigint, least int NOT NULL)",
     "CREATE SEQUENCE IF NOT EXISTS {runs}",
 )
 _LOCK: Final = 0x637573746F730001
@@ -35,9 +35,14 @@ _MERGE: Final = (
     " moment = greatest(excluded.moment, {rows}.moment)"
 )
 
+_SMALL: Final = (
+    "DELETE FROM {rows} USING (SELECT view, value FROM {rows} JOIN {views} USING (view) WHERE least > 1"
+    " GROUP BY view, value, least HAVING count(*) < least) AS small"
+    " WHERE {rows}.view = small.view AND {rows}.value = small.value"
+)
 _NEWEST: Final = (
-    "INSERT INTO {views} VALUES (%s, %s)"
-    " ON CONFLICT (view) DO UPDATE SET newest = greatest({views}.newest, excluded.newest)"
+    "INSERT INTO {views} VALUES (%s, %s, %s) ON CONFLICT (view) DO UPDATE"
+    " SET newest = greatest({views}.newest, excluded.newest), least = excluded.least"
 )
 
 
@@ -81,7 +86,10 @@ class PostgresRows(PackedRows):
             connection.cursor().executemany(text, [(mark_of(key),) for key in keys])
             connection.execute(self.statement("SELECT nextval({runs_name})"))
             gone = self.statement("DELETE FROM {rows} WHERE entity_key = ANY(%s)")
-            return int(connection.execute(gone, [list(keys)]).rowcount)
+            number = int(connection.execute(gone, [list(keys)]).rowcount)
+            if number:
+                connection.execute(self.statement(_SMALL))
+            return number
 
     def of(self, key: bytes) -> list[tuple[str, int, bytes]]:
         return self._all("SELECT view, moment, value FROM {rows} WHERE entity_key = %s ORDER BY view", key)
@@ -95,7 +103,7 @@ class PostgresRows(PackedRows):
 
     def newest(self, view: str) -> int | None:
         found = self._all("SELECT newest FROM {views} WHERE view = %s", view)
-        return int(found[0][0]) if found else None
+        return None if not found or found[0][0] is None else int(found[0][0])
 
     def stamp(self) -> Hashable:
         found = self._all("SELECT last_value FROM {runs} WHERE is_called = %s", True)
@@ -179,7 +187,7 @@ class _PostgresWriter(Writer):
                     copy.write_row(row)
         do(rows.statement(_MERGE), [batch.view, self._run])
         if batch.moments:
-            do(rows.statement(_NEWEST), [batch.view, max(batch.moments)])
+            do(rows.statement(_NEWEST), [batch.view, max(batch.moments), batch.least])
 
     def drop_newer(self, than: int) -> None:
         self._connection.execute(self._rows.statement("DELETE FROM {rows} WHERE moment > %s"), [than])
@@ -187,5 +195,5 @@ class _PostgresWriter(Writer):
     def drop_others(self, until: int) -> None:
         do, rows = self._connection.execute, self._rows
         do(rows.statement("DELETE FROM {rows} WHERE written <> %s AND moment <= %s"), [self._run, until])
-        do(rows.statement("TRUNCATE {views}"))
-        do(rows.statement("INSERT INTO {views} SELECT view, max(moment) FROM {rows} GROUP BY view"))
+        newest = "(SELECT max(moment) FROM {rows} WHERE {rows}.view = {views}.view)"
+        do(rows.statement("UPDATE {views} SET newest = " + newest))

@@ -59,6 +59,7 @@ class RedisRows(PackedRows):
         self._prefix = f"{project}:row:".encode()
         self._layouts_key, self._erased_key = f"{project}:layouts", f"{project}:erased"
         self._views_key, self._runs_key = f"{project}:views", f"{project}:runs"
+        self._least_key = f"{project}:least"
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
@@ -90,7 +91,22 @@ class RedisRows(PackedRows):
                 pipeline.delete(self._prefix + key)
                 pipeline.incr(self._runs_key)
                 gone += int(pipeline.execute()[1])
+            least = cast("dict[bytes, bytes]", self._client.hgetall(self._least_key)) if gone else {}
+            for view, number in least.items():
+                if int(number) > 1:
+                    self._drop_small(view, int(number))
         return gone
+
+    def _drop_small(self, view: bytes, least: int) -> None:
+        """Delete a view's rows that fewer than `least` people have alike."""
+        alike: dict[bytes, list[bytes]] = {}
+        for key in self._keys():
+            row = cast("bytes | None", self._client.hget(key, view))
+            if row is not None:
+                alike.setdefault(row[2 * STAMP :], []).append(key)
+        for keys in alike.values():
+            for key in keys if len(keys) < least else ():
+                self._client.hdel(key, view)
 
     def of(self, key: bytes) -> list[tuple[str, int, bytes]]:
         with self._told():
@@ -122,7 +138,7 @@ class RedisRows(PackedRows):
         with self._told():
             for key in self._keys():
                 self._client.delete(key)
-            self._client.delete(self._layouts_key, self._erased_key, self._views_key)
+            self._client.delete(self._layouts_key, self._erased_key, self._views_key, self._least_key)
             self._client.incr(self._runs_key)
 
     def drop(self, views: Collection[str]) -> None:
@@ -170,6 +186,7 @@ class _RedisWriter(Writer):
                     asked: list[Any] = [batch.view, value, self._run, mark_of(key)]
                     rows._put(keys=[rows._prefix + key, rows._erased_key], args=asked, client=pipeline)
                 pipeline.execute()
+            rows._client.hset(rows._least_key, batch.view, batch.least)
             if listed:
                 newest = max(batch.moments)
                 if newest > (rows.newest(batch.view) or -(2**63)):

@@ -28,7 +28,7 @@ _CREATE: Final = (
         " value BLOB NOT NULL, written INTEGER NOT NULL, PRIMARY KEY (entity_key, view)) WITHOUT ROWID"
     ),
     "CREATE TABLE IF NOT EXISTS {0}_layouts (id BLOB PRIMARY KEY, spec TEXT NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS {0}_views (view TEXT PRIMARY KEY, newest INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS {0}_views (view TEXT PRIMARY KEY, newest INTEGER, least INTEGER) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS {0}_erased (mark BLOB PRIMARY KEY) WITHOUT ROWID",
 )
 _PUT: Final = (
@@ -47,6 +47,11 @@ class SqliteRows(PackedRows):
         super().__init__(project)
         self._path = path
         self._threads = threading.local()
+        self._held_to = f"SELECT view, least FROM {project}_views WHERE least > 1"
+        self._small = (
+            f"DELETE FROM {project}_rows WHERE view = ? AND value IN"
+            f" (SELECT value FROM {project}_rows WHERE view = ? GROUP BY value HAVING count(*) < ?)"
+        )
         self._one = f"SELECT view, moment, value FROM {project}_rows WHERE entity_key = ?"
 
     @contextmanager
@@ -83,12 +88,18 @@ class SqliteRows(PackedRows):
             )
             text = f"DELETE FROM {self.project}_rows WHERE entity_key = ?"
             gone = sum(connection.execute(text, [key]).rowcount for key in keys)
+            if gone:
+                self._drop_small(connection)
         with self._using() as connection:
             busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             what = "the rows are gone, but their bytes stay in the log beside the file while others read it"
             raise EnvironmentFailed(what, where=str(self._path), remedy="stop what reads it for long, then repeat")
         return gone
+
+    def _drop_small(self, connection: sqlite3.Connection) -> None:
+        for view, least in connection.execute(self._held_to).fetchall():
+            connection.execute(self._small, (view, view, least))
 
     def of(self, key: bytes) -> list[tuple[str, int, bytes]]:
         return self._all(self._one, key)
@@ -103,7 +114,7 @@ class SqliteRows(PackedRows):
 
     def newest(self, view: str) -> int | None:
         found = self._all(f"SELECT newest FROM {self.project}_views WHERE view = ?", view)
-        return int(found[0][0]) if found else None
+        return None if not found or found[0][0] is None else int(found[0][0])
 
     def stamp(self) -> Hashable:
         file = self._file()
@@ -224,10 +235,10 @@ class _SqliteWriter(Writer):
         self._connection.executemany(self._put, rows)
         if batch.moments:
             text = (
-                f"INSERT INTO {self._project}_views VALUES (?, ?)"
-                " ON CONFLICT DO UPDATE SET newest = max(newest, excluded.newest)"
+                f"INSERT INTO {self._project}_views VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET newest = max(coalesce(newest, excluded.newest), excluded.newest), least = excluded.least"
             )
-            self._connection.execute(text, (batch.view, max(batch.moments)))
+            self._connection.execute(text, (batch.view, max(batch.moments), batch.least))
 
     def drop_newer(self, than: int) -> None:
         self._connection.execute(f"DELETE FROM {self._project}_rows WHERE moment > ?", [than])
@@ -235,6 +246,6 @@ class _SqliteWriter(Writer):
     def drop_others(self, until: int) -> None:
         text = f"DELETE FROM {self._project}_rows WHERE written <> ? AND moment <= ?"
         self._connection.execute(text, (self._run, until))
-        self._connection.execute(f"DELETE FROM {self._project}_views")
-        text = f"SELECT view, max(moment) FROM {self._project}_rows GROUP BY view"
-        self._connection.execute(f"INSERT INTO {self._project}_views {text}")
+        rows, views = f"{self._project}_rows", f"{self._project}_views"
+        newest = f"SELECT max(moment) FROM {rows} WHERE {rows}.view = {views}.view"
+        self._connection.execute(f"UPDATE {views} SET newest = ({newest})")

@@ -30,9 +30,12 @@ def score(target: str, purpose: str, out: Path, home: Path | None, as_of: dateti
     Example: custos score churn --purpose retention --out churn.parquet
     """
     from mlproject.pipelines.score import score_everyone
+    from mlproject.stages import Stages
     from mlproject.wiring import House
 
-    for line in score_everyone(House.open(home), target, purpose, out, as_of=as_of):
+    with Stages().stage(f"score {target}"):
+        lines = list(score_everyone(House.open(home), target, purpose, out, as_of=as_of))
+    for line in lines:
         click.echo(line)
 
 
@@ -96,9 +99,12 @@ def features_export(service: str, purpose: str, out: Path, home: Path | None, as
     Example: custos features export profile_v1 --purpose research --out profile.parquet
     """
     from mlproject.pipelines.lookup import export_features
+    from mlproject.stages import Stages
     from mlproject.wiring import House
 
-    for line in export_features(House.open(home), service, purpose, out, as_of=as_of):
+    with Stages().stage(f"export {service}"):
+        lines = list(export_features(House.open(home), service, purpose, out, as_of=as_of))
+    for line in lines:
         click.echo(line)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mlproject import options
+from mlproject.stages import Stages
 
 if TYPE_CHECKING:
     from mlproject.pipelines.count import Release
@@ -91,7 +92,10 @@ def shown(made: Release, dry_run: bool, as_json: bool) -> dict[str, Any]:
     """Tell what a release comes to, then draw it unless it is a dry run; what is left to print."""
     for line in () if as_json else made.lines:
         click.echo(line)
-    drawn = {} if dry_run else made.draw()
+    drawn = {}
+    if not dry_run:
+        with Stages().stage("score everybody and draw"):
+            drawn = made.draw()
     if as_json:
         click.echo(json.dumps({**made.told, "dry_run": dry_run, **drawn}, indent=2))
         return {}

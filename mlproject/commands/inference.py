@@ -51,9 +51,11 @@ def check(as_json: bool, home: Path | None) -> int:
     """
     from mlproject.pipelines.inference import check_home
     from mlproject.pipelines.report import gate_lines
+    from mlproject.stages import Stages
     from mlproject.wiring import House
 
-    section = check_home(House.open(home))
+    with Stages().stage("attack what is published"):
+        section = check_home(House.open(home))
     if as_json:
         click.echo(json.dumps(section, indent=2))
     else:

@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mlproject.pipelines.build import data_time
+from mlproject.pipelines.report import required_champion
 from mlproject.pipelines.targets import SERVICES
-from privacy.errors import BadInput, EnvironmentFailed
+from privacy.errors import BadInput
 from privacy.noise import Bounds, DiscreteLaplace, checked_epsilon, histogram, noised_counts, noised_sum
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def budget_lines(told: Mapping[str, Any]) -> Iterator[str]:
 def _plan(house: House, what: str, target: str, purpose: str, epsilon: float) -> dict[str, Any]:
     """What a release comes to, if the policy and the budget allow it."""
     house.permit("count", f"model:{target}", purpose)
+    required_champion(house, target)
     dataset = house.state.dataset
     left = ledger_of(house).require(dataset, purpose, epsilon)
     return {"what": what, "dataset": dataset, "purpose": purpose, "epsilon": epsilon, "left_after": float(left)}
@@ -171,15 +173,13 @@ def ledger_of(house: House) -> Ledger:
     """
     from privacy.budget import Ledger
 
-    ledger = Ledger(house.paths.budget, house.settings.epsilon_total)
-    held = {one.id for one in ledger.spendings()}
+    ledger, told = Ledger(house.paths.budget, house.settings.epsilon_total), {}
     if house.paths.service_keyring.exists():
-        events = house.audit.select(1_000_000, _reserves, (b'"reservation":',))
-        lost = [event for event in events if event["detail"]["reservation"] not in held]
-        if lost:
-            what = f"the privacy budget's ledger lacks {len(lost)} release(s) that the audit log tells of"
-            remedy = "restore the ledger from its latest backup"
-            raise EnvironmentFailed(what, where=str(house.paths.budget), remedy=remedy)
+        for event in house.audit.select(1_000_000, _reserves, (b'"reservation":',)):
+            detail = event["detail"]
+            made, purpose = detail["reservation"], event["principal"]["purpose"]
+            told[made] = (house.state.dataset, purpose, detail["epsilon"])
+    ledger.require_whole(told)
     return ledger
 
 

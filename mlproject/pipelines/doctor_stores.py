@@ -37,12 +37,12 @@ def _audit(house: House) -> Iterator[Finding]:
 
 
 def _suppression(house: House) -> Iterator[Finding]:
-    yield Finding("suppression", "ok", f"{len(house.suppression):,} people must not be served")
+    yield Finding("suppression", "ok", f"people who must not be served: {len(house.suppression):,}")
 
 
 def _budget(house: House) -> Iterator[Finding]:
     ledger = ledger_of(house)
-    yield Finding("budget", "ok", f"{len(ledger.spendings()):,} releases with noise, epsilon {ledger.total} a purpose")
+    yield Finding("budget", "ok", f"releases with noise: {len(ledger.spendings()):,}; epsilon {ledger.total} a purpose")
 
 
 def _vault(house: House) -> Iterator[Finding]:
@@ -98,7 +98,7 @@ def _online(house: House) -> Iterator[Finding]:
     if house.state.as_of is None or not house.state.online:
         yield Finding("online", "note", "nobody is online yet", "run `custos materialize`")
         return
-    _sound(house.paths.feast_online, "custos_person")
+    _sound(house.paths.feast_online, "custos_rows")
     if why := house.gateway.unready():
         raise EnvironmentFailed(why)
     people = house.gateway.online_size()
@@ -123,7 +123,9 @@ def _champion(house: House, target: str) -> Iterator[Finding]:
 
     champion = champion_of(house, target)
     if champion is None:
-        yield Finding("registry", "note", f"{target} has no champion", f"run `custos train {target}`")
+        told = house.registry.no_champion(target) if house.paths.mlflow_database.exists() else None
+        remedy = f"run `custos train {target}`" if told is None else told.remedy
+        yield Finding("registry", "note", f"{target} has no champion" if told is None else told.what, remedy)
         return
     try_out(house.registry.load(champion))
     house.registry.champion_metrics(champion)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mlproject.pipelines.report import record
 from mlproject.pipelines.targets import SERVICES
-from privacy.errors import BadInput, CustosError, EnvironmentFailed
+from mlproject.report_file import read_report
+from privacy.errors import BadInput, CheckFailed, CustosError, EnvironmentFailed, Refused
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
     from training.inference_gate import Inferred
     from training.registry import ChampionRef
 
-__all__ = ["about", "check_home", "gate", "keep", "propose_marks", "proposed_yaml"]
+__all__ = ["about", "check_home", "gate", "keep", "marks_of", "propose_marks", "proposed_yaml", "require_service"]
 
 Tables = Mapping[str, "pa.Table | CustosError"]
 
@@ -46,8 +49,7 @@ def proposed_yaml(proposed: Mapping[str, Mapping[str, list[str]]]) -> Iterator[s
 
 def check_home(house: House) -> dict[str, Any]:
     """Attack what the home publishes again; note the verdicts on the versions that serve or wait; return the report."""
-    from training.inference_gate import FAILED, PASSED, all_passed
-    from training.settling import INFERENCE_TAG
+    from training.settling import note_inferring
 
     if house.state.as_of is None:
         raise BadInput("no features were built yet", where=str(house.paths.root), remedy="run `custos build` first")
@@ -56,8 +58,7 @@ def check_home(house: House) -> dict[str, Any]:
         found = gate(house, {target: tested for target, (tested, _) in behind.items() if tested is not None})
         for target, (_, versions) in behind.items():
             for version in versions if found else ():
-                state = PASSED if all_passed(about(target, found)) else FAILED
-                house.registry.tag(target, version, {INFERENCE_TAG: state})
+                note_inferring(house.registry, target, version, about(target, found), marks_of(house))
     return keep(house, found)
 
 
@@ -84,6 +85,30 @@ def about(target: str, found: Sequence[Inferred]) -> list[Inferred]:
     return [each for each in found if each.what in mine]
 
 
+def marks_of(house: House) -> str:
+    """Return what tells the descriptor's marks from others: a verdict holds for those that it was found under."""
+    marked = {
+        name: {place: list(told) for place, told in by.items()} for name, by in house.descriptor.inference.items()
+    }
+    return hashlib.sha256(json.dumps(marked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def require_service(house: House, service: str) -> None:
+    """Raise CheckFailed unless what a service publishes has passed the gate for what is marked now."""
+    if not house.descriptor.inference:
+        return
+    section = read_report(house.paths.report).get("inference", {})
+    mine = [verdict for verdict in section.get("verdicts", ()) if verdict["what"] == f"service:{service}"]
+    remedy = "run `custos inference check`"
+    if section.get("marks") != marks_of(house) or not mine:
+        what = f"{service} hasn't been through the inference gate for what is marked now"
+        raise CheckFailed(what, remedy=remedy)
+    failed = [verdict["attribute"] for verdict in mine if not verdict["passed"]]
+    if failed:
+        what = f"{service} failed the inference gate: it would tell {', '.join(failed)}"
+        raise CheckFailed(what, remedy="`custos report` says what leaks; `withhold:` in the descriptor leaves it out")
+
+
 def keep(house: House, found: Sequence[Inferred]) -> dict[str, Any]:
     """Keep the verdicts as a section of the report and return it."""
     from dataclasses import asdict
@@ -91,7 +116,12 @@ def keep(house: House, found: Sequence[Inferred]) -> dict[str, Any]:
     from features.inference_evidence import FlagWindow
 
     window = asdict(FlagWindow())
-    section = {"marked": list(house.descriptor.inference), **window, "verdicts": [each.to_dict() for each in found]}
+    section = {
+        "marked": list(house.descriptor.inference),
+        "marks": marks_of(house),
+        **window,
+        "verdicts": [each.to_dict() for each in found],
+    }
     record(house, "inference", section)
     return section
 
@@ -123,7 +153,9 @@ def _rows(house: House, service: str, purpose: str, moments: Sequence[datetime])
     import pyarrow as pa
 
     principal = house.operator(purpose)
-    return pa.concat_tables(house.gateway.snapshot_rows(principal, service, moment) for moment in moments)
+    return pa.concat_tables(
+        house.gateway.snapshot_rows(principal, service, moment, action="attack") for moment in moments
+    )
 
 
 def _services(house: House, window: FlagWindow) -> dict[str, pa.Table | CustosError]:
@@ -135,6 +167,8 @@ def _services(house: House, window: FlagWindow) -> dict[str, pa.Table | CustosEr
             if info.features not in read:  # two services of the same columns publish the same
                 read[info.features] = _rows(house, info.name, info.purposes[0].value, _moments(house, window.days))
             found[f"service:{info.name}"] = read[info.features]
+        except Refused:
+            raise  # whoever may not test learns that, and no verdict is overwritten
         except CustosError as error:
             found[f"service:{info.name}"] = error
     return found
@@ -209,6 +243,8 @@ def _examined(
                     house.operator(), house.state.dataset, table, [attribute], window
                 )
                 found = examine(names[0], table, evidence, attribute)
+            except Refused:
+                raise
             except CustosError as error:
                 found = not_tested(names[0], [attribute], error)[0]
         yield from (replace(found, what=name) for name in names)

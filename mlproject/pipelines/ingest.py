@@ -127,4 +127,4 @@ def _lines(tables: Any) -> Iterator[str]:
         )
         if table.columns_dropped:
             kept_out = ", ".join(table.columns_dropped)
-            yield f"  not in the protected table: {kept_out} (identifiers are in the vault, the rest has no mask)"
+            yield f"  not in the protected table: {kept_out} (identifiers are in the vault; the others lack a mask)"

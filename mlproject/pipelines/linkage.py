@@ -13,6 +13,7 @@ from privacy.risk import EXACT, Coarsening
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from features.gateway_types import ServiceInfo
     from mlproject.wiring import House
 
 __all__ = ["linkage_lines", "measure_linkage"]
@@ -42,6 +43,7 @@ def measure_linkage(house: House, purposes: Sequence[str], *, as_of: datetime | 
         raise BadInput("two different purposes are needed", remedy="such as --purposes retention value")
     moment = data_time(house.state, as_of)
     services = [_service_of(house, purpose) for purpose in purposes]
+    _check_shared(house.gateway.services(), purposes, services)
     left, right = (_rows(house, *pair, moment) for pair in zip(purposes, services, strict=True))
     keys = {"customer_token", "event_timestamp"}
     shared = [name for name in right.column_names if name in left.column_names and name not in keys]
@@ -83,6 +85,14 @@ def _service_of(house: House, purpose: str) -> str:
     served = sorted({each for purposes in services.values() for each in purposes})
     remedy = f"purposes with features are: {', '.join(served)}" if served else "run `custos build` first"
     raise BadInput(f"no feature service serves the purpose {purpose}", remedy=remedy)
+
+
+def _check_shared(infos: Sequence[ServiceInfo], purposes: Sequence[str], services: Sequence[str]) -> None:
+    """Refuse services without a number in common, before their rows are read."""
+    numbers = {info.name: set(info.features) - info.texts for info in infos}
+    if not numbers[services[0]] & numbers[services[1]]:
+        sides = " and ".join(f"{service} ({purpose})" for service, purpose in zip(services, purposes, strict=True))
+        raise BadInput(f"{sides} share no numeric column to link by", remedy="such as --purposes retention value")
 
 
 def _rows(house: House, purpose: str, service: str, moment: datetime) -> pa.Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlproject.pipelines.build import data_time
+from mlproject.pipelines.inference import require_service
 from mlproject.pipelines.score import check_out, write_parquet
 from privacy.errors import BadInput
 
@@ -24,6 +25,8 @@ def online_features(house: House, service: str, purpose: str, tokens: Sequence[s
 
     from privacy.tokens import valid_tokens
 
+    house.gateway.require(house.operator(purpose), service, len(tokens))  # what may not be asked, whoever it is about
+    require_service(house, service)
     mistyped = int((~valid_tokens(pa.array(tokens, pa.string()), purpose)).sum())
     if mistyped:
         remedy = "take them from `custos score` or `custos features export` with the same --purpose"
@@ -49,6 +52,8 @@ def export_features(house: House, service: str, purpose: str, out: Path, *, as_o
     from privacy.tokens import translate
 
     check_out(house, out)
+    house.gateway.require(house.operator(purpose), service)
+    require_service(house, service)
     moment = data_time(house.state, as_of)
     rows = house.gateway.snapshot_rows(house.operator(purpose), service, moment)
     tokens = translate(house.sealed, rows["customer_token"].combine_chunks(), FEATURE_STORE, purpose)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from mlproject.pipelines.report import champion_of, record
+from mlproject.pipelines.report import record, required_champion
 from mlproject.pipelines.targets import SERVICES
 from privacy.errors import BadInput
 
@@ -26,9 +26,9 @@ def measure_membership(house: House, target: str, stages: Stages, *, shadows: in
     state, descriptor = house.state, house.descriptor
     service, purpose = SERVICES[target]
     decision = house.permit("attack", f"model:{target}", purpose)
-    champion = champion_of(house, target)
-    if champion is None or state.as_of is None:
-        raise BadInput(f"there is no champion of {target} yet", remedy=f"custos train {target}")
+    champion = required_champion(house, target)
+    if state.as_of is None:
+        raise BadInput("no features were built yet", remedy="custos build")
     with stages.stage(f"attack {target}"):
         request = MembershipRequest(
             task=Task.of(target, getattr(descriptor.targets, target)),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlproject.pipelines.targets import field_types
 from privacy.classification import Purpose, Role
 from privacy.policy import Policy, Principal, built_in_policy
 from privacy.policy_check import Names, check_policy
@@ -62,7 +63,7 @@ class PolicyReport:
 
 def check_file(house: House, file: Path | None) -> PolicyReport:
     """Check a policy file, or the one in effect in this home, with the lawful bases of the home's settings."""
-    text = read_policy(file or _effective(house))
+    text = read_policy(file or _effective(house), field_types())
     policy = Policy(text, house.settings.lawful_bases)
     findings = tuple(check_policy(text, policy, _names()))
     usable = not any(finding.level == "error" for finding in findings)
@@ -73,7 +74,7 @@ def explain_decision(
     house: House, file: Path | None, role: str, purpose: str | None, action: str, resource: str
 ) -> Explanation:
     """Explain one decision of a policy file, or of the policy in effect in this home; nothing is audited."""
-    text = read_policy(file or _effective(house)).usable()
+    text = read_policy(file or _effective(house), field_types()).usable()
     principal = Principal(house.settings.operator, Role(role), Purpose(purpose) if purpose else None)
     return explain(Policy(text, house.settings.lawful_bases), principal, action, resource)
 

@@ -53,7 +53,7 @@ def _table(path: Path) -> pa.Table:
     except FileNotFoundError:
         raise BadInput("no such file", where=str(path)) from None
     except pa.ArrowException:
-        raise BadInput("this is no parquet file", where=str(path)) from None
+        raise BadInput("this is no parquet file that can be read", where=str(path)) from None
     except OSError as error:
         reason = error.strerror or "input/output error"
         raise EnvironmentFailed(f"cannot read: {reason}", where=str(path)) from None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mlproject.report_file import read_report
 from mlproject.stages import Stages
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from training.registry import ChampionRef
 
 __all__ = [
+    "attack_lines",
     "champion_of",
     "gate_lines",
     "home_status",
@@ -25,7 +26,11 @@ __all__ = [
     "metric_table",
     "record",
     "report_lines",
+    "required_champion",
 ]
+
+ATTACKED: Final = ("auc", "tpr_at_1_percent_fpr", "advantage")
+"""What is told of an attack on membership."""
 
 
 def record(house: House, section: str, content: Mapping[str, Any] | Stages, *, merge: bool = False) -> None:
@@ -102,6 +107,16 @@ def champion_of(house: House, target: str) -> ChampionRef | None:
     return None
 
 
+def required_champion(house: House, target: str) -> ChampionRef:
+    """Return the champion; BadInput where there is none, which says whether one waits and for what."""
+    found = champion_of(house, target)
+    if found is not None:
+        return found
+    if house.paths.mlflow_database.exists():
+        raise house.registry.no_champion(target)
+    raise BadInput(f"there is no champion of {target} yet", remedy=f"custos train {target}")
+
+
 def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield the report as lines for a person."""
     dataset = report["dataset"]
@@ -121,6 +136,9 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     if "inference" in report:
         yield ""
         yield from gate_lines(report["inference"])
+    if "membership" in report:
+        yield ""
+        yield from attack_lines(report["membership"], report.get("models", {}))
     bases = report.get("lawful_bases", {})
     if bases:
         yield ""
@@ -175,6 +193,38 @@ def gate_lines(section: Mapping[str, Any]) -> Iterator[str]:
         cells = ("-", "-") if attacked is None else (_cell(attacked["overall"]), _cell(attacked["within"]))
         told = "passed" if verdict["passed"] else "FAILED" + ("" if attacked else f", {verdict['why']}")
         yield f"  {verdict['what']:<22}{verdict['attribute']:<12}{cells[0]:<22}{cells[1]:<22}{told}"
+    yield from _leaks(section["verdicts"])
+
+
+def _leaks(verdicts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield, of services that failed, the features that tell most by themselves, and what to do about them."""
+    for verdict in verdicts:
+        if verdict["passed"] or not verdict.get("telling") or not verdict["what"].startswith("service:"):
+            continue
+        alone = ", ".join(f"{name} ({auc:.2f})" for name, auc in verdict["telling"])
+        yield f"  {verdict['what']} tells {verdict['attribute']} most by {alone}"
+    if any(not verdict["passed"] for verdict in verdicts):
+        yield "  What failed is neither promoted nor told: put features under `withhold:` in the descriptor, run again."
+
+
+def attack_lines(section: Mapping[str, Any], models: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what membership inference gained, a model a line, beside guessing, and what the figures mean."""
+    yield "Membership in the training set, attacked by shadow models (LiRA), with 95 % intervals"
+    yield f"  {'model':<34}{'AUC':<22}{'TPR at 1 % FPR':<22}largest advantage"
+    for target, told in section.items():
+        figures = "".join(f"{_cell(told['lira'][name]):<22}" for name in ATTACKED).rstrip()
+        yield f"  {target + ' version {} ({})'.format(told['version'], told['design']):<34}{figures}"
+        guesses = "".join(f"{told['guessing'][name]['value']:<22.3f}" for name in ATTACKED).rstrip()
+        yield f"  {'  guessing':<34}{guesses}"
+    for target, told in section.items():
+        right = 100 * told["lira"]["auc"]["value"]
+        yield (
+            f"  {target}: shown one person it was trained on and one it wasn't, the attack picks the right one "
+            f"{right:.0f} times in 100; a coin 50."
+        )
+        champion = models.get(target, {}).get("champion")
+        if champion and champion["version"] != told["version"]:
+            yield f"  {target} version {champion['version']} is champion since: `custos risk membership {target}`"
 
 
 def _cell(interval: Mapping[str, float]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["check_out", "score_everyone", "scored_table", "write_parquet"]
 
 COLUMNS = {"churn": "churn_probability", "clv": "clv"}
-FIELDS = {"churn": "churn.probability", "clv": "clv.value"}
 
 
 def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of: datetime | None) -> Iterator[str]:
@@ -41,7 +39,8 @@ def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of:
 def scored_table(house: House, target: str, purpose: str, *, as_of: datetime | None) -> pa.Table:
     """Return customer_token, status, churn_probability or clv, as_of, model_version, sorted by token; audited.
 
-    Where the policy masks the exact number, its column isn't there: `churn_band` or `clv_band` is, unless masked too.
+    Where the policy masks the exact number, its column holds what the mask leaves; where it is told as a band,
+    `churn_band` or `clv_band` is there instead, unless masked too.
     """
     import pyarrow as pa
 
@@ -79,14 +78,16 @@ def _told(target: str, decision: Decision, values: np.ndarray) -> dict[str, pa.A
     import pyarrow as pa
 
     from serving.bands import CHURN_BANDS, CLV_BANDS
+    from serving.told import EXACT, told
 
-    if FIELDS[target] not in decision.masks:
-        return {COLUMNS[target]: pa.array(values, pa.float64(), from_pandas=True)}
-    if decision.masks[FIELDS[target]] != "band" or f"{target}.band" in decision.masks:
+    exact = EXACT[target]
+    mask = decision.masks.get(f"{target}.{exact}")
+    fields = told(target, values, decision.masks, CHURN_BANDS if target == "churn" else CLV_BANDS)
+    if exact in fields:
+        return {COLUMNS[target]: pa.array(fields[exact], pa.float64() if mask is None else mask.type)}
+    if mask is None or mask.name != "band" or "band" not in fields:
         return {}
-    bands = CHURN_BANDS if target == "churn" else CLV_BANDS
-    told = [None if math.isnan(value) else bands.of(value) for value in values.tolist()]
-    return {f"{target}_band": pa.array(told, pa.string())}
+    return {f"{target}_band": pa.array(fields["band"], pa.string())}
 
 
 def check_out(house: House, out: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlproject.pipelines.inference import about, gate, keep
+from mlproject.pipelines.inference import about, gate, keep, marks_of
 from mlproject.pipelines.report import champion_of, metric_table, record
 from mlproject.pipelines.targets import SERVICES
 from privacy.errors import BadInput, EnvironmentFailed
@@ -93,7 +93,9 @@ def _through_the_gate(
         found = gate(house, {target: _out_of_time(house, result) for target, result in results.items()})
         keep(house, found)
         settled = {
-            target: settle(result, about(target, found), house.tracker, house.registry, promote=promote)
+            target: settle(
+                result, about(target, found), house.tracker, house.registry, marks=marks_of(house), promote=promote
+            )
             for target, result in results.items()
         }
     for target, decision in decisions.items():
@@ -117,7 +119,7 @@ def promote_target(house: House, target: str) -> Iterator[str]:
     decision = house.permit("promote", f"model:{target}", purpose)
     with house.lock():
         if house.descriptor.inference:
-            require_not_inferring(target, house.registry)
+            require_not_inferring(target, house.registry, marks_of(house))
         promotion = promote(target, house.registry)
     champion = promotion.champion
     house.note(decision, "promote", f"model:{target}", purpose, detail={"version": champion.version})

@@ -88,11 +88,12 @@ class Tables:
 def as_numbers(original: pa.Table, released: pa.Table, control: pa.Table) -> Tables:
     """The columns of the release in all three tables as numbers; the other two may have more columns.
 
-    A column that is a number or a moment in all three is one; any other is compared as text, so that a generalised
-    column is not taken for the numbers it was made of.
+    A column that is a number or a moment in all three is one; any other is compared as text. A column that no attack
+    could compare would come out as no risk, so it is refused: `20 to 34` equals no number.
 
     Raises:
-        BadInput: a table is empty or lacks a column, or a column is infinite or nested.
+        BadInput: a table is empty or lacks a column, a column is infinite or nested, is a number in one table and
+            none in another, or is text of which the release shares no value with the original.
     """
     tables = {"original": original, "released": released, "control": control}
     for called, table in tables.items():
@@ -115,15 +116,33 @@ def _column(name: str, three: list[pa.ChunkedArray]) -> tuple[bool, list[Numbers
     plain = [part.cast(part.type.value_type) if pa.types.is_dictionary(part.type) else part for part in three]
     if any(pa.types.is_nested(part.type) for part in plain):
         raise BadInput(f"column {name!r} is nested", remedy="flatten it first")
-    if all(_is_number(part.type) for part in plain):
+    told = [part for part in plain if part.null_count < len(part)]
+    kinds = {_is_number(part.type) for part in told}
+    if len(kinds) > 1:
+        raise _incomparable(name, "is a number or date in one table and text in another")
+    if kinds == {True} and all(_is_number(part.type) or part.null_count == len(part) for part in plain):
+        plain = [
+            part if _is_number(part.type) else pa.chunked_array([pa.nulls(len(part), pa.float64())]) for part in plain
+        ]
         values = [_floats(part) for part in plain]
         if any(np.isinf(part).any() for part in values):
             raise BadInput(f"column {name!r} has infinite values")
         return True, [np.where(np.isnan(part), MISSING, part) for part in values]
-    texts = pa.chunked_array([chunk for part in plain for chunk in part.cast(pa.string()).chunks], pa.string())
+    try:
+        texts = pa.chunked_array([chunk for part in plain for chunk in part.cast(pa.string()).chunks], pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise BadInput(f"column {name!r} can't be read as text", remedy="cast it to text or a number first") from None
+    before, released = (set(part.cast(pa.string()).unique().drop_null().to_pylist()) for part in plain[:2])
+    if before and released and before.isdisjoint(released):
+        raise _incomparable(name, "shares no value with the original")
     codes = pc.fill_null(texts.combine_chunks().dictionary_encode().indices, -1).to_numpy().astype(np.float64)
     ends = np.cumsum([len(part) for part in plain])
     return False, np.split(codes, ends[:2])
+
+
+def _incomparable(name: str, why: str) -> BadInput:
+    remedy = "give original and control in the release's own values (docs/privacy.md, What attacks come to)"
+    return BadInput(f"released column {name!r} {why}: attacks can't compare it", where=name, remedy=remedy)
 
 
 def _is_number(kind: pa.DataType) -> bool:

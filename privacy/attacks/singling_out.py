@@ -76,10 +76,11 @@ def singling_out(
 ) -> Attack:
     """Attack with descriptions of `columns` columns, drawn from released rows, that fit exactly one released row.
 
-    A number is described by the side of the median on which it lies (at least, at most), anything else, and what is
-    missing, by itself. A description succeeds when it fits exactly one original person. The baseline draws columns,
-    values and sides at random. The control is cut to as many people as the original has, for a description fits
-    exactly one of few more easily; columns are known by place, so no name can make a description fail.
+    Anything is described by itself, or, in attempts of their own, numbers and dates by the side of the median on which
+    they lie (at least, at most); the answer is the worse of the two. A description succeeds when it fits exactly one
+    original person. The baseline draws columns, values and sides at random. The control is cut to as many people as
+    the original has, for a description fits exactly one of few more easily; columns are known by place, so no name can
+    make a description fail.
 
     Source: Article 29 Working Party, opinion 05/2014 (WP216); Giomi et al. (2023, PoPETs); Cohen and Nissim (2020).
 
@@ -99,17 +100,24 @@ def singling_out(
         raise BadInput(what, remedy="split the people in two equal halves, and release one")
     rng = np.random.default_rng(how.seed)
     chosen = rng.permutation(len(tables.control))[: len(tables.original)]
-    queries = _found(tables, columns, how.attempts, rng)
-    guesses = _guesses(tables, columns, how.attempts, rng)
 
     def rate(asked: _Queries, people: Numbers) -> Rate:
         return Rate(int(asked.single(people).sum()), how.attempts, how.level)
 
-    attacked, missed = rate(queries, tables.original), rate(queries, tables.control[chosen])
-    return Attack("singling out", attacked, missed, rate(guesses, tables.original))
+    def attack(ranged: npt.NDArray[np.bool_]) -> Attack:
+        queries = _found(tables, ranged, columns, how.attempts, rng)
+        guesses = _guesses(tables, ranged, columns, how.attempts, rng)
+        rates = rate(queries, tables.original), rate(queries, tables.control[chosen]), rate(guesses, tables.original)
+        return Attack("singling out", *rates)
+
+    # Mixed in one set, descriptions that fail by their kind (a value with noise equals nothing) would hide the others.
+    ways = [tables.numeric, np.zeros_like(tables.numeric)] if tables.numeric.any() else [tables.numeric]
+    return max(map(attack, ways), key=lambda found: (found.risk.high, found.risk.value))
 
 
-def _found(tables: Tables, columns: int, wanted: int, rng: np.random.Generator) -> _Queries:
+def _found(
+    tables: Tables, ranged: npt.NDArray[np.bool_], columns: int, wanted: int, rng: np.random.Generator
+) -> _Queries:
     """Different descriptions that fit one released row each: `wanted` of them, or as many as were found."""
     released = tables.released
     known = np.where(released == MISSING, np.nan, released)
@@ -118,21 +126,23 @@ def _found(tables: Tables, columns: int, wanted: int, rng: np.random.Generator) 
     for _ in range(0, max(_CANDIDATES * wanted, 20 * _BATCH), _BATCH):
         places = _places(len(tables.names), columns, rng)
         values = released[rng.integers(len(released), size=_BATCH)[:, None], places]
-        made = _sided(places, values, values > middle[places], tables.numeric)
+        made = _sided(places, values, values > middle[places], ranged)
         queries = queries.joined(made.only(made.single(released)))
         if len(queries) >= wanted:
             break
     return queries.only(np.arange(min(wanted, len(queries))))
 
 
-def _guesses(tables: Tables, columns: int, wanted: int, rng: np.random.Generator) -> _Queries:
+def _guesses(
+    tables: Tables, ranged: npt.NDArray[np.bool_], columns: int, wanted: int, rng: np.random.Generator
+) -> _Queries:
     """Descriptions of columns, values and sides at random, each value as likely as any other of its column."""
     places = np.concatenate([_places(len(tables.names), columns, rng) for _ in range(0, wanted, _BATCH)])[:wanted]
     values = np.empty(places.shape)
     for at, column in enumerate(tables.released.T):
         here = places == at
         values[here] = rng.choice(np.unique(column), size=int(here.sum()))
-    return _sided(places, values, rng.random(places.shape) < 0.5, tables.numeric)
+    return _sided(places, values, rng.random(places.shape) < 0.5, ranged)
 
 
 def _places(count: int, columns: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
@@ -140,10 +150,10 @@ def _places(count: int, columns: int, rng: np.random.Generator) -> npt.NDArray[n
 
 
 def _sided(
-    places: npt.NDArray[np.int64], values: Numbers, above: npt.NDArray[np.bool_], numeric: npt.NDArray[np.bool_]
+    places: npt.NDArray[np.int64], values: Numbers, above: npt.NDArray[np.bool_], ranged: npt.NDArray[np.bool_]
 ) -> _Queries:
-    """Numbers at least (`above`) or at most as large; codes and what is missing as they are."""
-    ranged = numeric[places] & (values != MISSING)
-    low = np.where(ranged & ~above, _LOWEST, values)
-    high = np.where(ranged & above, np.inf, values)
+    """`ranged` columns at least (`above`) or at most as large; others, and what is missing, as they are."""
+    sided = ranged[places] & (values != MISSING)
+    low = np.where(sided & ~above, _LOWEST, values)
+    high = np.where(sided & above, np.inf, values)
     return _Queries(places, low, high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,10 +102,10 @@ class Words:
 
 @dataclass(frozen=True)
 class Edges:
-    """A rising list of finite numbers."""
+    """A rising list of finite numbers; none where whoever tells the number has bands of its own for it."""
 
     most: int
-    default: None = None
+    default: tuple[float, ...] = ()
 
     def says(self) -> str:
         return f"a rising list of 1 to {self.most} numbers"
@@ -120,12 +121,16 @@ class Edges:
 class Mask(ABC):
     """A column to a column of equal length: nulls stay null, and what lacks the expected form is redacted.
 
-    Masked twice, a value is as masked once, or redacted. `tests/privacy/masks` holds every mask to this.
+    Masked twice, a value is as masked once, or redacted. `tests/privacy/masks` holds every mask to this. Two masks
+    are equal if they are of one name and have the same parameters, which `str()` shows.
     """
 
     name: ClassVar[str]
     parameters: ClassVar[Mapping[str, Parameter]] = MappingProxyType({})
     type: ClassVar[pa.DataType] = pa.string()
+
+    own: bool = False
+    """Whether it is `band` without edges: what is told instead are the bands that the masked field has of its own."""
 
     def __init__(self, /, **given: object) -> None:
         for name, value in given.items():
@@ -138,6 +143,16 @@ class Mask(ABC):
         for name, value in self.given.items():
             if value is None:
                 raise BadInput(f"mask {self.name} needs {name}", remedy=f"give {self.parameters[name].says()}")
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in self.given.items())
+        return f"{self.name} {{{told}}}" if told and not self.own else self.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mask) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
 
     def apply(self, array: pa.Array | pa.ChunkedArray) -> pa.Array:
         """The masked column, (n,) of `type`; BadInput for a column of a type that the mask can't read."""

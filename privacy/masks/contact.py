@@ -18,6 +18,9 @@ from privacy.masks._patterns import replaced
 __all__ = ["Email", "IpAddress", "Phone"]
 
 _MOBILE: Final = r"(1[3-9]\d)\d{4}(\d{4})"
+_AMERICAN: Final = r"^1[ .\-]?\(?[2-9]\d\d[).\- ][).\- ]?\d{3}[.\- ]?\d{4}"
+"""A number of the North American plan as it is written: 1-415-555-2671, 1 (415) 555-2671."""
+_OTHER: Final = r"^\d{5,13}(\d\d)(?:x\d{1,6})?$"
 _OCTET: Final = r"(?:0|1\d{0,2}|2(?:[0-4]\d?|5[0-5]?|[6-9])?|[3-9]\d?)"
 _GROUP: Final = "[0-9a-f]{1,4}"
 
@@ -62,7 +65,11 @@ def _other_phones(text: pa.StringArray) -> pa.Array:
     prefixed = pc.or_(pc.starts_with(plain, "+"), pc.starts_with(plain, "00"))
     chinese = pc.or_(pc.starts_with(plain, "+86"), pc.starts_with(plain, "0086"))
     masked = _of(chinese, plain, lambda rows: replaced(rows, rf"^(?:\+|00)86{_MOBILE}$", r"\1****\2"))
-    masked = _of(pc.invert(prefixed), masked, _national)
+    bare = pc.invert(prefixed)
+    if bare.true_count:
+        american = pc.match_substring_regex(text, _AMERICAN)  # not a 手机号, whose digits also number 11
+        masked = _of(pc.and_not(bare, american), masked, _national)
+        masked = _of(american, masked, lambda rows: replaced(rows, _OTHER, r"**\1"))
     abroad = pc.and_(prefixed, pc.or_(pc.invert(chinese), pc.equal(masked, REDACTED)))
     if not abroad.true_count:
         return masked
@@ -74,7 +81,7 @@ def _national(plain: pa.StringArray) -> pa.Array:
     mobile = pc.match_substring_regex(plain, rf"^(?:86)?{_MOBILE}$")
     masked = _of(mobile, plain, lambda rows: replaced(rows, rf"^(?:86)?{_MOBILE}$", r"\1****\2"))
     other = pc.invert(mobile)
-    return _of(other, masked, lambda rows: replaced(rows, r"^\d{5,13}(\d\d)(?:x\d{1,6})?$", r"**\1"))
+    return _of(other, masked, lambda rows: replaced(rows, _OTHER, r"**\1"))
 
 
 def _of(chosen: pa.BooleanArray, text: pa.StringArray, mask: Callable[[pa.StringArray], pa.Array]) -> pa.Array:

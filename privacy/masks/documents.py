@@ -20,6 +20,7 @@ __all__ = ["Card", "Iban", "NationalId"]
 _X: Final = np.uint8(ord("X"))
 _GAP: Final = np.uint8(ord("A") - ord("9") - 1)
 _CARD: Final = (12, 19)
+_CARD_HIDDEN: Final = 5
 _IBAN: Final = (15, 34)
 Bytes = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
@@ -47,12 +48,14 @@ class _NumberMask(ByteMask):
 
 
 class NationalId(_NumberMask):
-    """The check digit of a 身份证号 (GB 11643-1999), 18 digits, or 15 of before 1999.
+    """The check digit of a 身份证号 (GB 11643-1999), 18 digits, or 15 of before 1999, read as the 18 they became.
 
-    The first six name the district, the next eight (six) are the birth date, the last but one tells the sex.
+    The first six name the district, the next eight (six) are the birth date, the last but one (the last) tells the sex.
 
     >>> NationalId().apply(pa.array(["11010519491231002X", "110105194912310021", "123-45-6789"])).to_pylist()
     ['**X', '***', '***']
+    >>> NationalId(last=4).apply(pa.array(["11010519491231002X", "110105491231002"])).to_pylist()
+    ['**002X', '***002']
     """
 
     name = "national_id"
@@ -68,7 +71,16 @@ class NationalId(_NumberMask):
         if len(older):
             digits = digits[3:, older]
             fits[older] = digits_of(digits) & (digits[0] > 0) & _is_date(digits[8:12])
+            columns[14:17, older], columns[17, older] = columns[15:18, older], _check_sign(digits)
         return columns, fits
+
+
+def _check_sign(older: Bytes) -> Bytes:
+    """(n,) The sign that 15 digits got as their 18th, when the century was put before their year."""
+    century = np.array([[1], [9]], np.uint8).repeat(older.shape[1], axis=1)
+    body = np.concatenate([older[:6], century, older[6:]])
+    found = [mod_11_2(body, np.full(older.shape[1], check, np.uint8)) for check in range(11)]
+    return np.frombuffer(b"0123456789X", np.uint8)[np.argmax(found, axis=0)]
 
 
 def _is_date(digits: Bytes) -> Flags:
@@ -78,6 +90,8 @@ def _is_date(digits: Bytes) -> Flags:
 
 class Card(_NumberMask):
     """The last four digits of a card or bank card number that passes Luhn's test; at most 前6后4 (PCI DSS 3.4.1).
+
+    Where fewer than five digits would be hidden, of short numbers, it is redacted: the check digit gives one more away.
 
     >>> Card().apply(pa.array(["4111 1111 1111 1111", "4111111111111112"])).to_pylist()
     ['**1111', '***']
@@ -94,7 +108,8 @@ class Card(_NumberMask):
         digits = columns - ZERO
         for at in range(longest - shortest):
             digits[at] *= lengths >= longest - at
-        formed = (lengths >= shortest) & (lengths <= longest) & digits_of(digits)
+        told = self.given["first"] + self.given["last"]
+        formed = (lengths >= max(shortest, told + _CARD_HIDDEN)) & (lengths <= longest) & digits_of(digits)
         return columns, formed & luhn(digits) & digits.any(axis=0)
 
 

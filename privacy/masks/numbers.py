@@ -1,4 +1,4 @@
-"""Masks of numbers: bands between given edges, and coordinates rounded."""
+"""Masks of numbers: bands between given edges, numbers and coordinates rounded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import pyarrow.compute as pc
 from privacy.errors import BadInput
 from privacy.masks._base import Edges, Mask, Whole, as_text, is_text, nulled
 
-__all__ = ["Bands", "Coordinate"]
+__all__ = ["Band", "Coordinate", "Rounded"]
 
+_EXACT: Final = 2.0**53
+"""Up to here float64 holds every whole number, and rounding by a power of ten can't overflow."""
 _NUMBERS: Final = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
 _NUMERAL: Final = r"^[+-]?(\d{1,15}(\.\d{0,15})?|\.\d{1,15})$"
 
@@ -33,22 +35,32 @@ class _NumberMask(Mask):
         return pc.fill_null(array.cast(pa.float64(), safe=False), np.nan).to_numpy(zero_copy_only=False)
 
 
-class Bands(_NumberMask):
+class Band(_NumberMask):
     """The band that a number lies in, each from its lower edge on; null for what isn't a number.
 
-    >>> Bands(edges=[18, 65]).apply(pa.array([17.9, 18, 70, None])).to_pylist()
+    Without edges it is of use in a policy only, where a model's answer has bands of its own.
+
+    >>> Band(edges=[18, 65]).apply(pa.array([17.9, 18, 70, None])).to_pylist()
     ['below 18', '18 to 65', '65 and above', None]
     """
 
-    name = "bands"
+    name = "band"
     parameters = MappingProxyType({"edges": Edges(most=100)})
 
     def __init__(self, /, **given: object) -> None:
         super().__init__(**given)
+        self.own = not self.given["edges"]
+        if self.own:
+            return
         told = [f"{edge:.15g}" for edge in self.given["edges"]]
         middle = [f"{low} to {high}" for low, high in pairwise(told)]
         self._labels = pa.array([f"below {told[0]}", *middle, f"{told[-1]} and above"])
         self._edges = np.array(self.given["edges"], np.float64)
+
+    def apply(self, array: pa.Array | pa.ChunkedArray) -> pa.Array:
+        if self.own:
+            raise BadInput("mask band needs edges", remedy=f"give {self.parameters['edges'].says()}")
+        return super().apply(array)
 
     def _masked(self, array: pa.Array) -> pa.Array:
         values = self._numbers(array)
@@ -72,3 +84,22 @@ class Coordinate(_NumberMask):
         values = self._numbers(array)
         fits = np.abs(values) <= 180
         return pa.array(np.round(values, self.given["decimals"]), mask=None if fits.all() else ~fits)
+
+
+class Rounded(_NumberMask):
+    """A number rounded to `decimals`, or with fewer than 0 to tens, hundreds and so on; null for what isn't one.
+
+    >>> Rounded(decimals=1).apply(pa.array([0.46, 0.44, None])).to_pylist()
+    [0.5, 0.4, None]
+    >>> Rounded(decimals=-2).apply(pa.array([412.7, -1260.0])).to_pylist()
+    [400.0, -1300.0]
+    """
+
+    name, type = "rounded", pa.float64()
+    parameters = MappingProxyType({"decimals": Whole(0, -6, 3)})
+
+    def _masked(self, array: pa.Array) -> pa.Array:
+        values = self._numbers(array)
+        fits = np.abs(values) <= _EXACT
+        near = np.round(np.where(fits, values, 0), self.given["decimals"]) + 0.0  # no -0.0: it tells a sign
+        return pa.array(near, mask=None if fits.all() else ~fits)

@@ -15,9 +15,18 @@ from privacy.masks._characters import STAR, ZERO, columns_of, digits_of, lengths
 
 __all__ = ["Address", "PostalCode", "RegionCode"]
 
-_DISTRICT: Final = "[^\\d\\s,社小校园景][区县縣區旗]"  # 小区, 园区 and the like are no districts
+# 小区, 园区 and the like are no districts, 红旗 is the name of a street.
+_DISTRICT: Final = "(?:[^\\d\\s,社小校园景宅厂库院][区县縣區]|[^\\d\\s,红紅]旗)"
+_BEFORE: Final = "[^\\d\\s,路街道巷弄村]{0,15}?"  # behind a street's sign stands an estate: 建国路阳光花园东区
 _TO_DISTRICT: Final = (
-    rf"(?s)^([^\d\s,]*?[^\d\s,]市[^\d\s,路街]{{0,4}}?{_DISTRICT}|[^\d\s,]*?(?:{_DISTRICT}|[^\d\s,]市)).*$"
+    rf"(?s)^({_BEFORE}[^\d\s,]市[^\d\s,路街]{{0,4}}?{_DISTRICT}|{_BEFORE}(?:{_DISTRICT}|[^\d\s,]市)).*$"
+)
+_PROVINCE_NAMES: Final = (
+    "北京|天津|上海|重庆|重慶|河北|山西|内蒙古|辽宁|吉林|黑龙江|江苏|浙江|安徽|福建|江西|山东|河南|湖北|湖南|广东|广西|海南|四川|贵州|云南"
+    "|西藏|陕西|甘肃|青海|宁夏|新疆|台湾|臺灣|台北|臺北|香港|澳门|澳門"
+)
+_PROVINCE_KEYS: Final = np.array(
+    [int.from_bytes(name[:2].encode(), "little") for name in _PROVINCE_NAMES.split("|")], np.uint64
 )
 _PROVINCES: Final = np.isin(
     np.arange(100), [11, 12, 13, 14, 15, 21, 22, 23, 31, 32, 33, 34, 35, 36, 37, 41, 42, 43, 44, 45, 46, 50, 51, 52,
@@ -34,6 +43,8 @@ Flags = npt.NDArray[np.bool_]
 class Address(TextMask):
     """A Chinese address down to its district (区, 县, 旗, or 市), another its last part without digits.
 
+    What stands before a province's name is left out; a name right before a city's isn't told from it.
+
     >>> Address().apply(pa.array(["北京市朝阳区建国路88号", "12 High St, London", "12 High St"])).to_pylist()
     ['北京市朝阳区', 'London', '***']
     """
@@ -43,15 +54,38 @@ class Address(TextMask):
     def _masked_text(self, text: pa.StringArray) -> pa.Array:
         district = pc.replace_substring_regex(text, _TO_DISTRICT, r"\1")
         same = pc.fill_null(pc.equal(district, text), False)
-        if not same.true_count:
-            return district
-        rest = text.filter(same)
-        already = pc.match_substring_regex(rest, _TO_DISTRICT)
-        last = pc.replace_substring_regex(rest, r"(?s)^.*[,\n]\s*", "")
-        place = pc.utf8_trim_whitespace(pc.replace_substring_regex(last, r"\S*\d\S*", ""))
-        parted = pc.and_(pc.match_substring_regex(rest, r"[,\n]"), pc.greater(pc.utf8_length(place), 0))
-        shown = pc.if_else(already, rest, fitting(place, parted, rest))
-        return pc.replace_with_mask(district, same, shown)
+        if same.true_count:
+            rest = text.filter(same)
+            already = pc.match_substring_regex(rest, _TO_DISTRICT)
+            district = pc.replace_with_mask(district, same, pc.if_else(already, rest, _last_part(rest)))
+        later = ~_begins_with_province(district)
+        if later.any():
+            chosen = pa.array(later)
+            district = pc.replace_with_mask(district, chosen, _from_province(district.filter(chosen)))
+        return district
+
+
+def _last_part(text: pa.StringArray) -> pa.Array:
+    """Behind the last comma: the district of a Chinese part, of another what has no digits; else redacted."""
+    last = pc.replace_substring_regex(text, r"(?s)^.*[,\n]\s*", "")
+    place = pc.utf8_trim_whitespace(pc.replace_substring_regex(last, r"\S*\d\S*", ""))
+    fits = pc.greater(pc.utf8_length(place), 0)
+    chinese = pc.match_substring_regex(last, r"\p{Han}")
+    if chinese.true_count:  # numbers are written in signs too: 三号楼
+        place = pc.if_else(chinese, pc.replace_substring_regex(last, _TO_DISTRICT, r"\1"), place)
+        fits = pc.if_else(chinese, pc.match_substring_regex(last, _TO_DISTRICT), fits)
+    return fitting(place, pc.and_(pc.match_substring_regex(text, r"[,\n]"), fits), text)
+
+
+def _begins_with_province(text: pa.StringArray) -> Flags:
+    """(n,) bool: whether the first two signs, six bytes, are a province's, or there is none."""
+    signs = np.ascontiguousarray(columns_of(text, 8).T).view("<u8").ravel() & np.uint64(0xFFFF_FFFF_FFFF)
+    return np.isin(signs, _PROVINCE_KEYS) | (lengths_of(text) == 0)
+
+
+def _from_province(text: pa.StringArray) -> pa.Array:
+    """Without what stands before a province's name, which may be a person's."""
+    return pc.replace_substring_regex(text, f"^.+?((?:{_PROVINCE_NAMES}).*)$", r"\1")
 
 
 class PostalCode(ByteMask):

@@ -102,5 +102,5 @@ class Scale(ABC):
             return answer
         answer[named] = self.loss(np.maximum(low[named], 1), high[named])
         both = named & (low == 0)
-        answer[both] = np.maximum(answer[both], high[both] / self.last)
+        answer[both] = np.maximum(answer[both], (high[both] + 1) / (self.last + 1))
         return answer

@@ -1,12 +1,16 @@
 """Numbers and dates by ranges: cuts at round places, every elementary range held by at least k people.
 
-A cut is the roundest place near a quantile, not the value of who lies there, and the outermost ranges are open: what
-the youngest or the richest person has is in no published text.
+A cut is the roundest place among the next people, not the value of who lies there: the start of a year or of a month,
+a multiple of 1, 2 or 5 times a power of ten. The outermost ranges are open: what the youngest or the richest person has
+is in no published text.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -25,7 +29,7 @@ Numbers = npt.NDArray[Any]
 
 MOST_CELLS: Final = 256
 PRESENT: Final = "not missing"
-DAYS_OF_A_YEAR, DAYS_OF_A_MONTH = 366, 31
+_ROUNDING: Final = Fraction(1, 10**9)
 
 
 class RangeScale(Scale):
@@ -178,7 +182,7 @@ def fit_ranges(column: str, values: pa.Array, k: int) -> RangeScale:
     missing = bool(absent.any())
     if not len(present):
         return RangeScale(column, kind, present[:0], missing=missing, empty=True)
-    cuts = _held(_round_cuts(present, kind), present, k)
+    cuts = _round_cuts(present, kind, max(k, len(present) // MOST_CELLS))
     edges = np.concatenate(([0], np.searchsorted(present, cuts), [len(present)]))
     extents = np.stack((present[edges[:-1]], present[edges[1:] - 1]), axis=1).astype(np.float64)
     return RangeScale(column, kind, cuts, missing=missing, extents=extents)
@@ -192,37 +196,64 @@ def _whole(numbers: Numbers) -> bool:
     )
 
 
-def _round_cuts(present: Numbers, kind: Kind) -> Numbers:
-    """Candidate cuts near the quantiles, each moved to the roundest place that stays above the one before."""
-    places = np.arange(1, MOST_CELLS) * len(present) // MOST_CELLS
-    candidates = np.unique(present[places])
-    candidates = candidates[candidates > present[0]]
-    before = np.concatenate((present[:1], candidates[:-1]))
-    gaps = candidates - before
-    if kind == "date":
-        days = candidates.astype("M8[D]")
-        rounded = np.where(gaps > 2 * DAYS_OF_A_MONTH, days.astype("M8[M]").astype("M8[D]"), days)
-        rounded = np.where(gaps > 2 * DAYS_OF_A_YEAR, days.astype("M8[Y]").astype("M8[D]"), rounded)
-        return np.unique(rounded.astype(np.int64))
+def _round_cuts(present: Numbers, kind: Kind, size: int) -> Numbers:
+    """Cuts from the lowest up, `size` people or more between them: the roundest place within half as many more.
+
+    Where no round place lies so near, the next one above; where none is left, no cut.
+    """
+    finest = None if kind == "date" else _finest(present)
+    cuts: list[float] = []
+    reached, last = 0, len(present) - size
+    while reached + size <= last and (finest is not None or kind == "date"):
+        low, high = present[reached + size - 1].item(), present[min(reached + size + size // 2, last)].item()
+        cut = _round_day(low, high) if finest is None else _round_number(low, high, finest, kind)
+        reached = int(np.searchsorted(present, cut))
+        if reached > last:
+            break
+        cuts.append(cut)
+    return np.array(cuts, present.dtype)
+
+
+def _round_day(low: int, high: int) -> int:
+    """The first start of a year after day `low` if it is up to `high`, else the first start of a month."""
+    day = np.datetime64(low, "D")
+    year, month = ((day.astype(f"M8[{unit}]") + 1).astype("M8[D]").astype(np.int64).item() for unit in "YM")
+    return year if year <= high else month
+
+
+def _round_number(low: float, high: float, finest: Fraction, kind: Kind) -> float:
+    """The lowest multiple above `low` of the greatest step, 1, 2 or 5 times a power of ten, that has one up to `high`.
+
+    Where that step would be finer than `finest`, the next multiple of `finest`.
+    """
+    if low < high:
+        power = Fraction(10) ** ((Decimal(high) - Decimal(low)).adjusted() + 1)
+        for step in (power, power / 2, power / 5, power / 10):
+            cut = _above(low, step, kind)
+            if step >= finest and cut <= high:
+                return cut
+    return _above(low, finest, kind)
+
+
+def _above(low: float, step: Fraction, kind: Kind) -> float:
+    """The first multiple of `step` above `low`; the next float where steps are finer than floats are there."""
+    place = Fraction(low) // step + 1
     if kind == "int":
-        steps = _step(np.maximum(gaps // 2, 1).astype(np.float64)).astype(np.int64)
-        return np.unique(candidates // steps * steps)
-    widths = _step(gaps / 2)
-    return np.unique(np.maximum(np.floor(candidates / widths) * widths, np.nextafter(before, np.inf)))
+        return int(place * step)
+    cut = float(place * step)
+    return cut if cut > low else max(float((place + 1) * step), math.nextafter(low, math.inf))
 
 
-def _step(widths: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The greatest of 1, 2 or 5 times a power of ten that is at most each width."""
-    power = 10.0 ** np.floor(np.log10(widths))
-    lead = widths / power
-    return np.where(lead >= 5, 5, np.where(lead >= 2, 2, 1)) * power
+def _finest(present: Numbers) -> Fraction | None:
+    """The greatest step that is at most the median gap between neighbouring values; None where all are equal.
 
-
-def _held(cuts: Numbers, present: Numbers, k: int) -> Numbers:
-    """Those of `cuts` between which at least k people lie, taken from the lowest up."""
-    kept, reached = [], 0
-    for cut, place in zip(cuts.tolist(), np.searchsorted(present, cuts).tolist(), strict=True):
-        if place - reached >= k and len(present) - place >= k:
-            kept.append(cut)
-            reached = place
-    return np.array(kept, present.dtype)
+    Finer cuts would follow single values.
+    """
+    gaps = np.diff(np.unique(present).astype(np.float64))
+    gaps = gaps[gaps > 0]
+    if not len(gaps):
+        return None
+    gap = Fraction(float(np.median(gaps))) * (1 + _ROUNDING)  # 0.3 - 0.2 is a little less than 0.1
+    power = Fraction(10) ** Decimal(float(gap)).adjusted()
+    step = power * next(lead for lead in (5, 2, 1) if lead * power <= gap)
+    return max(step, Fraction(1)) if present.dtype.kind == "i" else step

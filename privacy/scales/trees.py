@@ -77,9 +77,16 @@ class TreeScale(Scale):
         ends = np.array([widened[pair] for pair in pairs], np.int32).reshape(-1, 2)
         return np.where(low == 0, low, ends[:, 0]).astype(np.int32), ends[:, 1]
 
+    def tells_nothing(self, low: Codes, high: Codes) -> npt.NDArray[np.bool_]:
+        """(m,) Whether intervals hold every value, only missing ones, or nothing but values that all stay unnamed."""
+        unnamed = self._leaves == [OTHER] and not self.missing
+        return super().tells_nothing(low, high) | unnamed
+
     def loss(self, low: Codes, high: Codes) -> npt.NDArray[np.float64]:
-        """(m,) The values covered beyond the first, over all beyond the first."""
-        return (high - low) / max(self.last - 1, 1)
+        """(m,) Of ordered values the steps covered, over all steps; of others the values covered, 0 where it is one."""
+        if self.hierarchy.ordered:
+            return (high - low) / max(self.last - 1, 1)
+        return np.where(high == low, 0.0, (high - low + 1) / max(self.last, 1))
 
     def to_json(self) -> dict[str, Any]:
         """The hierarchy, and whether anybody lacked the value."""
@@ -107,9 +114,11 @@ class TreeScale(Scale):
         if not shared:
             return 1, self.last
         stem = first[:shared]
-        heads = [path[:shared] for path in self.hierarchy.paths]
-        start = heads.index(stem)
-        return start + 1, start + sum(1 for head in heads if head == stem)
+        while low > 1 and self.hierarchy.paths[low - 2][:shared] == stem:  # what a node holds stands together
+            low -= 1
+        while high < self.last and self.hierarchy.paths[high][:shared] == stem:
+            high += 1
+        return low, high
 
 
 def _nodes(paths: Sequence[tuple[str, ...]]) -> list[list[tuple[int, str]]]:

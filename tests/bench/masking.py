@@ -146,7 +146,8 @@ def _of_dates() -> Iterator[Case]:
 
     yield "age_band", "year, cast, binary_join", "age_band", days, decade
     amounts = pa.array(draw.gamma(2, 50, ROWS), mask=draw.random(ROWS) < 1 / 50)
-    yield "bands", "case_when", {"fn": "bands", "edges": [50, 100, 200]}, amounts, banded
+    yield "band", "case_when", {"fn": "band", "edges": [50, 100, 200]}, amounts, banded
+    yield "rounded", "round", "rounded", amounts, lambda array: pc.round(array, 0)
     yield "coordinate", "round", "coordinate", pc.subtract(amounts, 100), lambda array: pc.round(array, 1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,6 +50,11 @@ class Home:
     def create(cls, root: Path) -> Home:
         (root / "vault").mkdir(parents=True)
         keyring = Keyring.create(root / "keys" / "keyring.json", LocalKms(passphrase="correct horse", parameters=CHEAP))
+        return cls(root, keyring, Vault.open(f"sqlite:///{root}/vault/vault.db", keyring))
+
+    @classmethod
+    def open(cls, root: Path) -> Home:
+        keyring = Keyring.open(root / "keys" / "keyring.json", LocalKms(passphrase="correct horse", parameters=CHEAP))
         return cls(root, keyring, Vault.open(f"sqlite:///{root}/vault/vault.db", keyring))
 
     @property
@@ -155,3 +161,30 @@ def own(tmp_path: Path) -> tuple[Home, FeatureGateway, Descriptor]:
     gateway.apply(descriptor)
     assert gateway.materialize(principal(), AS_OF) == 8
     return home, gateway, descriptor
+
+
+@pytest.fixture(scope="session")
+def told_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop of forty that tells of them in classes of three, as far as its features."""
+    from .profiles import with_profile  # it needs this file
+
+    root = tmp_path_factory.mktemp("told")
+    made = Home.create(root / "home")
+    descriptor = with_profile(root / "shop")
+    made.ingest(descriptor)
+    made.build(descriptor)
+    made.vault.close()
+    return root
+
+
+@pytest.fixture
+def told(told_once: Path, tmp_path: Path) -> Iterator[tuple[Home, FeatureGateway, Descriptor]]:
+    """That shop as one's own, online too."""
+    shutil.copytree(told_once, tmp_path, symlinks=True, dirs_exist_ok=True)
+    home = Home.open(tmp_path / "home")
+    descriptor = load_descriptor(str(tmp_path / "shop" / "shop.yaml"))
+    gateway = home.gateway()
+    gateway.apply(descriptor)
+    gateway.materialize(principal(), AS_OF)
+    yield home, gateway, descriptor
+    home.vault.close()

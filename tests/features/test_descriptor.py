@@ -77,7 +77,7 @@ WRONG: list[tuple[Change, str]] = [
         "'transactions.amount': mask: a mask is a name, or a mapping",
     ),
     (lambda d: lines(d)["amount"].update(mask={"fn": "card", "first": 9}), "must be a whole number from 0 to 6"),
-    (lambda d: lines(d)["amount"].update(mask={"fn": "bands"}), "mask bands needs edges"),
+    (lambda d: lines(d)["amount"].update(mask={"fn": "band"}), "mask band needs edges"),
 ]
 
 

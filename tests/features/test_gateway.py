@@ -34,7 +34,8 @@ NAMES = tuple(feature.name for feature in feature_set())
 
 
 def test_services_are_bound_to_purposes(served: Served) -> None:
-    churn, clv = served[1].services()
+    churn, clv, profile = served[1].services()
+    assert (profile.name, profile.purposes, profile.features) == ("profile_v1", (Purpose.RESEARCH,), ("birth_date",))
     assert (churn.name, churn.purposes) == ("churn_v1", (Purpose.RETENTION,))
     assert (clv.name, clv.purposes) == ("clv_v1", (Purpose.RETENTION, Purpose.VALUE))
     assert churn.features == clv.features == NAMES

@@ -3,66 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 
-from features.datasets.descriptor import Descriptor, load_descriptor
+from features.datasets.anonymity import profile_rule
+from features.datasets.descriptor import Descriptor
 from features.gateway import FeatureGateway
 from features.profile import PROFILE
 from privacy.classification import Purpose, Role
+from privacy.demands import GROUP_FLOOR
 from privacy.errors import BadInput, CheckFailed, Refused
-from tests.shops import make_shop
 
 from .conftest import AS_OF, Home, principal
+from .profiles import COLUMNS, KEYED, TOWN, classes, researcher, with_profile
 
-TOWNS = ("Arles", "Arles", "Arles", "Basel", "Basel")
-COLUMNS = ["birth_date", "town"]
 FILE = "generalisation.json"
-
-
-def with_profile(folder: Path, change: Callable[[dict[str, Any]], object] | None = None, **options: Any) -> Descriptor:
-    """A shop whose customers have a birth date and a town, to be told in classes of three."""
-    path = make_shop(folder, **{"customers": 40, **options})
-    people = pq.read_table(folder / "people.parquet")
-    towns = [TOWNS[at % len(TOWNS)] for at in range(people.num_rows)]
-    pq.write_table(people.append_column("town", [towns]), folder / "people.parquet")
-    document = yaml.safe_load(path.read_text())
-    customers = document["tables"]["customers"]
-    customers["columns"]["town"] = {
-        "from": "town", "sensitivity": "quasi_identifier", "hierarchy": {"France": ["Arles"], "Swiss": ["Basel"]},
-    }  # fmt: skip
-    customers["anonymity"] = {"k": 3}
-    if change is not None:
-        change(customers)
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return load_descriptor(str(path))
-
-
-@pytest.fixture
-def told(tmp_path: Path) -> tuple[Home, FeatureGateway, Descriptor]:
-    home = Home.create(tmp_path / "home")
-    descriptor = with_profile(tmp_path / "shop")
-    home.ingest(descriptor)
-    home.build(descriptor)
-    gateway = home.gateway()
-    gateway.apply(descriptor)
-    gateway.materialize(principal(), AS_OF)
-    return home, gateway, descriptor
-
-
-def researcher() -> Any:
-    return principal(Role.DATA_SCIENTIST, Purpose.RESEARCH)
-
-
-def classes(table: pa.Table) -> Counter[tuple[str, ...]]:
-    return Counter(zip(*(table[name].to_pylist() for name in COLUMNS), strict=True))
 
 
 def test_what_is_stored_is_generalised_and_the_rest_is_gone(told: tuple[Home, FeatureGateway, Descriptor]) -> None:
@@ -117,8 +75,9 @@ def test_columns_that_cannot_be_told_are_dropped_with_the_reason(home: Home, tmp
     assert own.anonymity is not None
     assert own.anonymity["dropped"] == {
         "town": "16 rows have a value of town that its hierarchy lacks: 16 of 40 rows would be suppressed, "
-        "max_suppression allows 2",
-        "same": "nothing is left of it at k=3",
+        "max_suppression allows 2; mend its values or its hierarchy, or give it a mask",
+        "same": "nothing is left of it at k=3: of 40 people 40 have it, 40 alike, in 1 different values; "
+        "a hierarchy, a mask or a lower k (anonymity) may leave something",
     }
     assert home.paths.protected_store(descriptor.name).read(PROFILE).column_names == ["customer_token", "birth_date"]
 
@@ -128,7 +87,10 @@ def test_too_few_people_are_told_nothing_of(home: Home, tmp_path: Path) -> None:
     own = home.ingest(descriptor).tables[PROFILE]
     assert own.kept == 0
     assert own.anonymity is not None
-    assert own.anonymity["dropped"] == dict.fromkeys(COLUMNS, "k=41 is more than the table's 40 rows")
+    assert own.anonymity["dropped"] == dict.fromkeys(
+        COLUMNS,
+        "k=41 is more than the table's 40 rows; more people, a lower k, l or t (anonymity), or masks let them be told",
+    )
     assert not (home.paths.protected_store(descriptor.name).root / FILE).exists()
     home.build(descriptor)
     gateway = home.gateway()
@@ -163,32 +125,11 @@ def test_a_view_below_its_k_is_neither_applied_nor_materialised(told: tuple[Home
     home, gateway, descriptor = told
     path = home.paths.feature_store(descriptor.name).directory() / "manifest.json"
     notes = json.loads(path.read_text())
-    path.write_text(json.dumps({**notes, "profile_k": 30}))
+    notes["tables"][PROFILE]["k"] = 30
+    path.write_text(json.dumps(notes))
     for refused in (lambda: gateway.apply(descriptor), lambda: gateway.materialize(principal(), AS_OF)):
         with pytest.raises(CheckFailed, match=r"the view profile: .* fewer than k=30 rows"):
             refused()
-
-
-def test_a_class_that_an_erasure_made_too_small_is_told_no_more(told: tuple[Home, FeatureGateway, Descriptor]) -> None:
-    home, gateway, descriptor = told
-    store, protected = home.paths.feature_store(descriptor.name), home.paths.protected_store(descriptor.name)
-    rows = protected.read(PROFILE)
-    smallest, size = min(classes(rows).items(), key=lambda item: (item[1], item[0]))
-    members = [row["customer_token"] for row in rows.to_pylist() if tuple(row[name] for name in COLUMNS) == smallest]
-    names = pq.read_table(descriptor.base_dir / "people.parquet")["customer"].to_pylist()
-    tokens = {home.subject(name).tokens[0]: name for name in names}
-    for member in members[: size - 2]:  # two are left
-        subject = home.subject(tokens[member])
-        assert sum(place.erase(subject) for place in gateway.subject_stores()) >= 3
-        assert all(place.verify(subject) == 0 for place in gateway.subject_stores())
-    left = home.tokens([tokens[member] for member in members[size - 2 :]], "research")
-    assert smallest not in classes(gateway.snapshot_rows(researcher(), "profile_v1", AS_OF))
-    gateway.materialize(principal(), AS_OF)
-    assert gateway.online(researcher(), "profile_v1", left).texts == {name: [None, None] for name in COLUMNS}
-    home.build(descriptor)
-    gateway.apply(descriptor)
-    assert smallest not in classes(store.read(PROFILE))
-    assert min(classes(store.read(PROFILE)).values()) >= 3
 
 
 @pytest.mark.parametrize(
@@ -200,7 +141,10 @@ def test_a_class_that_an_erasure_made_too_small_is_told_no_more(told: tuple[Home
         ({"anonymity": {"k": 3, "sensitive": ["wealth"]}}, "names 'wealth' as sensitive: no such column"),
         ({"anonymity": {"k": 3, "sensitive": COLUMNS}}, "has no quasi-identifier without a mask"),
         ({"anonymity": {"k": 3, "l": 2, "entropy_l": 2, "sensitive": ["town"]}}, "names both l and entropy_l"),
-        ({"anonymity": None}, "column 'customers.town' has a hierarchy that nothing uses"),
+        (
+            {"columns": {**KEYED, "town": {**TOWN, "mask": "redact"}}},
+            "column 'customers.town' has a hierarchy that nothing uses",
+        ),
     ],
 )
 def test_what_a_descriptor_may_not_ask_is_named(tmp_path: Path, change: dict[str, Any], said: str) -> None:
@@ -215,3 +159,58 @@ def test_hierarchies_with_cycles_are_refused_before_anything_is_read(tmp_path: P
 
     with pytest.raises(BadInput, match=r"the hierarchy of customers\.town goes in a circle"):
         with_profile(tmp_path / "shop", circle, customers=4)
+
+
+def test_without_a_word_of_anonymity_the_floor_and_the_defaults_hold(tmp_path: Path) -> None:
+    def plain(customers: dict[str, Any]) -> None:
+        del customers["anonymity"], customers["columns"]["town"]["hierarchy"]
+        customers["columns"]["code"] = {"sql": "email", "type": "string", "sensitivity": "quasi_identifier"}
+        customers["columns"]["visits"] = {"sql": "length(phone)", "type": "int", "sensitivity": "quasi_identifier"}
+
+    home, descriptor = Home.create(tmp_path / "home"), with_profile(tmp_path / "shop", plain, customers=80)
+    assert descriptor.tables["customers"].anonymity is None
+    report = home.ingest(descriptor)
+    own = report.tables[PROFILE]
+    assert own.anonymity is not None
+    assert own.anonymity["k"] == GROUP_FLOOR == 10
+    assert list(own.anonymity["dropped"]) == ["code", "visits"]  # type: ignore[call-overload]
+    assert own.anonymity["dropped"]["code"].startswith(  # type: ignore[index]
+        "nothing is left of it at k=10: of 80 people 80 have it, 1 alike, in 80 different values; "
+    )
+    profile = home.paths.protected_store(descriptor.name).read(PROFILE)
+    assert profile.column_names == ["customer_token", *COLUMNS]
+    assert profile.num_rows == 80
+    assert min(classes(profile).values()) >= 10
+    assert set(profile["town"].to_pylist()) <= {"Arles", "Basel", "*"}
+    assert len(classes(profile)) > 1
+    assert report.tables["customers"].columns_dropped == ["name", "email", "phone"]
+
+
+def test_anonymity_overrides_what_it_names(tmp_path: Path) -> None:
+    def some(customers: dict[str, Any]) -> None:
+        customers["anonymity"] = {"max_suppression": 0.2}
+
+    rule = profile_rule(with_profile(tmp_path / "shop", some, customers=4).tables["customers"])
+    assert rule is not None
+    assert (rule.columns, rule.demands.k, rule.max_suppression) == (tuple(COLUMNS), GROUP_FLOOR, 0.2)
+    assert profile_rule(with_profile(tmp_path / "again", customers=4).tables["transactions"]) is None
+
+
+def test_a_shop_can_keep_its_quasi_identifiers_out(home: Home, tmp_path: Path) -> None:
+    descriptor = with_profile(tmp_path / "shop", lambda customers: customers["anonymity"].update(columns=[]))
+    report = home.ingest(descriptor)
+    assert PROFILE not in report.tables
+    assert report.tables["customers"].columns_dropped == ["name", "email", "phone", *COLUMNS]
+
+
+def test_what_told_nothing_is_not_kept_so_that_more_people_are_cut_anew(home: Home, tmp_path: Path) -> None:
+    def plain(customers: dict[str, Any]) -> None:
+        del customers["anonymity"]
+
+    few = with_profile(tmp_path / "few", plain, customers=12)
+    assert home.ingest(few).tables[PROFILE].kept == 0
+    store = home.paths.protected_store(few.name)
+    assert not (store.root / FILE).exists()
+    home.ingest(with_profile(tmp_path / "many", plain, customers=60))
+    assert len(classes(store.read(PROFILE))) > 1
+    assert min(classes(store.read(PROFILE)).values()) >= 10

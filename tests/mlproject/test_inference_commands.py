@@ -17,12 +17,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A shop of 60 people, whom an attack can't bound, with a trained churn model."""
+    """A shop of 60 people, whom an attack can't bound, run to models that wait."""
     made = Home(tmp_path_factory.mktemp("marked"))
     marked_shop(made.folder / "shop", MARKS, customers=60)
-    for command in (("ingest", str(made.folder / "shop" / "shop.yaml")), ("build",), ("materialize",)):
-        made.custos(*command)
-    made.custos("train", "churn", "--trials", "1")
+    made.custos("run", str(made.folder / "shop" / "shop.yaml"), "--trials", "1", expect=1)
+    assert b"verdicts of the inference gate failed" in made.spoken[-1]
     return made
 
 
@@ -35,14 +34,19 @@ def test_a_model_that_the_gate_cannot_clear_waits(home: Home) -> None:
     report = json.loads(home.custos("report", "--json"))
     assert report["inference"]["marked"] == ["infant", "health"]
     verdicts = report["inference"]["verdicts"]
-    assert {verdict["what"] for verdict in verdicts} == {"service:churn_v1", "service:clv_v1", "model:churn"}
+    assert {verdict["what"] for verdict in verdicts} == {
+        f"{kind}:{name}"
+        for kind, names in (("service", ("churn_v1", "clv_v1", "profile_v1")), ("model", ("churn", "clv")))
+        for name in names
+    }
     assert not all(verdict["passed"] for verdict in verdicts)
     model = report["models"]["churn"]
     assert (model["champion"], model["outcome"]) == (None, "challenger")
     assert "the inference gate refuses it" in model["message"]
     with closing(sqlite3.connect(home.path / "mlflow" / "mlflow.db")) as connection:
         shown = connection.execute("SELECT value FROM tags WHERE key = 'mlflow.note.content'").fetchall()
-    assert shown == [("\n\n".join((model["message"], *model["notes"])),)]  # what the run's page says is how it ended
+    # What the run's page says is how it ended.
+    assert ("\n\n".join((model["message"], *model["notes"])),) in shown
     assert "marked lines left out" in home.custos("report")
     assert "inference gate" in [stage["name"] for stage in report["stages"]]
     assert events(home, "inference.test")
@@ -69,21 +73,49 @@ def test_a_missing_flag_file_fails_closed(home: Home, tmp_path: Path) -> None:
 
 
 def test_asking_for_infant_buyers_is_refused_and_audited(home: Home) -> None:
-    token = "ret_aa" + "0" * 34
-    home.custos("features", "get", "infant_buyers", "--purpose", "retention", token, expect=2)  # no token at all
     from mlproject.wiring import House
     from privacy.tokens import translate
 
     house = House.open(home.path)
     own = house.stores.protected_store("corner_shop").read("people")["customer_token"].slice(0, 1).combine_chunks()
     mine = translate(house.sealed, own, "features", "retention")[0].as_py()
+    before = len(events(home, "features.read"))
     for asked in ("infant_buyers", "新生儿", "pregnancy-score"):
-        home.custos("features", "get", asked, "--purpose", "retention", mine, expect=3)
-        told = home.spoken[-1].decode()
-        assert "no-sensitive-inference" in told
-        assert asked not in told
-        event = events(home, "features.read")[-1]
-        assert (event["outcome"], event["rule"]) == ("deny", "no-sensitive-inference")
+        for token in (mine, "nonsense"):  # the question is refused, whoever it is about
+            home.custos("features", "get", asked, "--purpose", "retention", token, expect=3)
+            told = home.spoken[-1].decode()
+            assert "no-sensitive-inference" in told
+            assert asked not in told
+            event = events(home, "features.read")[-1]
+            assert (event["outcome"], event["rule"]) == ("deny", "no-sensitive-inference")
+    assert len(events(home, "features.read")) == before + 6
+
+
+def test_what_failed_is_not_told_either(home: Home, tmp_path: Path) -> None:
+    out = str(tmp_path / "features.parquet")
+    home.custos("features", "export", "churn_v1", "--purpose", "retention", "--out", out, expect=1)
+    assert b"churn_v1 failed the inference gate" in home.spoken[-1]
+    home.custos("features", "get", "churn_v1", "--purpose", "retention", "nonsense", expect=1)
+    assert not Path(out).exists()
+
+
+def test_a_model_that_waits_is_told_as_such(home: Home) -> None:
+    waits = b"there is no champion of churn: version 2 waits for promotion, which the inference gate refuses"
+    home.custos("count", "--by", "churn_band", "--purpose", "retention", "--epsilon", "0.1", "--dry-run", expect=2)
+    assert waits in home.spoken[-1]
+    assert waits.decode() in home.custos("doctor")
+
+
+def test_who_may_test_it_and_that_a_refusal_overwrites_no_verdict(home: Home) -> None:
+    settings = home.path / "settings.yaml"
+    before = json.loads(home.custos("inference", "check", "--json", expect=1))
+    for role, status in (("auditor", 3), ("privacy_officer", 1)):
+        settings.write_text(f"role: {role}\n")
+        try:
+            home.custos("inference", "check", expect=status)
+        finally:
+            settings.unlink()
+        assert json.loads(home.custos("report", "--json"))["inference"] == before
 
 
 def test_an_erasure_empties_the_flags_too(home: Home) -> None:

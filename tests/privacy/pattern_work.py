@@ -13,6 +13,7 @@ ALPHABET = frozenset(
     string.printable + "路街道号弄栋幢省市区县王李欧阳先生女士小姐年月日一二京A·•（）：，。挂学警港澳是为" + "é"
 )
 """Signs that stand for all others."""
+_REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 
 
 def ways(pattern: str) -> int:
@@ -42,6 +43,9 @@ def _ways(nodes: list[Any], follow: frozenset[str], may_fail: bool) -> int:
             forked = bool(first & after) or _nullable(inner)
             once = _ways(inner, first | after, may_fail=True)
             total *= once**most * (most - least + 1 if forked else 1) if fails else once
+        elif kind is op.POSSESSIVE_REPEAT:  # never turned back into
+            if value[1] == op.MAXREPEAT:
+                raise ValueError("a repetition has no upper bound")
         elif kind is op.SUBPATTERN:
             total *= _ways(list(value[3]), after, fails)
         elif kind is op.BRANCH:
@@ -57,7 +61,7 @@ def _nullable(nodes: list[Any]) -> bool:
     for kind, value in nodes:
         if kind in (op.LITERAL, op.NOT_LITERAL, op.IN, op.ANY):
             return False
-        if kind in (op.MAX_REPEAT, op.MIN_REPEAT) and value[0] > 0 and not _nullable(list(value[2])):
+        if kind in _REPEATS and value[0] > 0 and not _nullable(list(value[2])):
             return False
         if kind is op.SUBPATTERN and not _nullable(list(value[3])):
             return False
@@ -71,7 +75,7 @@ def _first(nodes: list[Any], follow: frozenset[str]) -> frozenset[str]:
     signs: frozenset[str] = frozenset()
     for node in nodes:
         kind, value = node
-        if kind in (op.MAX_REPEAT, op.MIN_REPEAT):
+        if kind in _REPEATS:
             signs |= _first(list(value[2]), frozenset())
         elif kind is op.SUBPATTERN:
             signs |= _first(list(value[3]), frozenset())

@@ -66,7 +66,8 @@ def rules(draw: st.DrawFn, name: str, effect: str | None = None) -> dict[str, An
         rule["forbid"] = True
     if effect == "mask":
         match = draw(st.sampled_from([{"prediction": "exact"}, {"prediction": "banded"}]))
-        rule["column_mask"] = {"fn": draw(st.sampled_from(["band", "redact"])), "match": match}
+        mask = draw(st.sampled_from([{"fn": "band"}, {"fn": "redact"}, {"fn": "band", "edges": [1, 2]}]))
+        rule["column_mask"] = {**mask, "match": match}
     if effect == "filter":
         rule["row_filter"] = {"column": draw(st.sampled_from(["orders", "spend"])), **draw(comparisons())}
     return rule

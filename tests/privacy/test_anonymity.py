@@ -65,7 +65,9 @@ def test_a_table_small_enough_for_pencil_and_paper() -> None:
     report = done.report
     assert (report.k, report.classes, report.average_class, report.discernibility) == (3, 2, 3.0, 18)
     assert report.ncp_by_column == pytest.approx({"age": 10 / 21, "town": 1.0})
-    assert (report.risks.prosecutor, report.risks.marketer, report.gb_t_42460_grade) == (1 / 3, 1 / 3, 2)
+    assert (report.risks.prosecutor, report.risks.marketer) == (1 / 3, 1 / 3)
+    assert (report.as_they_are, report.gb_t_42460_grade) == (("sum",), 1)  # nobody said that it names nobody
+    assert anonymise(table, quasi_identifiers=["age", "town"], sensitive=["sum"], k=3).report.gb_t_42460_grade == 2
     assert anonymise(table, quasi_identifiers=["age"], k=6).table["age"].to_pylist() == ["*"] * 6
 
 
@@ -296,3 +298,24 @@ def _covers(told: str, own: int) -> bool:
         return own >= int(told.split()[0])
     ends = [int(end) for end in told.split(" to ")]
     return ends[0] <= own <= ends[-1]
+
+
+def test_undeclared_columns_are_named_and_get_no_grade_above_the_first() -> None:
+    table = pa.table({"age": [21, 22, 23, 61, 62, 64], "name": list("abcdef"), "ill": list("xyzxyz")})
+    done = anonymise(table, quasi_identifiers=["age"], k=3, sensitive=["ill"], l=2)
+    assert (done.report.as_they_are, done.report.gb_t_42460_grade) == (("name",), 1)
+    assert done.report.to_dict()["as_they_are"] == ["name"]
+    declared = anonymise(table.drop_columns("name"), quasi_identifiers=["age"], k=3, sensitive=["ill"])
+    assert (declared.report.as_they_are, declared.report.gb_t_42460_grade) == ((), 2)
+
+
+def test_what_a_newcomer_gets_wrong_is_said_plainly() -> None:
+    table = pa.table({"gender": ["f", "m"] * 3, "age": [1, 2, 3, 4, 5, 6]})
+    one = anonymise(table, quasi_identifiers="gender", k=3)
+    assert set(one.table["gender"].to_pylist()) == {"f", "m"}
+    with pytest.raises(BadInput) as misspelt:
+        anonymise(table, quasi_identifiers=["gendre"], k=3)
+    assert str(misspelt.value).count("gendre") == 1
+    assert "did you mean gender? the table has gender, age" in str(misspelt.value)
+    with pytest.raises(BadInput, match=r"takes a pyarrow table, not a DataFrame.*from_pandas"):
+        anonymise(table.to_pandas(), quasi_identifiers=["gender"], k=3)  # type: ignore[arg-type]

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from privacy.anonymity import anonymise
 from privacy.anonymity_check import verify
+from privacy.demands import Demands
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from privacy.generalisation import Generalisation
+from privacy.profile import Profile, ProfileRule, release_profile
 from tests.households import HIERARCHIES, households
 
 COLUMNS = list(HIERARCHIES)
@@ -97,6 +99,52 @@ def test_demands_on_sensitive_columns_hold_for_newcomers_too() -> None:
     with_them = kept.apply(same, beside=kept.apply(table).table)
     assert with_them.table.num_rows == 60
     assert kept.apply(same).table.num_rows == 0
+
+
+def test_newcomers_who_move_the_whole_too_far_are_all_suppressed() -> None:
+    """Two classes of four, half of each ill: t is 0. Six more who are well make the whole 4 of 14 ill.
+
+    Then the elder's class of 2 in 4 is 1/2 - 4/14 = 3/14 = 0.214 away, though nobody joined it.
+    """
+    people = pa.table({"age": [20, 21, 22, 23, 60, 61, 62, 63], "ill": [True, True, False, False] * 2})
+    kept = anonymise(people, quasi_identifiers=["age"], k=4, sensitive=["ill"], t=0.2).generalisation
+    standing = kept.apply(people).table
+    well = pa.table({"age": [20, 21, 22, 20, 21, 22], "ill": [False] * 6})
+    assert kept.apply(well, beside=standing).table.num_rows == 0
+    # With two who are ill among six it is 6 of 14: the young 4 of 10, away 0.029, the elder 1/2, away 0.071.
+    mixed = well.set_column(1, "ill", [[True, True, False, False, False, False]])
+    done = kept.apply(mixed, beside=standing)
+    assert done.table.num_rows == 6
+    assert done.report.sensitive["ill"] == pytest.approx({"l": 2, "entropy_l": 1.9601, "t": 1 / 14}, abs=1e-4)
+
+
+def test_the_report_is_of_the_newcomers_and_those_beside_together() -> None:
+    people = pa.table({"age": [20, 21, 22, 60, 61, 62]})
+    kept = anonymise(people, quasi_identifiers=["age"], k=3).generalisation
+    report = kept.apply(pa.table({"age": [20]}), beside=kept.apply(people).table).report
+    # Classes of 4 and 3: the greatest risk 1/3, on average 2/7; 16 + 9 pairs can't be told apart.
+    assert (report.rows, report.released, report.k, report.classes, report.average_class) == (1, 1, 3, 2, 3.5)
+    assert (report.risks.prosecutor, report.risks.marketer, report.discernibility) == (1 / 3, 2 / 7, 25)
+
+
+def test_later_values_that_a_hierarchy_lacks_are_held_to_the_same_share(tmp_path: Path) -> None:
+    def told(towns: str, share: float) -> Profile:
+        people = pa.table({"token": [f"t{at}" for at in range(len(towns))], "town": list(towns), "age": [1, 50] * 5})
+        rule = ProfileRule(("town", "age"), Demands(2), hierarchies={"town": ["a", "b"]}, max_suppression=share)
+        return release_profile(people, "token", rule, tmp_path / "kept.json")
+
+    first = told("aaaaabbbbb", 0.1)
+    assert (first.dropped, first.told()["version"]) == ({}, 1)
+    within = told("aaaaabbbbc", 0.1)
+    assert (within.dropped, within.told()["version"], within.table and within.table.num_rows) == ({}, 1, 9)
+    beyond = told("aaaaabbbcc", 0.1)
+    assert beyond.dropped == {
+        "town": "2 of 10 rows have a value of town that its hierarchy lacks, max_suppression allows 1; "
+        "mend its values or its hierarchy, or give it a mask"
+    }
+    assert beyond.table is not None
+    assert beyond.table.column_names == ["token", "age"]
+    assert beyond.told()["version"] == 2
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from privacy.anonymity import anonymise
 from privacy.anonymity_report import grade, risks
+from privacy.demands import Entropy
 from privacy.diversity import Sensitive
+from privacy.errors import BadInput
 from privacy.hierarchies import parse_hierarchy
 from privacy.mondrian import partition
 from privacy.scales import UNKNOWN, Scale, fit_ranges, fit_values, scale_from_json
@@ -85,6 +88,42 @@ def test_every_range_is_held_by_k_people_and_cut_at_a_round_place() -> None:
         assert max(len(f"{cut:.12g}".rstrip("0").replace(".", "")) for cut in cuts) <= 4
 
 
+@pytest.mark.parametrize("kind", ["date32", "timestamp"])
+@pytest.mark.parametrize(("people", "k"), [(30, 3), (800, 5), (20_000, 10)])
+def test_dates_are_cut_at_years_and_months_never_at_somebodys_day(kind: str, people: int, k: int) -> None:
+    draw = np.random.default_rng(people)
+    born = np.datetime64("1940-01-01") + draw.integers(0, 25_000, people)
+    seen = born if kind == "date32" else born.astype("M8[s]") + draw.integers(0, 86_400, people)
+    scale = fit_ranges("born", pa.array(seen), k)
+    cuts = np.array(scale.to_json()["cuts"]).astype("M8[D]")
+    assert len(cuts) >= 5
+    assert (cuts == cuts.astype("M8[M]")).all()
+    assert np.bincount(scale.encode(pa.array(seen)))[1:].min() >= k
+    if people == 30:  # ranges of years on end: a month is never needed
+        assert (cuts == cuts.astype("M8[Y]")).all()
+
+
+def test_where_no_round_place_lies_between_there_is_no_cut() -> None:
+    days = pa.array([dt.date(1980, 5, 2 + at) for at in range(20)] + [dt.date(1980, 9, 9)] * 3)
+    assert fit_ranges("born", days, 3).to_json()["cuts"] == [
+        (np.datetime64("1980-06-01") - np.datetime64(0, "D")).astype(int)
+    ]
+    assert fit_ranges("born", days[:20], 3).to_json()["cuts"] == []
+    assert fit_ranges("x", pa.array([7] * 9), 3).to_json()["cuts"] == []
+    # Neighbours are mostly 1,000 apart: 51,237 and 51,239 are told apart by nothing.
+    pay = [*range(20_500, 50_500, 1_000), 51_237, 51_237, 51_239, 51_239]
+    cuts = fit_ranges("pay", pa.array(pay), 2).to_json()["cuts"]
+    assert cuts
+    assert all(cut % 1_000 == 0 for cut in cuts)
+
+
+def test_numbers_at_the_ends_of_what_fits_are_cut_all_the_same() -> None:
+    wide = pa.array([1e308, -1e308, 1e-300, 5e-324, 0.0, 7.0] * 4)
+    assert np.bincount(fit_ranges("x", wide, 2).encode(wide))[1:].min() >= 2
+    whole = pa.array([2**63 - 1, -(2**63), 0, 5, 6, 7, 2**62] * 4)
+    assert np.bincount(fit_ranges("x", whole, 2).encode(whole))[1:].min() >= 2
+
+
 def test_texts_are_those_a_person_would_write() -> None:
     whole = scale_from_json({"kind": "int", "column": "x", "missing": True, "empty": False, "cuts": [-3, 20, 21, 35]})
     ends = [(1, 1), (2, 2), (3, 3), (3, 4), (5, 5), (1, 5), (0, 0), (0, 2), (0, 5)]
@@ -111,6 +150,32 @@ def test_hierarchies_name_the_largest_nodes_of_an_interval() -> None:
     wide = fit_values("x", pa.array(["a"]), 2, parse_hierarchy({"all": [*"abcdefgh"], "none": ["i", "j"]}, "x"))
     shown = wide.published(np.array([1, 1, 2], np.int32), np.array([4, 5, 9], np.int32))
     assert wide.labels(*shown).to_pylist() == ["a | b | c | d", "all", "*"]
+
+
+def test_loss_is_the_share_of_a_column_that_an_interval_covers() -> None:
+    """Xu et al.: of a nominal column the leaves below a node over all leaves, 0 at a leaf; of others their extent."""
+    low, high = np.array([1, 1, 2, 3, 1, 0, 0]), np.array([1, 2, 3, 4, 4, 0, 1])
+    # p, left (p, q), q | r, right (r, s), all four, missing, missing or p: two of the five that there are with missing
+    assert scale_of("tree").losses(low, high) == pytest.approx([0, 2 / 4, 2 / 4, 2 / 4, 1, 0, 2 / 5])
+    # low, low to middle, middle to high, all: one, then two of the two steps
+    ends = np.array([1, 1, 2, 1]), np.array([1, 2, 3, 3])
+    assert scale_of("ordered").losses(*ends) == pytest.approx([0, 1 / 2, 1 / 2, 1])
+    numbers = fit_ranges("x", pa.array([0, 1, 2, 3, 10, 11, 18, 20]), 2)
+    codes = numbers.encode(pa.array([0, 20]))
+    assert numbers.losses(codes[:1], codes[1:]) == pytest.approx([1.0])
+    first = numbers.encode(pa.array([1, 2, 3]))
+    inside = [value for value, code in zip((1, 2, 3), first, strict=True) if code == first[0]]
+    assert numbers.losses(first[:1], first[:1]) == pytest.approx([max(inside) / 20])  # from 0 to the last of them
+
+
+def test_a_column_whose_values_all_stay_unnamed_tells_nothing() -> None:
+    code = np.array([1], np.int32)
+    alone = fit_values("x", pa.array(["a", "b", "c"]), 2, None)
+    assert alone.tells_nothing(code, code).tolist() == [True]
+    assert alone.labels(code, code).to_pylist() == ["*"]
+    some = fit_values("x", pa.array(["a", "b", None, None]), 2, None)  # who has one is told from who hasn't
+    assert some.tells_nothing(code, code).tolist() == [False]
+    assert some.labels(code, code).to_pylist() == ["(other)"]
 
 
 def test_newcomers_beyond_a_scale_have_no_place() -> None:
@@ -155,3 +220,53 @@ def test_risks_of_a_sample_are_those_of_its_population() -> None:
     assert (known.prosecutor, known.journalist) == (0.5, 1 / 4)
     assert known.marketer == pytest.approx((2 / 10 + 4 / 8 + 2 / 4) / 8)
     assert [grade(1 / k) for k in (2, 5, 19, 20, 50)] == [2, 2, 2, 3, 3]
+
+
+def test_a_hundred_thousand_values_may_have_a_hierarchy() -> None:
+    names = [f"c{at}" for at in range(100_000)]
+    table = pa.table({"q": names, "n": list(range(100_000))})
+    upward = {name: f"g{at // 500}" for at, name in enumerate(names)}
+    nested = {f"g{at}": names[500 * at : 500 * at + 500] for at in range(200)}
+    for hierarchy in (upward, nested):
+        done = anonymise(table, quasi_identifiers=["q", "n"], k=50, hierarchies={"q": hierarchy})
+        assert done.report.k >= 50
+        assert done.report.classes > 100
+
+
+def test_a_sensitive_column_may_be_a_dictionary() -> None:
+    values = pa.array(["x", "y", "z", "x", "y", "z"]).dictionary_encode()
+    table = pa.table({"q": [1, 1, 1, 2, 2, 2], "s": values})
+    done = anonymise(table, quasi_identifiers=["q"], k=3, sensitive=["s"], l=3, t=0.5)
+    assert done.report.sensitive["s"]["l"] == 3
+    assert done.table["s"].type == values.type
+
+
+def test_a_hierarchy_of_whole_floats_finds_them() -> None:
+    table = pa.table({"q": [1.5, 2.0, 3.0] * 3})
+    done = anonymise(table, quasi_identifiers=["q"], k=3, hierarchies={"q": [1.5, 2.0, 3.0]})
+    assert set(done.table["q"].to_pylist()) == {"1.5", "2", "3"}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1.0] * 6).cast(pa.float16()),
+        pa.array(["a"] * 6, pa.string_view()),
+        pa.array([(1, 2, 3)] * 6, pa.month_day_nano_interval()),
+        pa.RunEndEncodedArray.from_arrays([6], pa.array(["a"])),
+        pa.array([b"a" * 16] * 6, pa.uuid()),
+    ],
+    ids=lambda column: str(column.type),
+)
+def test_types_that_arrow_cannot_compare_are_named(column: pa.Array) -> None:
+    plain = pa.array([1, 1, 1, 2, 2, 2])
+    with pytest.raises(BadInput, match="column q has a type"):
+        anonymise(pa.table({"q": column}), quasi_identifiers=["q"], k=3)
+    with pytest.raises(BadInput, match="column s has a type"):
+        anonymise(pa.table({"q": plain, "s": column}), quasi_identifiers=["q"], k=3, sensitive=["s"], l=1)
+
+
+@pytest.mark.parametrize("l", [None, "3", True, 0, float("nan"), float("inf")])
+def test_an_entropy_that_is_no_number_is_refused(l: object) -> None:  # noqa: E741
+    with pytest.raises(BadInput, match="entropy l must be a number"):
+        Entropy(l)  # type: ignore[arg-type]

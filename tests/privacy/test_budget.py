@@ -47,6 +47,22 @@ def test_data_sets_and_purposes_have_budgets_of_their_own(path: Path) -> None:
         ledger.reserve(*pair, 1.0, "count")
 
 
+def test_a_ledger_that_lacks_what_was_told_elsewhere_is_refused(path: Path) -> None:
+    ledger = Ledger(path, 1.0)
+    ledger.require_whole({})
+    made = ledger.reserve(*SHOP, 0.3, "count")
+    told = {made: (*SHOP, 0.3)}
+    ledger.require_whole(told)
+    whole = path.read_text()
+    for kept, put in (("0.3", "0.03"), ("retention", "value"), ("shop", "shop2"), (made, "eps_0")):
+        path.write_text(whole.replace(f'"{kept}"', f'"{put}"'))
+        with pytest.raises(EnvironmentFailed, match=r"lacks 1 release\(s\)"):
+            ledger.require_whole(told)
+    path.unlink()
+    with pytest.raises(EnvironmentFailed, match=r"lacks 1 release\(s\)"):
+        ledger.require_whole(told)
+
+
 def test_a_reservation_is_on_disk_before_it_is_used_and_a_commit_changes_no_sum(path: Path) -> None:
     made = Ledger(path, 1.0).reserve(*SHOP, 0.25, "count by churn_band")
     (one,) = Ledger(path, 1.0).spendings()

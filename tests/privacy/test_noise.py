@@ -137,3 +137,9 @@ def test_an_epsilon_that_is_none_is_refused(epsilon: float) -> None:
 def test_what_means_nothing_is_refused(make) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(BadInput):
         make()
+
+
+@pytest.mark.parametrize("bounds", [(-1e308, 1e308), (0.0, 1e308), (0.0, 1e12)])
+def test_bounds_too_far_apart_are_refused(bounds: tuple[float, float]) -> None:
+    with pytest.raises(BadInput, match="too far apart"):
+        Bounds(*bounds)

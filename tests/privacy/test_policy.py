@@ -31,7 +31,7 @@ def test_who_may_predict_what(role: Role, purpose: Purpose, model: str, served: 
         assert not decision.allowed
     elif role in (Role.ANALYST, Role.MARKETER):
         assert decision.outcome == "mask"
-        assert decision.masks == {exact: "band"}
+        assert {field: str(mask) for field, mask in decision.masks.items()} == {exact: "band"}
         assert decision.rule == "bands-for-analysts-and-marketers"
         assert decision.masked_by == {exact: ("bands-for-analysts-and-marketers",)}
     else:
@@ -163,7 +163,8 @@ def test_of_two_masks_the_stricter_holds_and_each_field_names_who_masked_it(tmp_
     assert (made.rule, made.rules) == ("a-bands", ("permit",))
     assert made.masked_by == {"churn.probability": ("a-bands", "b-bands")}
     made = load(tmp_path, {**document(), "policies": [*rules, bands, redact]}).decide(ann, "predict", "model:churn")
-    assert made.masks == {"churn.probability": "redact", "churn.band": "band"}
+    masks = {field: str(mask) for field, mask in made.masks.items()}
+    assert masks == {"churn.probability": "redact", "churn.band": "band"}
     assert made.masked_by == {"churn.probability": ("d-redacts",), "churn.band": ("c-bands",)}
     assert made.rule == "c-bands"
 
@@ -220,7 +221,7 @@ FILTERED = {"actions": ["predict"], "resources": ["service:*"], "row_filter": {"
         ({**MASKED, "column_mask": {"fn": "band", "match": {"prediction": [1]}}}, "must match tags"),
         ({**MASKED, "column_mask": []}, "column_mask must be a mapping"),
         ({**MASKED, "actions": ["promote"]}, "the answers of promote are not masked"),
-        ({**MASKED, "resources": ["service:*"]}, "answers are masked by their model, not by service"),
+        ({**MASKED, "resources": ["service:*"]}, "answers of predict are masked by their model, not by service"),
         ({**MASKED, "forbid": True}, "only do one of forbid, column_mask and row_filter"),
         ({**MASKED, "resources": ["model:churm"]}, "matches the tags of no field of model:churm"),
         ({**FILTERED, "row_filter": {"at_least": 2}}, "row_filter names no column"),
@@ -238,7 +239,10 @@ FILTERED = {"actions": ["predict"], "resources": ["service:*"], "row_filter": {"
         ({**FILTERED, "row_filter": {"column": "orders", "in": 3}}, "a list is missing under `in`"),
         ({**FILTERED, "row_filter": {"column": "orders", "at_least": 3, "at_most": 2}}, "lets nobody pass"),
         ({**FILTERED, "row_filter": {"column": "orders", "atleast": 3}}, "unknown key atleast.*did you mean at_least"),
-        ({**FILTERED, "resources": ["model:churn"]}, "answers are filtered by their service, not by model"),
+        (
+            {**FILTERED, "resources": ["model:churn"]},
+            "answers of predict are filtered by their service, not by model",
+        ),
         ({**FILTERED, "actions": ["materialize"]}, "the answers of materialize are not filtered"),
         ({"purposes": []}, "a list is missing under `purposes`"),
         ({"to": []}, "a list is missing under `to`"),

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.classification import LawfulBasis, Purpose, Role
+from privacy.masking import mask_of
 from privacy.policy import Decision, Policy, Principal
 from privacy.policy_entry import Entry, read_rule
-from privacy.policy_rules import MASKS, Finding, RowFilter
+from privacy.policy_rules import Finding, RowFilter
 
 from .policies import PLAUSIBLE, PRINCIPALS, comparisons, documents, policy_of, rules
 
@@ -57,7 +58,7 @@ def test_masks_and_filters_only_ever_take_away(document: dict[str, Any], effect:
         assert made.rules == before[case].rules
         assert set(made.filters) >= set(before[case].filters)
         for tagged, mask in before[case].masks.items():
-            assert MASKS.index(made.masks[tagged]) >= MASKS.index(mask)
+            assert made.masks[tagged] in (mask, mask_of("redact"))
 
 
 @settings(max_examples=30, deadline=None)

@@ -44,6 +44,9 @@ def test_what_only_spend_tells_passes_and_what_more_tells_fails() -> None:
     assert clean.passed, clean.why
     assert not leaky.passed
     assert leaky.attacked.within.low > 0.75
+    assert leaky.telling[0][0] == "telling"
+    assert leaky.telling[0][1] > 0.75 > leaky.telling[1][1] >= 0.5
+    assert clean.telling == ()
     assert passed(as_verdicts([clean]))
     assert not passed(as_verdicts([clean, leaky]))
 
@@ -101,6 +104,15 @@ def test_texts_are_attacked_by_what_they_tell_apart() -> None:
     published, evidence = shop_of(300, leak=0.0)
     segment = pa.array(["b" if flag else "a" for flag in evidence["infant"].to_pylist()])
     found = examine("segment", published.append_column("segment", segment), evidence, "infant")
+    assert found.attacked is not None
+    assert found.attacked.within.value > 0.99
+
+
+@pytest.mark.parametrize("name", ["spend", "moment", "flag"])
+def test_a_published_column_may_have_the_name_of_the_evidence(name: str) -> None:
+    published, evidence = shop_of(300, 0.0)
+    telling = published.append_column(name, evidence["infant"].cast(pa.float64()))
+    found = examine("x", telling, evidence, "infant")
     assert found.attacked is not None
     assert found.attacked.within.value > 0.99
 

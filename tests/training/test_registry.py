@@ -9,8 +9,10 @@ from mlflow import MlflowClient
 
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from tests.training.conftest import Store
+from training.inference_gate import Inferred
 from training.models.baselines import RateClv
 from training.registry import EVALUATION_FILE
+from training.settling import note_inferring, require_not_inferring
 
 
 def version(store: Store, days: int) -> int:
@@ -102,3 +104,18 @@ def test_a_damaged_evaluation_is_told(content: str, store: Store) -> None:
         EnvironmentFailed, match=r"evaluation.json .* clv version 1 is gone or damaged.*custos train clv"
     ):
         store.registry.champion_metrics(champion)
+
+
+def test_a_verdict_on_inference_holds_for_the_marks_it_was_found_under(store: Store) -> None:
+    waiting = version(store, 28)
+    store.registry.challenge("clv", waiting)
+    with pytest.raises(CheckFailed, match="hasn't been through the inference gate"):
+        require_not_inferring("clv", store.registry, "infant")
+    passed, failed = (Inferred("model:clv", "infant", good, "told by the test") for good in (True, False))
+    assert not note_inferring(store.registry, "clv", waiting, [passed, failed], "infant")
+    with pytest.raises(CheckFailed, match="failed the inference gate"):
+        require_not_inferring("clv", store.registry, "infant")
+    assert note_inferring(store.registry, "clv", waiting, [passed], "infant")
+    require_not_inferring("clv", store.registry, "infant")
+    with pytest.raises(CheckFailed, match="hasn't been through the inference gate for what is marked now"):
+        require_not_inferring("clv", store.registry, "infant and health")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -118,6 +119,18 @@ def test_whoever_is_erased_never_comes_back(rows: PackedRows, opening: Opening) 
         assert client.of(KEYS[1]) == []
         assert client.people("spend") == 2
         assert told(client, KEYS[2])["spend"][0] == 8
+
+
+def test_rows_that_too_few_have_alike_go_with_the_erased(rows: PackedRows) -> None:
+    def told(keys: list[bytes], tier: str) -> Batch:
+        return dataclasses.replace(spend(keys, 5, 1.0, tier), least=3)
+
+    put(rows, told(KEYS[:3], "gold"), told(KEYS[3:7], "tin"), orders(KEYS[:1], 5))
+    assert rows.erase([KEYS[0], KEYS[3]]) == 3
+    assert [row is not None for row in rows.read(KEYS[:7], ["spend"])[0]] == [False] * 4 + [True] * 3
+    put(rows, dataclasses.replace(spend(KEYS[20:21], 9), least=0))
+    rows.erase([KEYS[4]])  # two of tin are left, but nothing is held to a number any more
+    assert rows.people("spend") == 3
 
 
 def test_a_writer_of_everybody_leaves_the_newer_and_drops_the_rest(rows: PackedRows) -> None:

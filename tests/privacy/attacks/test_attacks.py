@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -49,10 +50,33 @@ def test_linkability_of_rare_halves_is_low_in_an_exact_copy_though_singling_out_
     assert singling_out(words[0], words[0], words[1], 2, how=Effort(400)).risk.low > 0.9
 
 
-def test_generalised_columns_are_compared_as_text_and_not_as_the_numbers_they_were() -> None:
-    released = pa.table({"age": [f"[{n // 5 * 5}-{n // 5 * 5 + 4}]" for n in range(10)], "city": TEN["city"]})
-    assert singling_out(TEN, released, OTHERS, 2, how=Effort(20)).success.value == 0.0
-    assert inference(TEN, released, OTHERS, "city", ["age"]).success.value < 1.0
+def test_columns_that_cannot_be_compared_are_refused_instead_of_found_safe() -> None:
+    ranges = pa.array([f"{n // 5 * 5} to {n // 5 * 5 + 4}" for n in range(10)])
+    released = pa.table({"age": ranges, "city": TEN["city"]})
+    masked = pa.table({"age": TEN["age"], "city": [f"masked {n}" for n in range(10)]})
+    for attack in (
+        lambda release: singling_out(TEN, release, OTHERS, 2, how=Effort(20)),
+        lambda release: linkability(TEN, release, OTHERS, (["age"], ["city"])),
+        lambda release: inference(TEN, release, OTHERS, "city", ["age"]),
+    ):
+        with pytest.raises(BadInput, match="'age' is a number or date in one table and text in another"):
+            attack(released)
+        with pytest.raises(BadInput, match="'city' shares no value with the original"):
+            attack(masked)
+    alike = TEN.set_column(0, "age", ranges)
+    assert inference(alike, released, alike, "city", ["age"]).success.value < 1.0
+
+
+def test_a_copy_is_singled_out_by_its_unique_dates_and_numbers() -> None:
+    draw = np.random.default_rng(4)
+    days = np.datetime64("1940-01-01") + draw.permutation(25_000)[:800]
+    people = pa.table({"born": pa.array(days), "pay": draw.permutation(90_000)[:800], "kids": draw.integers(0, 4, 800)})
+    found = singling_out(people[:400], people[:400], people[400:], 2, how=Effort(300))
+    assert found.risk.low > 0.9
+    noisy = people[:400].set_column(1, "pay", pa.array(people["pay"][:400].to_numpy() + 0.25))
+    noisy = noisy.set_column(0, "born", pa.array(days[:400] + draw.integers(1, 3, 400)))
+    # Values that equal nothing don't hide what their sides give away.
+    assert singling_out(people[:400], noisy, people[400:], 2, how=Effort(300)).success.value > 0.02
 
 
 @pytest.mark.parametrize(("guess", "right"), [(100.0, 1.0), (104.9, 1.0), (95.2, 1.0), (106.0, 0.0), (90.0, 0.0)])

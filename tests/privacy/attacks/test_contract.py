@@ -104,13 +104,14 @@ def test_the_three_rates_and_the_level_are_told(attack: Attacking) -> None:
 
 
 @each_attack
-@pytest.mark.parametrize("damage", ["empty", "column", "infinite", "nested", "twice"])
+@pytest.mark.parametrize("damage", ["empty", "column", "infinite", "nested", "binary", "twice"])
 def test_bad_tables_are_named(attack: Attacking, damage: str) -> None:
     released = {
         "empty": ORIGINAL[:0],
         "column": ORIGINAL.append_column("more", pa.array(range(400))),
         "infinite": ORIGINAL.set_column(0, AWKWARD[0], pa.array([np.inf] * 400)),
         "nested": ORIGINAL.set_column(0, AWKWARD[0], pa.array([[1]] * 400)),
+        "binary": ORIGINAL.set_column(0, AWKWARD[0], pa.array([b"\xff"] * 400)),
         "twice": ORIGINAL.append_column(AWKWARD[0], pa.array(range(400))),
     }[damage]
     with pytest.raises(BadInput):

@@ -93,8 +93,10 @@ CASES = (
     Case("month", dates, lambda value: value[4:]),
     Case("age_band", dates),
     Case({"fn": "age_band", "years": 5, "oldest": 1950}, dates),
-    Case({"fn": "bands", "edges": [20, 50]}, some("123456789", 3, 5)),
+    Case({"fn": "band", "edges": [20, 50]}, some("123456789", 3, 5)),
     Case("coordinate", degrees, refuses="400"),
+    Case({"fn": "rounded", "decimals": -2}, some("1234", 2).map("{}57".format), lambda value: value[-2:]),
+    Case({"fn": "rounded", "decimals": 1}, degrees, lambda value: value[-4:]),
     Case("scrub", st.builds("write to {}@{}.org now".format, words, domains), lambda value: value[9:-4], None),
 )  # fmt: skip
 missing = set(MASKS) - {case.name for case in CASES}
