@@ -21,7 +21,7 @@ from pandera.errors import SchemaErrors
 from privacy.errors import BadInput
 
 from .datasets.tables import Table
-from .sources import RAW
+from .source_columns import RAW
 
 __all__ = ["BAD_SHARE", "Contract", "Tally"]
 
