@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,8 +108,8 @@ def batches(descriptor: Descriptor, table: Table) -> Iterator[pa.RecordBatch]:
 
 
 @contextmanager
-def opened(descriptor: Descriptor, table: Table) -> Iterator[Source]:
-    """Open the source of `table`; what its columns lack is told in `problems`, not raised.
+def opened(descriptor: Descriptor, table: Table, files: Sequence[Path] | None = None) -> Iterator[Source]:
+    """Open the source of `table`, or only these `files` of it; what its columns lack is told in `problems`.
 
     Raises BadInput for a missing file, one that can't be read, and files whose columns aren't equal.
     """
@@ -120,7 +120,7 @@ def opened(descriptor: Descriptor, table: Table) -> Iterator[Source]:
             connection.register("arrow_source", answer.reader())
             source = Source(table, connection, "arrow_source", "", answer)
         else:
-            source = Source(table, connection, *_origin(connection, descriptor, table))
+            source = Source(table, connection, *_origin(connection, descriptor, table, files))
         _lock(connection, [])
         source.look()
         yield source
@@ -132,7 +132,7 @@ def _connection(descriptor: Descriptor) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _lock(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
+def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     """From here on SQL reads these files and nothing else, and changes no setting: the descriptor's own runs too."""
     if connection.sql("SELECT current_setting('lock_configuration')").fetchall() == [(False,)]:
         connection.execute(f"SET allowed_paths = {listed([*files, *literally(files)])}")
@@ -140,14 +140,16 @@ def _lock(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> None:
         connection.execute("SET lock_configuration = true")
 
 
-def _origin(connection: duckdb.DuckDBPyConnection, descriptor: Descriptor, table: Table) -> tuple[str, str]:
+def _origin(
+    connection: duckdb.DuckDBPyConnection, descriptor: Descriptor, table: Table, files: Sequence[Path] | None
+) -> tuple[str, str]:
     """Return what to select from, and what a column of `from` is prefixed with there."""
     found = _call(table) if LOADER.match(table.place) else table.place
     if not isinstance(found, str):
         connection.register("arrow_source", found)
         return "arrow_source", ""
     try:
-        files = matching(descriptor.base_dir, found)
+        files = matching(descriptor.base_dir, found) if files is None else files
     except BadInput as error:
         raise BadInput(f"table '{table.name}': {error.what}", where=error.where, remedy=error.remedy) from None
     if not files:

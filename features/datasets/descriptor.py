@@ -163,10 +163,10 @@ def _refusals(check: Callable[..., None], *arguments: object, **named: object) -
 
 def _one_line(error: ValidationError) -> str:
     first, *rest = error.errors(include_url=False, include_context=False, include_input=False)
-    return _told(first) + (f" (and {len(rest)} more)" if rest else "")
+    return told(first) + (f" (and {len(rest)} more)" if rest else "")
 
 
-def _told(error: Any) -> str:
+def told(error: Any) -> str:
     """One error of pydantic's, in a line that quotes no value."""
     place = place_of(error)
     kind, message = error["type"], error["msg"].removeprefix("Value error, ")
