@@ -42,4 +42,24 @@ def check(descriptor: str, as_json: bool, home: Path | None) -> int:
     return report.status
 
 
+@dataset.command("init")
+@click.argument("place", metavar="DIR_OR_FILE", type=options.Place(either=True))
+@click.option("--out", type=options.Place(), help="Where to write it.  [default: shop.yaml beside the data]")
+@options.home
+def init(place: Path, out: Path | None, home: Path | None) -> None:
+    """Draft a descriptor for the parquet and csv files of DIR_OR_FILE, with a sensitivity proposed where it is plain.
+
+    Names of columns and a sample of their values are looked at; what is unsure is left for you to decide, and a run is
+    refused until you did. No value is written down, and no file is overwritten.
+
+    \b
+    Example: custos dataset init data --out data/shop.yaml
+    """
+    from mlproject.pipelines.dataset import draft_dataset
+    from mlproject.wiring import House
+
+    for line in draft_dataset(House.open(home), place, out):
+        click.echo(line)
+
+
 COMMANDS: tuple[click.Command, ...] = (dataset,)
