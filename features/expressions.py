@@ -39,15 +39,18 @@ def expression_faults(table: Table) -> Iterator[BadInput]:
             columns_of(table.where, f"{table.name}.where")
         except BadInput as fault:
             yield fault
-    identifying = {
+    naming = {
         source
         for name, sources in reads.items()
-        if table.role_of(name) != "attribute" or table.columns[name].sensitivity is Sensitivity.DIRECT_IDENTIFIER
+        if table.role_of(name) == "subject" or table.columns[name].sensitivity is Sensitivity.DIRECT_IDENTIFIER
         for source in sources
     }
+    keys = {source for name, sources in reads.items() if table.role_of(name) == "key" for source in sources}
     for name, sources in reads.items():
         open_attribute = table.role_of(name) == "attribute" and table.columns[name].sensitivity in USABLE
-        if open_attribute and sources & identifying:
+        # What dates the rows is a time and tells no more than that, also where orders have no other key.
+        hidden = naming if name == table.event_column else naming | keys
+        if open_attribute and sources & hidden:
             yield BadInput(
                 f"column '{table.name}.{name}' reads a source column that identifies people or leads back to them",
                 remedy="declare it a direct_identifier, or add 'key: true', or leave it out",

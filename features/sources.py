@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,25 +71,39 @@ class Source:
             if column.source is not None and column.source.lower() not in known:
                 what = f"the source of table '{table.name}' has no column '{column.source}' for '{name}'"
                 self.problems[name] = BadInput(what, where=table.place, remedy="mend the descriptor or the file")
+        wanted = {name: self._expression(name) for name in table.columns if name not in self.problems}
         try:
-            connection.sql(f"DESCRIBE SELECT 1 FROM {self.origin}{_where(table)}")
-        except duckdb.Error as error:
-            self.problems[""] = _bad_sql(table, error)
-        for name in table.columns:
-            if name not in self.problems:
-                self._select(name)
+            held = self._held(wanted, _where(table))
+        except duckdb.Error:
+            held = self._one_by_one(wanted)
+        for name, kind in held.items():
+            try:
+                self.selected[name] = column_sql(table, name, wanted[name], kind)
+            except BadInput as problem:
+                self.problems[name] = problem
 
-    def _select(self, name: str) -> None:
+    def _expression(self, name: str) -> str:
         column = self.table.columns[name]
-        expression = f"({column.sql})" if column.sql is not None else quoted(f"{self.prefix}{column.source}")
+        return f"({column.sql})" if column.sql is not None else quoted(f"{self.prefix}{column.source}")
+
+    def _held(self, wanted: Mapping[str, str], where: str = "") -> dict[str, str]:
+        """Column -> the type of its expression in the source; asked together, as a text file is sniffed each time."""
+        listed = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in wanted.items()) or "1"
+        rows = self.connection.sql(f"DESCRIBE SELECT {listed} FROM {self.origin}{where}").fetchall()
+        return {name: str(row[1]).partition("(")[0] for name, row in zip(wanted, rows, strict=bool(wanted))}
+
+    def _one_by_one(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        held: dict[str, str] = {}
         try:
-            found = self.connection.sql(f"DESCRIBE SELECT {expression} FROM {self.origin}").fetchall()
-            held = str(found[0][1]).partition("(")[0]
-            self.selected[name] = column_sql(self.table, name, expression, held)
+            self._held({}, _where(self.table))
         except duckdb.Error as error:
-            self.problems[name] = _bad_sql(self.table, error)
-        except BadInput as problem:
-            self.problems[name] = problem
+            self.problems[""] = _bad_sql(self.table, error)
+        for name, expression in wanted.items():
+            try:
+                held |= self._held({name: expression})
+            except duckdb.Error as error:
+                self.problems[name] = _bad_sql(self.table, error)
+        return held
 
     def _failed(self, error: Exception) -> CustosError:
         return (self.answer.failure if self.answer else None) or _unreadable(self.table, error)

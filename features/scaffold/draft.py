@@ -116,9 +116,8 @@ def _not_found(table: ProposedTable) -> Iterator[str]:
         if wanted in have:
             continue
         origin = "from: ..."
-        if wanted == "order_id" and {"customer_id", "ordered_at"} <= have.keys():
-            parts = (quoted(have[part].source) for part in ("customer_id", "ordered_at"))
-            origin = f"sql: {_scalar('concat({}, chr(47), {})'.format(*parts))}"
+        if wanted == "order_id" and "ordered_at" in have:  # what one person bought at one time is an order
+            origin = f"from: {_scalar(have['ordered_at'].source)}, type: string"
         yield f"      # {DECIDE}: no column was found for {wanted}, which every line needs, such as"
         yield f"      # {wanted}: {{{origin}, sensitivity: {_required(wanted)}}}"
 

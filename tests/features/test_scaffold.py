@@ -87,7 +87,7 @@ def test_ordinary_values_are_nobodys(values: list[str]) -> None:
 
 def folder_of_files(folder: Path) -> dict[str, list[str]]:
     """Write orders in two parts, people under names that tell nothing or Chinese ones, and things."""
-    shop = make_shop(folder / "made", customers=60)
+    shop = make_shop(folder / "made", customers=30, days=200)
     lines = pq.read_table(shop.with_name("lines.parquet")).to_pandas()
     lines = lines.rename(
         columns={"ts": "InvoiceDate", "quantity": "Quantity", "price": "UnitPrice", "stock": "StockCode"}
@@ -152,7 +152,7 @@ def test_a_folder_becomes_a_descriptor_that_runs_once_it_is_decided(home: Home, 
     report = check(str(path), now=NOW)
     assert [each for each in report.findings if each.level == "error"] == []
     assert report.status == 0
-    assert home.ingest(load_descriptor(str(path))).people == 60
+    assert home.ingest(load_descriptor(str(path))).people == 30
 
 
 def decide(text: str) -> str:
