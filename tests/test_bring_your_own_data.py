@@ -72,7 +72,7 @@ def test_the_tutorial_leads_from_files_to_a_prediction(tmp_path: Path, monkeypat
     known = scored["customer_token"][:3].tolist()
     asking = Principal("crm", Role.CRM_SERVICE, Purpose.RETENTION)
     answer = build_serving(home.path).predictor.predict(asking, known, ["churn", "clv"])
-    assert [one["customer"] for one in answer["predictions"]] == known
+    assert [one["customer"] for one in answer["results"]] == known
 
 
 def test_cdnow_is_described_as_published(tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ def _paths(node: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [at, *deeper] if at else deeper
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.data())
 def test_a_descriptor_with_anything_in_any_place_is_told_and_never_crashes(data: st.DataObject) -> None:
     document = shop_document()

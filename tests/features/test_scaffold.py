@@ -218,7 +218,7 @@ NAME = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_s
 )
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.lists(NAME, min_size=1, max_size=5, unique_by=str.lower))
 def test_any_names_of_columns_give_yaml_that_means_them(
     tmp_path_factory: pytest.TempPathFactory, names: list[str]
