@@ -57,21 +57,25 @@ def test_the_tutorial_leads_from_files_to_a_prediction(tmp_path: Path, monkeypat
     home = Home(tmp_path)
     files_of_a_shop(tmp_path, customers=120)
     monkeypatch.chdir(tmp_path)
+    decided = False
     for line in commands(TUTORIAL):
         words = shlex.split(line)[1:]
         if "cdnow" in line or words[0] == "serve":
             continue
         words = words[: words.index("--home")] if "--home" in words else words
         words = [word.replace(".shop/", "home/") for word in words]
-        if words[:2] == ["dataset", "check"] and "TO DECIDE" in Path(words[2]).read_text("utf-8"):
+        if words[:2] == ["dataset", "check"] and not decided:
             home.custos(*words, expect=2)
             decide(Path(words[2]))
+            decided = True
         home.custos(*words, *(["--trials", "1"] if words[0] == "run" else []))
     scored = pd.read_parquet("churn.parquet")
     assert len(scored) > 100
     known = scored["customer_token"][:3].tolist()
     asking = Principal("crm", Role.CRM_SERVICE, Purpose.RETENTION)
-    answer = build_serving(home.path).predictor.predict(asking, known, ["churn", "clv"])
+    parts = build_serving(home.path)
+    parts.champions.poll()
+    answer = parts.predictor.predict(asking, known, ["churn", "clv"])
     assert [one["customer"] for one in answer["results"]] == known
 
 
