@@ -30,6 +30,7 @@ UTF_8: Final = "UTF-8"
 MARKS: Final = ((codecs.BOM_UTF8, UTF_8), (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
 _NUMBER: Final = re.compile(r"[+-]?[0-9][0-9.,:/ T+-]*Z?")
 _SHORT: Final = 3
+_LONG: Final = 200
 
 
 def look_at_files(descriptor: Descriptor, table: Table) -> tuple[list[Path] | None, list[Finding]]:
@@ -145,6 +146,8 @@ def header_is_data(names: Iterable[str]) -> bool:
     (False, True, True)
     """
     texts = [name.strip() for name in names]
+    if any(not text.isprintable() or len(text) > _LONG for text in texts):
+        return True
     if any(_NUMBER.fullmatch(text) and len(text) >= _SHORT for text in texts):
         return True
     return scrub(pa.array(texts, pa.string())).to_pylist() != texts

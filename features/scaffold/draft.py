@@ -64,7 +64,8 @@ def draft(place: Path, out: Path) -> Draft:
     missing = tuple(_missing(tables))
     told = [*_head(tables, missing, out.name), f"name: {name if name[0].isalpha() else f'shop_{name}'}"[:68]]
     told += ["subject: customer_id", "time_zone: UTC      # of times without a zone; mend it, as in Asia/Shanghai"]
-    told += ["currency: EUR       # mend it", "tables:"]
+    told += ["currency: EUR       # mend it"]
+    told.append("tables:" if any(table.name for table in tables) else f"tables: {{}}   # {DECIDE}: none was found")
     for table in tables:
         told += _table(table)
     told += _targets(tables)
@@ -148,7 +149,8 @@ def _targets(tables: Sequence[ProposedTable]) -> Iterator[str]:
         fitting = [days for days in HORIZONS if days * LEAST_WINDOWS <= span] or [HORIZONS[0]]
         churn = next((days for days in fitting if days >= 2 * gap), fitting[-1])
         clv = max(churn, min(4 * churn, 182, int(span / LEAST_WINDOWS) // 7 * 7))
-        yield f"  # {span:.0f} days of orders, half of them within {gap:.0f} days of the one before."
+        paced = f", half of them within {gap:.0f} days of the one before" if gap else ""
+        yield f"  # {span:.0f} days of orders{paced}."
     yield f"  churn: {{horizon_days: {churn}, active_within_days: {2 * churn if churn < HORIZONS[-1] else churn}}}"
     yield f"  clv:   {{horizon_days: {clv}}}"
 

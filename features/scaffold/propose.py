@@ -81,7 +81,7 @@ def _score(table: FileTable, role: str) -> float:
     name = plain(table.source) + table.source
     hint = sum(word in name for word in HINTS[role])
     if role == "transactions":
-        fits = subject is not None and bool(times) and (bool(money) or hint > 0)
+        fits = subject is not None and bool(times or "ordered_at" in concepts) and (bool(money) or hint > 0)
         return fits * (1 + len(money) + ("order_id" in concepts) + hint)
     if role == "customers":
         return (subject is not None and subject.distinct >= UNIQUE) * (1 + hint)

@@ -287,3 +287,15 @@ def test_a_folder_without_orders_says_what_is_missing(tmp_path: Path) -> None:
     written = draft(tmp_path, tmp_path / "shop.yaml")
     assert written.missing == ("transactions",)
     assert "Not found: transactions." in written.text
+
+
+def test_files_that_cant_be_orders_as_they_are_say_why(tmp_path: Path) -> None:
+    (tmp_path / "o.csv").write_text("customer_id;order_id;ts;amount\n" + '7;1;05/13/2024;"1,50"\n' * 9, "utf-8")
+    lines = yaml.safe_load(draft(tmp_path, tmp_path / "shop.yaml").text)["tables"]["transactions"]["columns"]
+    assert [name for name, column in lines.items() if "sensitivity" not in column] == ["ordered_at", "amount"]
+    (tmp_path / "o.csv").write_text("a,b\n", "utf-8")
+    text = draft(tmp_path, tmp_path / "shop.yaml").text
+    assert yaml.safe_load(text)["tables"] == {}
+    (tmp_path / "o.csv").write_bytes(b"\x00\x01,\x02\n" * 9)
+    with pytest.raises(BadInput, match="its first line looks like data"):
+        draft(tmp_path, tmp_path / "shop.yaml")
