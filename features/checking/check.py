@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 from features.contracts import BAD_SHARE, REMEDIES, Contract
-from features.datasets.descriptor import Descriptor, read_descriptor
+from features.datasets.descriptor import USABLE, Descriptor, read_descriptor
 from features.datasets.tables import Table
 from features.marking import Marking
+from features.scaffold.contents import STRAY, WORDS, contents_of, share_text
 from features.sources import Source, opened
 from privacy.errors import CustosError
 
@@ -25,6 +27,7 @@ from .references import References
 
 __all__ = ["check"]
 
+SAMPLE_ROWS: Final = 1_000
 DATA_REMEDY: Final = "mend the source, or leave such rows out with 'where'"
 Progress = Callable[[str, int], None]
 
@@ -114,6 +117,8 @@ def _rows(run: _Run, source: Source) -> int | None:
         return None
     contract, reasons = Contract(table, run.now), Counter[tuple[str, str]]()
     for batch in source.batches():
+        if rows == 0:
+            run.report.findings += _open_details(table, batch)
         found = contract.failures(batch)
         rows += batch.num_rows
         bad += len(np.unique(found["row"].to_numpy()))
@@ -125,6 +130,20 @@ def _rows(run: _Run, source: Source) -> int | None:
         run.progress(table.name, rows)
     run.report.findings += _told(table, reasons, rows, bad)
     return rows
+
+
+def _open_details(table: Table, batch: pa.RecordBatch) -> Iterator[Finding]:
+    """Columns that are stored as they are and hold what reaches people, by a sample of the first rows."""
+    for name, column in table.columns.items():
+        is_open = column.sensitivity in USABLE and column.mask is None and table.role_of(name) == "attribute"
+        if not is_open or name not in batch.schema.names or not pa.types.is_string(batch.schema.field(name).type):
+            continue
+        contents = contents_of(batch.column(name).slice(0, SAMPLE_ROWS).drop_null())
+        kind, share = max(contents.sure().items(), key=lambda item: item[1], default=("", 0.0))
+        if share > STRAY:
+            what = f"is stored as it is, and {share_text(share)} of a sample hold {WORDS.get(kind, kind)}"
+            remedy = "declare it direct_identifier or sensitive, or give it 'mask: scrub'"
+            yield Finding(table.name, name, "warning", "open_details", what, remedy)
 
 
 def _told(table: Table, reasons: Counter[tuple[str, str]], rows: int, bad: int) -> Iterator[Finding]:

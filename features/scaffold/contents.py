@@ -14,7 +14,7 @@ from privacy.masks.people import COMPOUND_SURNAMES
 from privacy.scrub_words import SURNAMES
 from privacy.scrubbing import scrub
 
-__all__ = ["Contents", "contents_of", "share_text"]
+__all__ = ["STRAY", "WORDS", "Contents", "contents_of", "share_text"]
 
 KIND: Final = re.compile("<([A-Z_]+)>")
 WORDS: Final = {
@@ -42,6 +42,8 @@ MASKED: Final = {"EMAIL": "email", "NATIONAL_ID": "national_id", "IBAN": "iban",
 NUMBERS: Final = ("PHONE", "NATIONAL_ID", "CARD")
 """What a whole number may be."""
 REDACTED: Final = "***"
+STRAY: Final = 0.02
+"""Up to this share, ids and categories may look like somebody's number by chance."""
 _CHINESE_NAME: Final = rf"^(?:{'|'.join(COMPOUND_SURNAMES)}|[{SURNAMES}])[\x{{4e00}}-\x{{9fff}}]{{1,2}}$"
 _LATIN_NAME: Final = r"^\p{Lu}\p{Ll}+(?:[ '-]\p{Lu}[\p{L}.]*){1,2}$"
 
@@ -57,6 +59,10 @@ class Contents:
         """Return the shares in words, largest first."""
         ranked = sorted(self.part.items(), key=lambda item: -item[1])
         return [f"{share_text(share)} hold {WORDS.get(kind, kind)}" for kind, share in ranked]
+
+    def sure(self) -> dict[str, float]:
+        """Return the shares that hold something, without names, which could be anything's."""
+        return {kind: share for kind, share in self.part.items() if not kind.endswith("_NAME")}
 
     def strongest(self) -> tuple[str, float]:
         """Return the kind that most whole values are of, names that could be anything left out; '' and 0 for none."""

@@ -9,7 +9,7 @@ from typing import Final
 from features.source_columns import quoted
 from privacy.classification import Sensitivity
 
-from .contents import share_text
+from .contents import STRAY, share_text
 from .tables import ColumnFacts, FileTable, is_order
 from .words import SUBJECT, Concept, concept_of, plain
 
@@ -17,8 +17,6 @@ __all__ = ["ProposedColumn", "ProposedTable", "propose"]
 
 SURE: Final = 0.8
 """From this share on, a column is what its values look like."""
-STRAY: Final = 0.02
-"""Up to this share, ids and categories may look like somebody's number by chance."""
 LONG_TEXT: Final = 24
 REPEATED: Final = 0.5
 """A category has fewer distinct values than this share of its rows."""

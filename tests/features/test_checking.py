@@ -136,6 +136,14 @@ def test_everything_in_the_data_is_told_at_once(shop: Path) -> None:
     }
 
 
+def test_an_open_column_that_holds_details_of_people_is_pointed_out(shop: Path) -> None:
+    document = shop_document()
+    columns(document, "customers")["email"]["sensitivity"] = "behavioural"
+    assert told(found(shop, document)) == {("customers", "email", "open_details", None)}
+    columns(document, "customers")["email"]["mask"] = "scrub"
+    assert told(found(shop, document)) == set()
+
+
 def test_wrong_types_are_told_by_column(shop: Path) -> None:
     document = shop_document()
     columns(document)["ordered_at"]["from"] = "price"
