@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,12 +16,15 @@ from . import engine
 from .datasets.descriptor import Descriptor
 from .profile import K as PROFILE_K
 from .profile import copy_profile
+from .small_bands import LEAST_PEOPLE, without_small_bands
 from .storage import TableStore
 from .transforms import orders
 from .transforms.basket import basket
 from .transforms.decay import decay
+from .transforms.feature import Feature, Windows, windows_for
+from .transforms.insight import insight
 from .transforms.lifecycle import lifecycle
-from .transforms.registry import Feature, Windows, feature_set, windows_for
+from .transforms.registry import every_feature
 from .transforms.rfm import rfm
 from .transforms.rhythm import rhythm
 
@@ -69,7 +72,8 @@ def build(
         raise BadInput("a cut-off lies after as-of", remedy="give a later --as-of or earlier cut-offs")
     tell = progress or (lambda _name, _rows: None)
     people = protected.read("people", ["customer_token", "audit_reference"])
-    schema = _schema(feature_set(descriptor.slow, descriptor.withhold))
+    listed = every_feature(descriptor.slow, descriptor.withhold)
+    schema, least = _schema(listed), max(LEAST_PEOPLE, descriptor.profile_k or 0)
     with features.writer() as writer, protected.reading(), engine.connect() as connection:
         lines = engine.read_parquet(connection, protected.files("transactions"), "lines")
         happened = engine.freeze(connection, orders.events(lines), "events")
@@ -80,7 +84,8 @@ def build(
         persons = engine.place(connection, people, "people")
         job = _Job(connection, happened, frozen_sorts, persons, as_of, windows_for(descriptor.slow))
         parts = [moments[at : at + CUTOFFS_AT_ONCE] for at in range(0, len(moments), CUTOFFS_AT_ONCE)]
-        rows = writer.add(FEATURES, _rows(job, parts, schema, tell), schema)
+        safe = (without_small_bands(table, listed, least) for table in _tables(job, parts))
+        rows = writer.add(FEATURES, _rows(safe, schema, tell), schema)
         digest = writer.digest_of(FEATURES)
         notes = {
             "dataset": descriptor.name,
@@ -117,9 +122,9 @@ def _require_purchase(happened: ir.Table, as_of: dt.datetime) -> None:
 
 
 def _schema(listed: Sequence[Feature]) -> pa.Schema:
-    numbers = [pa.field(feature.name, pa.float64()) for feature in listed]
+    told = [pa.field(feature.name, pa.string() if feature.bands else pa.float64()) for feature in listed]
     keys = [pa.field("customer_token", pa.string()), pa.field("event_timestamp", UTC)]
-    return pa.schema([*keys, pa.field("created_timestamp", UTC), *numbers, pa.field("audit_reference", pa.string())])
+    return pa.schema([*keys, pa.field("created_timestamp", UTC), *told, pa.field("audit_reference", pa.string())])
 
 
 def cutoff_table(connection: Backend, moments: Sequence[dt.datetime]) -> ir.Table:
@@ -138,10 +143,8 @@ def _events(connection: Backend, happened: ir.Table) -> Iterator[pa.RecordBatch]
         )  # fmt: skip
 
 
-def _rows(
-    job: _Job, parts: Sequence[Sequence[dt.datetime]], schema: pa.Schema, tell: Callable[[str, int], None]
-) -> Iterator[pa.RecordBatch]:
-    done = 0
+def _tables(job: _Job, parts: Sequence[Sequence[dt.datetime]]) -> Iterator[pa.Table]:
+    """Compute every feature of everybody, some cut-offs at a time; all people of a cut-off are in one table."""
     for moments in parts:
         cutoffs = cutoff_table(job.connection, moments)
         paired = orders.snapshots(job.happened, job.sorts, cutoffs, longest_days=job.windows.longest)
@@ -149,7 +152,12 @@ def _rows(
         kinds = paired.categories
         counted = None if kinds is None else engine.freeze(job.connection, kinds, "kinds")
         table = _join(job, orders.Snapshots(past, counted)).to_pyarrow()
-        table = table.append_column("created_timestamp", pa.array([job.as_of] * table.num_rows, UTC))
+        yield table.append_column("created_timestamp", pa.array([job.as_of] * table.num_rows, UTC))
+
+
+def _rows(tables: Iterable[pa.Table], schema: pa.Schema, tell: Callable[[str, int], None]) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for table in tables:
         done += table.num_rows
         tell(FEATURES, done)
         yield from _finite(table.select(schema.names).cast(schema)).to_batches()
@@ -163,6 +171,8 @@ def _join(job: _Job, past: orders.Snapshots) -> ir.Table:
     joined = first
     for other in others:
         joined = joined.inner_join(other, keys)
+    known = engine.freeze(job.connection, joined, "known")
+    joined = known.inner_join(insight(known, job.windows), keys)
     return joined.left_join(job.people, "customer_token", rname="{name}_person")
 
 

@@ -29,10 +29,10 @@ from .online_file import OnlineSource
 from .online_store import OnlineRows, write_online
 from .own_tokens import OwnTokens
 from .point_in_time import as_known, require_built, steady
-from .profile import PROFILE, ProfileView, profile_view, releasable, without_small_classes
+from .profile import PROFILE, PROFILE_SERVICE, ProfileView, profile_view, releasable, without_small_classes
 from .storage import TableStore
 from .transforms.outcomes import outcomes
-from .transforms.registry import feature_set
+from .transforms.registry import every_feature
 
 __all__ = ["FeatureGateway", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "ServiceInfo"]
 
@@ -65,7 +65,7 @@ class FeatureGateway:
         root = self._paths.features / descriptor.name
         store = self._paths.feature_store(descriptor.name)
         profile = None if store.snapshot() is None else profile_view(store)
-        listed = feature_set(descriptor.slow, descriptor.withhold)
+        listed = every_feature(descriptor.slow, descriptor.withhold)
         self._online.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days, profile=profile))
 
     def services(self) -> list[ServiceInfo]:
@@ -232,8 +232,8 @@ class FeatureGateway:
         return ServiceInfo(name, purposes, names, service.tags["dataset"], texts)
 
     def _definitions(self, dataset: str, profile: ProfileView | None) -> Definitions:
-        names = {name for info in self.services() for name in info.features if name not in info.texts}
-        fast, slow = ({feature.name: feature for feature in feature_set(each)} for each in (False, True))
+        names = {name for info in self.services() for name in info.features if info.name != PROFILE_SERVICE}
+        fast, slow = ({feature.name: feature for feature in every_feature(each)} for each in (False, True))
         listed = slow if names <= slow.keys() else fast
         chosen = [feature for name, feature in listed.items() if name in names]
         root, ttl = self._paths.features / dataset, self._settings.ttl_days
@@ -271,7 +271,7 @@ class FeatureGateway:
         store = self._paths.feature_store(info.dataset)
         with store.reading():
             known = as_known(self._online.feast(), self._online.service(info.name), info, entities)
-        return without_small_classes(known, store, info.texts) if info.texts else known
+        return without_small_classes(known, store, info.texts) if info.name == PROFILE_SERVICE else known
 
     def _fresh(self, dataset: str) -> dt.datetime:
         """Return the data time of the online rows; refuse them when they lag too far behind the data."""

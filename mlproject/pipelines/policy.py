@@ -85,13 +85,17 @@ def _effective(house: House) -> Path:
 def _names() -> Names:
     """What the rooms above privacy know; any shop's columns, as a policy may come before its shop."""
     from features.profile import PROFILE_SERVICE
-    from features.transforms.registry import feature_set
-    from mlproject.pipelines.targets import SERVICES
+    from features.services import SERVICES
+    from features.transforms.registry import every_feature
+    from mlproject.pipelines.targets import SERVICES as TARGETS
 
-    services = frozenset(service for service, _ in SERVICES.values())
-    columns = frozenset(feature.name for slow in (False, True) for feature in feature_set(slow))
-    resources = {"model": frozenset(SERVICES), "service": services | {PROFILE_SERVICE}}
-    return Names(resources, dict.fromkeys(services, columns))
+    listed = [feature for slow in (False, True) for feature in every_feature(slow)]
+    # A row filter compares numbers.
+    columns = {
+        service.name: frozenset(feature.name for feature in service.holds(listed) if not feature.bands)
+        for service in SERVICES
+    }
+    return Names({"model": frozenset(TARGETS), "service": frozenset({*columns, PROFILE_SERVICE})}, columns)
 
 
 def _summary(findings: Sequence[Finding]) -> str:

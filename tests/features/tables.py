@@ -63,8 +63,9 @@ def features_of(
     with engine.connect(threads=1) as connection:
         lines = engine.place(connection, table, "lines")
         moments = cutoff_table(connection, [utc(cutoff) for cutoff in cutoffs])
-        happened, sorts = orders.events(lines), orders.categories(lines)
-        past = orders.snapshots(happened, sorts, moments, longest_days=windows.longest)
+        happened, sorts = engine.freeze(connection, orders.events(lines), "happened"), orders.categories(lines)
+        paired = orders.snapshots(happened, sorts, moments, longest_days=windows.longest)
+        past = orders.Snapshots(engine.freeze(connection, paired.events, "past"), paired.categories)
         for family in FAMILIES:
             for row in family(past, windows).to_pyarrow().to_pylist():
                 moment = row.pop("event_timestamp").replace(tzinfo=None).isoformat(" ")
