@@ -15,7 +15,7 @@ from privacy.errors import BadInput
 if TYPE_CHECKING:
     from mlproject.wiring import House
 
-__all__ = ["export_features", "online_features", "online_table"]
+__all__ = ["export_features", "online_features", "online_table", "shop_of"]
 
 
 def online_features(house: House, service: str, purpose: str, tokens: Sequence[str]) -> list[dict[str, Any]]:
@@ -58,6 +58,13 @@ def export_features(house: House, service: str, purpose: str, out: Path, *, as_o
     # Another purpose's tokens sort in another order, so the rows say nothing about the feature store's.
     write_parquet(table.sort_by("customer_token"), out)
     yield f"{out}: {table.num_rows:,} people, {table.num_columns - 2} features of {service} as of {moment.date()}"
+
+
+def shop_of(house: House) -> tuple[bool, tuple[str, ...]]:
+    """Whether customers of the home's shop come seldom, and what it withholds; before an ingest, often and nothing."""
+    if not house.paths.state.exists():
+        return False, ()
+    return house.descriptor.slow, house.descriptor.withhold
 
 
 def online_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
