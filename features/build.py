@@ -82,7 +82,8 @@ def build(
         frozen_sorts = None if sorts is None else engine.freeze(connection, sorts, "sorts")
         writer.add(EVENTS, _events(connection, happened))
         persons = engine.place(connection, people, "people")
-        job = _Job(connection, happened, frozen_sorts, persons, as_of, windows_for(descriptor.slow))
+        late = lines if orders.come_late(lines) else None
+        job = _Job(connection, happened, frozen_sorts, late, persons, as_of, windows_for(descriptor.slow))
         parts = [moments[at : at + CUTOFFS_AT_ONCE] for at in range(0, len(moments), CUTOFFS_AT_ONCE)]
         safe = (without_small_bands(table, listed, least) for table in _tables(job, parts))
         rows = writer.add(FEATURES, _rows(safe, schema, tell), schema)
@@ -102,11 +103,12 @@ def build(
 
 @dataclass(frozen=True)
 class _Job:
-    """A build under way."""
+    """A build under way; `late` are the lines, where some come later than they are dated."""
 
     connection: Backend
     happened: ir.Table
     sorts: ir.Table | None
+    late: ir.Table | None
     people: ir.Table
     as_of: dt.datetime
     windows: Windows
@@ -134,20 +136,28 @@ def cutoff_table(connection: Backend, moments: Sequence[dt.datetime]) -> ir.Tabl
 
 
 def _events(connection: Backend, happened: ir.Table) -> Iterator[pa.RecordBatch]:
-    wanted = happened.select("customer_token", "at", "second", "value", "purchase")
+    kinds = {
+        "customer_token": pa.string(),
+        "at": UTC,
+        "second": pa.int64(),
+        "value": pa.int64(),
+        "purchase": pa.bool_(),
+    }
+    kinds |= {"known": UTC} if "known" in happened.columns else {}
+    wanted = happened.select(*kinds)
     plain = wanted.mutate(value=wanted.value.cast("int64"))
     for batch in engine.stream(connection, plain, 1_000_000):
-        yield batch.cast(
-            pa.schema([("customer_token", pa.string()), ("at", UTC), ("second", pa.int64()),
-                       ("value", pa.int64()), ("purchase", pa.bool_())])
-        )  # fmt: skip
+        yield batch.cast(pa.schema(kinds.items()))
 
 
 def _tables(job: _Job, parts: Sequence[Sequence[dt.datetime]]) -> Iterator[pa.Table]:
     """Compute every feature of everybody, some cut-offs at a time; all people of a cut-off are in one table."""
     for moments in parts:
         cutoffs = cutoff_table(job.connection, moments)
-        paired = orders.snapshots(job.happened, job.sorts, cutoffs, longest_days=job.windows.longest)
+        if job.late is None:
+            paired = orders.snapshots(job.happened, job.sorts, cutoffs, longest_days=job.windows.longest)
+        else:
+            paired = orders.as_known(job.late, cutoffs, longest_days=job.windows.longest)
         past = engine.freeze(job.connection, paired.events, "past")
         kinds = paired.categories
         counted = None if kinds is None else engine.freeze(job.connection, kinds, "kinds")

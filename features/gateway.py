@@ -134,8 +134,8 @@ class FeatureGateway:
 
         def rows() -> pa.Table:
             self._require_built(info, pa.chunked_array([pa.array([as_of], UTC)]), name_day=True)
-            before = pc.field("purchase") & (pc.field("at") < pa.scalar(as_of, UTC))
-            tokens = pc.unique(store.read(EVENTS, [ENTITY], before)[ENTITY]).sort()
+            then = pc.field("event_timestamp") == pa.scalar(as_of, UTC)
+            tokens = pc.unique(store.read(FEATURES, [ENTITY], then)[ENTITY]).sort()
             asked = pa.table({ENTITY: tokens, "event_timestamp": pa.array([as_of] * len(tokens), UTC)})
             return self._historical(info, self._own.unsuppressed(asked))
 

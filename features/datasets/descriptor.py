@@ -118,6 +118,7 @@ def parse_descriptor(loaded: object, base_dir: Path, where: str) -> Descriptor:
         raise BadInput(_one_line(error), where=where, remedy="mend the descriptor") from None
     descriptor._base_dir = base_dir
     _check_tables(descriptor, where)
+    _check_created(descriptor.tables["transactions"], where)
     check_inference(descriptor.inference, descriptor.tables, where)
     check_withheld(descriptor.withhold, where, slow=descriptor.slow)
     return descriptor
@@ -171,3 +172,11 @@ def _check_tables(descriptor: Descriptor, where: str) -> None:
         "int",
     }:
         raise BadInput("transactions.ordered_at must be a timestamp and amount a number", where=where)
+
+
+def _check_created(lines: Table, where: str) -> None:
+    """When a line came into the books is compared with cut-offs, so it must be stored and a moment."""
+    if "created" in lines.columns and (
+        lines.kind_of("created") != "timestamp" or lines.columns["created"].sensitivity not in USABLE
+    ):
+        raise BadInput("column 'transactions.created' must be a timestamp and behavioural or non_personal", where=where)

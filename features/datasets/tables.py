@@ -19,6 +19,7 @@ Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 DEFAULT_TYPES: Final[dict[str, Kind]] = {
     "ordered_at": "timestamp",
+    "created": "timestamp",
     "amount": "float",
     "quantity": "float",
     "discount": "float",
