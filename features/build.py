@@ -16,7 +16,7 @@ from . import engine
 from .datasets.descriptor import Descriptor
 from .profile import K as PROFILE_K
 from .profile import copy_profile
-from .small_bands import LEAST_PEOPLE, without_small_bands
+from .small_bands import least_people, without_small_bands
 from .storage import TableStore
 from .transforms import orders
 from .transforms.basket import basket
@@ -73,7 +73,7 @@ def build(
     tell = progress or (lambda _name, _rows: None)
     people = protected.read("people", ["customer_token", "audit_reference"])
     listed = every_feature(descriptor.slow, descriptor.withhold)
-    schema, least = _schema(listed), max(LEAST_PEOPLE, descriptor.profile_k or 0)
+    schema, least = _schema(listed), least_people(descriptor.profile_k)
     with features.writer() as writer, protected.reading(), engine.connect() as connection:
         lines = engine.read_parquet(connection, protected.files("transactions"), "lines")
         happened = engine.freeze(connection, orders.events(lines), "events")

@@ -10,12 +10,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from . import engine
 from .transforms.feature import Feature
+from .transforms.insight import STAGES, transitions
 
-__all__ = ["LEAST_PEOPLE", "joined_bands", "without_small_bands"]
+__all__ = ["LEAST_PEOPLE", "joined_bands", "least_people", "transition_shares", "without_small_bands"]
 
 LEAST_PEOPLE: Final = 5
 """How many people share a band at least, where the shop's profile asks for no more."""
+
+
+def least_people(profile_k: int | None) -> int:
+    """How many people share a band at least in a shop whose profile has classes of `profile_k`, None without one."""
+    return max(LEAST_PEOPLE, profile_k or 0)
 
 
 def joined_bands(counts: Sequence[int], least: int) -> list[int | None]:
@@ -52,6 +59,27 @@ def without_small_bands(table: pa.Table, listed: Sequence[Feature], least: int) 
             told = bands.take(pa.array(_told(codes, moments, len(bands), least), pa.int64(), from_pandas=True))
             table = table.set_column(table.schema.get_field_index(feature.name), feature.name, told)
     return table
+
+
+def transition_shares(rows: pa.Table, days: int, least: int) -> dict[str, dict[str, float]]:
+    """Return, by stage, the share of people in each stage `days` later, in thousandths: cells of few people joined.
+
+    `rows` has customer_token, event_timestamp and stage. A stage with fewer than `least` people isn't told.
+    """
+    counts = {(stage, later): 0 for stage in STAGES for later in STAGES}
+    with engine.connect() as connection:
+        for row in transitions(engine.place(connection, rows, "stages"), days).to_pyarrow().to_pylist():
+            counts[row["stage"], row["later"]] = row["people"]
+    shares: dict[str, dict[str, float]] = {}
+    for stage in STAGES:
+        people = [counts[stage, later] for later in STAGES]
+        joined = dict.fromkeys(STAGES, 0)
+        for count, place in zip(people, joined_bands(people, least), strict=True):
+            if place is not None:
+                joined[STAGES[place]] += count
+        if total := sum(joined.values()):
+            shares[stage] = {later: round(count / total, 3) for later, count in joined.items()}
+    return shares
 
 
 def _told(

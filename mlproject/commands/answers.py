@@ -149,6 +149,27 @@ def features_describe(name: str, as_json: bool, home: Path | None) -> None:
         click.echo(line)
 
 
+@features.command("stages")
+@options.purpose
+@options.as_json
+@options.home
+def features_stages(purpose: str, as_json: bool, home: Path | None) -> None:
+    """Tell how people move from one life-cycle stage to the next, in shares; cells of few people are joined. Audited.
+
+    \b
+    Example: custos features stages --purpose value
+    """
+    from mlproject.pipelines.lifecycle import stage_transitions, transition_lines
+    from mlproject.wiring import House
+
+    told = stage_transitions(House.open(home), purpose)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    for line in transition_lines(told):
+        click.echo(line)
+
+
 @click.command()
 @options.as_json
 @options.home

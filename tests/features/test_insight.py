@@ -17,7 +17,7 @@ from features import engine
 from features.build import FEATURES
 from features.datasets.descriptor import Descriptor
 from features.gateway import FeatureGateway
-from features.small_bands import LEAST_PEOPLE, joined_bands, without_small_bands
+from features.small_bands import LEAST_PEOPLE, joined_bands, transition_shares, without_small_bands
 from features.transforms.feature import windows_for
 from features.transforms.insight import STAGES, VALUE_TIERS, insight, transitions
 from features.transforms.registry import every_feature
@@ -148,6 +148,22 @@ def test_the_transition_matrix_counts_pairs_so_many_days_apart() -> None:
     assert {(row["stage"], row["later"]): row["people"] for row in found} == {
         ("new", "active"): 1, ("new", "slipping"): 1, ("active", "active"): 1, ("slipping", "dormant"): 1,
     }  # fmt: skip
+
+
+def test_the_matrix_is_told_without_cells_of_few_people() -> None:
+    moves = {("new", "active"): 12, ("new", "slipping"): 3, ("new", "dormant"): 5, ("active", "active"): 8,
+             ("slipping", "lost"): 4}  # fmt: skip
+    pairs = [pair for pair, people in moves.items() for _ in range(people)]
+    rows = [
+        {"customer_token": f"c{number}", "event_timestamp": T + dt.timedelta(days=28 * at), "stage": stage}
+        for number, pair in enumerate(pairs)
+        for at, stage in enumerate(pair)
+    ]
+    # The 3 slipping are told with the 5 dormant; of whom there are 4 nothing is told.
+    assert transition_shares(pa.Table.from_pylist(rows), 28, least=5) == {
+        "new": {"new": 0.0, "active": 0.6, "slipping": 0.0, "dormant": 0.4, "lost": 0.0},
+        "active": {"new": 0.0, "active": 1.0, "slipping": 0.0, "dormant": 0.0, "lost": 0.0},
+    }
 
 
 def test_what_is_built_tells_no_band_of_few_people(served: Served) -> None:
