@@ -16,15 +16,16 @@ from . import engine
 from .datasets.descriptor import Descriptor
 from .profile import K as PROFILE_K
 from .profile import copy_profile
+from .services import shop_features
 from .small_bands import least_people, without_small_bands
 from .storage import TableStore
 from .transforms import orders
 from .transforms.basket import basket
 from .transforms.decay import decay
-from .transforms.feature import Feature, Windows, windows_for
+from .transforms.engagement import engagement
+from .transforms.feature import Feature, Use, Windows, windows_for
 from .transforms.insight import insight
 from .transforms.lifecycle import lifecycle
-from .transforms.registry import every_feature
 from .transforms.rfm import rfm
 from .transforms.rhythm import rhythm
 
@@ -72,7 +73,7 @@ def build(
         raise BadInput("a cut-off lies after as-of", remedy="give a later --as-of or earlier cut-offs")
     tell = progress or (lambda _name, _rows: None)
     people = protected.read("people", ["customer_token", "audit_reference"])
-    listed = every_feature(descriptor.slow, descriptor.withhold)
+    listed = shop_features(descriptor)
     schema, least = _schema(listed), least_people(descriptor.profile_k)
     with features.writer() as writer, protected.reading(), engine.connect() as connection:
         lines = engine.read_parquet(connection, protected.files("transactions"), "lines")
@@ -83,7 +84,10 @@ def build(
         writer.add(EVENTS, _events(connection, happened))
         persons = engine.place(connection, people, "people")
         late = lines if orders.come_late(lines) else None
-        job = _Job(connection, happened, frozen_sorts, late, persons, as_of, windows_for(descriptor.slow))
+        met = None
+        if any(feature.use is Use.ENGAGEMENT for feature in listed):
+            met = engine.read_parquet(connection, protected.files("interactions"), "interactions")
+        job = _Job(connection, happened, frozen_sorts, late, met, persons, as_of, windows_for(descriptor.slow))
         parts = [moments[at : at + CUTOFFS_AT_ONCE] for at in range(0, len(moments), CUTOFFS_AT_ONCE)]
         safe = (without_small_bands(table, listed, least) for table in _tables(job, parts))
         rows = writer.add(FEATURES, _rows(safe, schema, tell), schema)
@@ -109,6 +113,7 @@ class _Job:
     happened: ir.Table
     sorts: ir.Table | None
     late: ir.Table | None
+    interactions: ir.Table | None
     people: ir.Table
     as_of: dt.datetime
     windows: Windows
@@ -161,7 +166,7 @@ def _tables(job: _Job, parts: Sequence[Sequence[dt.datetime]]) -> Iterator[pa.Ta
         past = engine.freeze(job.connection, paired.events, "past")
         kinds = paired.categories
         counted = None if kinds is None else engine.freeze(job.connection, kinds, "kinds")
-        table = _join(job, orders.Snapshots(past, counted)).to_pyarrow()
+        table = _join(job, orders.Snapshots(past, counted), cutoffs).to_pyarrow()
         yield table.append_column("created_timestamp", pa.array([job.as_of] * table.num_rows, UTC))
 
 
@@ -173,7 +178,7 @@ def _rows(tables: Iterable[pa.Table], schema: pa.Schema, tell: Callable[[str, in
         yield from _finite(table.select(schema.names).cast(schema)).to_batches()
 
 
-def _join(job: _Job, past: orders.Snapshots) -> ir.Table:
+def _join(job: _Job, past: orders.Snapshots, cutoffs: ir.Table) -> ir.Table:
     keys = list(orders.KEYS)
     first, *others = (
         engine.freeze(job.connection, family(past, job.windows), f"family_{family.__name__}") for family in FAMILIES
@@ -183,6 +188,8 @@ def _join(job: _Job, past: orders.Snapshots) -> ir.Table:
         joined = joined.inner_join(other, keys)
     known = engine.freeze(job.connection, joined, "known")
     joined = known.inner_join(insight(known, job.windows), keys)
+    if job.interactions is not None:
+        joined = joined.inner_join(engagement(known, job.interactions, cutoffs, job.windows), keys)
     return joined.left_join(job.people, "customer_token", rname="{name}_person")
 
 

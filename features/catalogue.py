@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from privacy.errors import BadInput
 
-from .services import SERVICES
+from .services import SERVICES, shop_features
 from .transforms.feature import ORDERS, Feature, windows_for
 from .transforms.registry import every_feature, families
+
+if TYPE_CHECKING:
+    from .datasets.descriptor import Descriptor
 
 __all__ = ["catalogue_page", "described", "listed_features", "one_feature", "overview"]
 
@@ -20,19 +23,23 @@ FAMILIES: Final = {
     "basket": "Basket",
     "lifecycle": "Life cycle",
     "insight": "Insight: bands among all customers",
+    "engagement": "Engagement: of shops with `interactions`",
 }
 
 
-def listed_features(slow: bool = False, withheld: Collection[str] = ()) -> list[dict[str, Any]]:
-    """List every feature of a shop as JSON values; a withheld one is held by no service.
+def listed_features(shop: Descriptor | None = None) -> list[dict[str, Any]]:
+    """List every feature as JSON values; what a `shop` withholds or has no table for is held by no service.
 
     >>> listed_features()[0]["services"]
     ['churn_v1', 'clv_v1']
     """
-    return [_told(feature, feature.name in withheld) for feature in every_feature(slow)]
+    if shop is None:
+        return [_told(feature) for feature in every_feature()]
+    built = shop_features(shop)
+    return [_told(feature, built=feature in built) for feature in every_feature(shop.slow)]
 
 
-def one_feature(name: str, slow: bool = False, withheld: Collection[str] = ()) -> dict[str, Any]:
+def one_feature(name: str, shop: Descriptor | None = None) -> dict[str, Any]:
     """Return one feature by name, as JSON values. Raises BadInput naming those that are spelt like it.
 
     >>> one_feature("gap_cv")["description"]
@@ -40,7 +47,7 @@ def one_feature(name: str, slow: bool = False, withheld: Collection[str] = ()) -
     """
     import difflib
 
-    told = {each["name"]: each for each in listed_features(slow, withheld)}
+    told = {each["name"]: each for each in listed_features(shop)}
     if name not in told:
         near = difflib.get_close_matches(name, told, 3)
         remedy = f"did you mean {', '.join(near)}?" if near else "`custos features list` lists them"
@@ -55,7 +62,7 @@ def overview(told: Sequence[dict[str, Any]]) -> Iterator[str]:
         if each["family"] != family:
             family = each["family"]
             yield f"{FAMILIES[family]} ({family})"
-        held = ", ".join(each["services"]) or "withheld"
+        held = ", ".join(each["services"]) or "not built here"
         yield f"  {each['name']:<22} {each['unit']:<14} {each['window']:<24} {held}"
 
 
@@ -97,14 +104,15 @@ def _page() -> Iterator[str]:
 
 
 def _row(feature: Feature) -> str:
-    told = _told(feature, withheld=False)
+    told = _told(feature)
     bands = f": {'; '.join(feature.bands)}" if feature.bands else ""
-    needed = "".join(f"; needs `{source.partition('.')[2]}`" for source in feature.sources if source not in ORDERS)
+    beside = [f"`{source.removeprefix('transactions.')}`" for source in feature.sources if source not in ORDERS]
+    needed = f"; needs {' and '.join(beside)}" if beside else ""
     cells = [f"`{feature.name}`", feature.unit, feature.window, feature.description + needed + bands]
     return "| " + " | ".join([*cells, ", ".join(feature.purposes), ", ".join(told["services"])]) + " |"
 
 
-def _told(feature: Feature, withheld: bool) -> dict[str, Any]:
+def _told(feature: Feature, *, built: bool = True) -> dict[str, Any]:
     return {
         "name": feature.name,
         "family": feature.family,
@@ -118,5 +126,5 @@ def _told(feature: Feature, withheld: bool) -> dict[str, Any]:
         "level": feature.level.value,
         "use": feature.use.value,
         "purposes": [purpose.value for purpose in feature.purposes],
-        "services": [] if withheld else [service.name for service in SERVICES if service.holds([feature])],
+        "services": [service.name for service in SERVICES if built and service.holds([feature])],
     }

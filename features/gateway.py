@@ -30,6 +30,7 @@ from .online_store import OnlineRows, write_online
 from .own_tokens import OwnTokens
 from .point_in_time import as_known, require_built, steady
 from .profile import PROFILE, PROFILE_SERVICE, ProfileView, profile_view, releasable, without_small_classes
+from .services import shop_features
 from .storage import TableStore
 from .transforms.outcomes import outcomes
 from .transforms.registry import every_feature
@@ -65,7 +66,7 @@ class FeatureGateway:
         root = self._paths.features / descriptor.name
         store = self._paths.feature_store(descriptor.name)
         profile = None if store.snapshot() is None else profile_view(store)
-        listed = every_feature(descriptor.slow, descriptor.withhold)
+        listed = shop_features(descriptor)
         self._online.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days, profile=profile))
 
     def services(self) -> list[ServiceInfo]:

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from . import engine
 from .transforms.feature import Feature
-from .transforms.insight import STAGES, transitions
+from .transforms.insight import transitions
+from .transforms.vocabulary import STAGES
 
 __all__ = ["LEAST_PEOPLE", "joined_bands", "least_people", "transition_shares", "without_small_bands"]
 

@@ -29,6 +29,7 @@ TABLES: Final = ("transactions", "customers", "products", "interactions", "conse
 REQUIRED: Final = ("order_id", "ordered_at", "amount")
 USABLE: Final = frozenset({Sensitivity.BEHAVIOURAL, Sensitivity.NON_PERSONAL})
 SLOW_SHOP_HORIZON_DAYS: Final = 60
+MOMENTS: Final = {"transactions": {"created"}, "interactions": {"happened_at", "created"}}
 
 
 class Descriptor(Strict):
@@ -118,7 +119,7 @@ def parse_descriptor(loaded: object, base_dir: Path, where: str) -> Descriptor:
         raise BadInput(_one_line(error), where=where, remedy="mend the descriptor") from None
     descriptor._base_dir = base_dir
     _check_tables(descriptor, where)
-    _check_created(descriptor.tables["transactions"], where)
+    _check_moments(descriptor, where)
     check_inference(descriptor.inference, descriptor.tables, where)
     check_withheld(descriptor.withhold, where, slow=descriptor.slow)
     return descriptor
@@ -174,9 +175,11 @@ def _check_tables(descriptor: Descriptor, where: str) -> None:
         raise BadInput("transactions.ordered_at must be a timestamp and amount a number", where=where)
 
 
-def _check_created(lines: Table, where: str) -> None:
-    """When a line came into the books is compared with cut-offs, so it must be stored and a moment."""
-    if "created" in lines.columns and (
-        lines.kind_of("created") != "timestamp" or lines.columns["created"].sensitivity not in USABLE
-    ):
-        raise BadInput("column 'transactions.created' must be a timestamp and behavioural or non_personal", where=where)
+def _check_moments(descriptor: Descriptor, where: str) -> None:
+    """What is compared with cut-offs must be stored, and a moment: when a row came into the books, when people met."""
+    for name in descriptor.tables.keys() & MOMENTS.keys():
+        table = descriptor.tables[name]
+        for column in table.columns.keys() & MOMENTS[name]:
+            if table.kind_of(column) != "timestamp" or table.columns[column].sensitivity not in USABLE:
+                what = f"column '{name}.{column}' must be a timestamp and behavioural or non_personal"
+                raise BadInput(what, where=where)

@@ -61,7 +61,7 @@ def check_withheld(withheld: Collection[str], where: str, *, slow: bool) -> None
             raise BadInput(
                 f"withhold: there is no feature '{name}'", where=where, remedy="`custos features list` lists them"
             )
-        if known[name] not in {Use.MODEL, Use.INSIGHT} or name in NEEDED:
+        if known[name] in {Use.STATISTIC, Use.STATUS} or name in NEEDED:
             raise BadInput(f"withhold: no model does without '{name}'", where=where, remedy="leave it out of the list")
 
 

@@ -8,19 +8,27 @@ from typing import Final
 
 from privacy.classification import Purpose, Sensitivity
 
-__all__ = ["COARSE", "ORDERS", "Feature", "Level", "Use", "Windows", "windows_for"]
+__all__ = ["COARSE", "MODELS", "ORDERS", "Feature", "Level", "Use", "Windows", "windows_for"]
 
 ORDERS: Final = ("transactions.order_id", "transactions.ordered_at", "transactions.amount")
 """What every feature is made of: which lines are a purchase, when, and of what value."""
 
 
 class Use(StrEnum):
-    """Who a column is for: the models, the BTYD design and baselines, the answer's status, or people who plan."""
+    """Who a column is for: the models, the BTYD design and baselines, the answer's status, people who plan.
+
+    Engagement waits: no model has learned from it so far.
+    """
 
     MODEL = "model"
     STATISTIC = "statistic"
     STATUS = "status"
     INSIGHT = "insight"
+    ENGAGEMENT = "engagement"
+
+
+MODELS: Final = frozenset({Use.MODEL, Use.STATISTIC, Use.STATUS})
+"""The uses of what the models' services hold."""
 
 
 class Level(StrEnum):

@@ -13,17 +13,13 @@ import ibis.expr.types as ir
 
 from .feature import Windows
 from .orders import KEYS, share
+from .vocabulary import STAGES, VALUE_TIERS
 
-__all__ = ["GRID", "RFM_TIERS", "STAGES", "VALUE_TIERS", "insight", "transitions"]
+__all__ = ["insight", "transitions"]
 
-RFM_TIERS: Final = ("champions", "loyal", "big spenders", "promising", "steady", "at risk", "hibernating")
-VALUE_TIERS: Final = ("top", "high", "upper", "middle", "base")
 BEST_SHARES: Final = (1, 5, 20, 50)
 """Per cent of all customers that are in a tier or a better one; the rest are the base: 1, 4, 15, 30 and 50 %."""
-TRENDS: Final = ("rising", "steady", "falling")
 RISING, FALLING = 1.25, 0.8
-GRID: Final = tuple(f"{tier} {trend}" for tier in VALUE_TIERS for trend in TRENDS)
-STAGES: Final = ("new", "active", "slipping", "dormant", "lost")
 FAST_LIFE, SLOW_LIFE = 28, 84
 
 

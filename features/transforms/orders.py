@@ -17,6 +17,7 @@ import ibis
 import ibis.expr.types as ir
 
 __all__ = [
+    "CREATED",
     "DAY",
     "KEYS",
     "LEAST_TENURE_DAYS",
@@ -26,9 +27,11 @@ __all__ = [
     "as_known",
     "categories",
     "come_late",
+    "dated_cutoffs",
     "days",
     "events",
     "money",
+    "seconds_of",
     "snapshots",
 ]
 
@@ -125,7 +128,7 @@ def events(lines: ir.Table, keys: Sequence[str] = ("customer_token",)) -> ir.Tab
     )
     order = ibis.window(group_by=[*(folded[key] for key in keys), folded.order_token])
     opened = folded.mutate(
-        second=_second(folded.ordered_at),
+        second=seconds_of(folded.ordered_at),
         purchase=(folded.ordered_at == folded.ordered_at.min().over(order)) & (folded.value > 0),
     ).drop("order_token")
     # Ties in time go by value, so that no number depends on a token.
@@ -152,7 +155,7 @@ def snapshots(happened: ir.Table, sorts: ir.Table | None, cutoffs: ir.Table, *, 
 
     `cutoffs` has the column event_timestamp. A category counts within the last `longest_days`.
     """
-    dated = _dated(cutoffs)
+    dated = dated_cutoffs(cutoffs)
     paired = happened.join(dated, [happened.at < dated.event_timestamp], how="inner")
     if sorts is None:
         return Snapshots(_aged(paired), None)
@@ -166,7 +169,7 @@ def as_known(lines: ir.Table, cutoffs: ir.Table, *, longest_days: int) -> Snapsh
     A purchase may be the first at one cut-off and the second at the next, when an earlier one has come, so
     events are made for each cut-off. A line without `created` came when it is dated.
     """
-    dated = _dated(cutoffs)
+    dated = dated_cutoffs(cutoffs)
     moment = dated.event_timestamp
     come = lines.join(dated, [lines.ordered_at < moment, _came(lines) < moment], how="inner").drop(CREATED)
     keys = (*KEYS, "now")
@@ -178,12 +181,14 @@ def _came(lines: ir.Table) -> ir.Value:
     return ibis.coalesce(lines[CREATED], lines.ordered_at)
 
 
-def _second(moment: ir.Value) -> ir.Value:
+def seconds_of(moment: ir.Value) -> ir.Value:
+    """Whole seconds since 1970: the only way of telling a moment that all engines share."""
     return moment.epoch_seconds().cast("float64").floor().cast("int64")
 
 
-def _dated(cutoffs: ir.Table) -> ir.Table:
-    return cutoffs.mutate(now=_second(cutoffs.event_timestamp))
+def dated_cutoffs(cutoffs: ir.Table) -> ir.Table:
+    """Return `cutoffs` with their second as `now`."""
+    return cutoffs.mutate(now=seconds_of(cutoffs.event_timestamp))
 
 
 def _aged(paired: ir.Table) -> ir.Table:
@@ -192,5 +197,5 @@ def _aged(paired: ir.Table) -> ir.Table:
 
 
 def _recent(seen: ir.Table, longest_days: int) -> ir.Table:
-    recent = seen.filter(seen.now - _second(seen.ordered_at) <= longest_days * DAY)
+    recent = seen.filter(seen.now - seconds_of(seen.ordered_at) <= longest_days * DAY)
     return recent.group_by(*KEYS, "category").agg(lines=recent.lines.sum().cast("int64"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from .orders import DAY, KEYS
+from .orders import DAY, KEYS, dated_cutoffs
 
 __all__ = ["outcomes"]
 
@@ -17,7 +17,7 @@ def outcomes(happened: ir.Table, cutoffs: ir.Table, *, horizon_days: int, active
     orders_in_horizon. The population bought before the cut-off, or, with `active_within_days`, in
     that many days before it, and this was known by then. The label window is [cut-off, cut-off + horizon).
     """
-    dated = cutoffs.mutate(now=cutoffs.event_timestamp.epoch_seconds().cast("float64").floor().cast("int64"))
+    dated = dated_cutoffs(cutoffs)
     close = ibis.literal(horizon_days * DAY, "int64")
     paired = happened.join(dated, [happened.second < dated.now + close], how="inner")
     before = paired.at < paired.event_timestamp

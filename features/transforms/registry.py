@@ -9,8 +9,8 @@ from privacy.errors import Refused
 from privacy.inference import RULE
 from privacy.sensitive_words import named_in
 
-from .feature import COARSE, ORDERS, Feature, Level, Use, Windows, windows_for
-from .insight import GRID, RFM_TIERS, STAGES, VALUE_TIERS
+from .feature import COARSE, MODELS, ORDERS, Feature, Level, Use, Windows, windows_for
+from .vocabulary import GRID, KINDS, RFM_TIERS, STAGES, VALUE_TIERS
 
 __all__ = [
     "Feature",
@@ -33,18 +33,19 @@ def feature_set(slow: bool = False, withheld: Collection[str] = ()) -> tuple[Fea
     >>> len(names) == len(set(names)) and names[0]
     'recency_days'
     """
-    return tuple(feature for feature in every_feature(slow, withheld) if feature.use is not Use.INSIGHT)
+    return tuple(feature for feature in every_feature(slow, withheld) if feature.use in MODELS)
 
 
 def every_feature(slow: bool = False, withheld: Collection[str] = ()) -> tuple[Feature, ...]:
-    """List every column of the feature table: those of the models, then the bands that people plan with.
+    """List every column that a feature table may have: the models', the bands that people plan with, engagement.
 
-    >>> every_feature()[-1].bands
+    >>> next(feature.bands for feature in every_feature() if feature.name == "stage")
     ('new', 'active', 'slipping', 'dormant', 'lost')
     """
     windows = windows_for(slow)
     numbers = (*_rfm(windows), *_decay(windows), *_rhythm(windows), *_basket(windows), *_lifecycle())
-    return tuple(feature for feature in (*numbers, *_insight(windows)) if feature.name not in withheld)
+    every = (*numbers, *_insight(windows), *_engagement(windows))
+    return tuple(feature for feature in every if feature.name not in withheld)
 
 
 def require_coarse(
@@ -210,3 +211,16 @@ def _insight(windows: Windows) -> tuple[Feature, ...]:
             STAGES,
         ),
     )
+
+
+def _engagement(windows: Windows) -> tuple[Feature, ...]:
+    def engagement(name: str, unit: str, window: str, description: str) -> Feature:
+        sources = ("interactions.happened_at", "interactions.kind")
+        return Feature(name, "engagement", unit, window, description, Use.ENGAGEMENT, sources=sources)
+
+    longest = f"{windows.longest} d"
+    counts = (engagement(f"{kind}_count_{windows.longest}d", "events", longest, what) for kind, what in KINDS.items())
+    ages = (engagement(f"{kind}_recency_days", "days", "all", f"since the last of the {what}, null if none")
+            for kind, what in KINDS.items())  # fmt: skip
+    response = "coupon redemptions over campaign exposures, null without an exposure"
+    return (*counts, *ages, engagement("coupon_response", "ratio", longest, response))

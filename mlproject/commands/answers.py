@@ -119,7 +119,7 @@ def features_list(markdown: bool, as_json: bool, home: Path | None) -> None:
     if markdown:
         click.echo(catalogue_page(), nl=False)
         return
-    told = listed_features(*shop_of(House.open(home)))
+    told = listed_features(shop_of(House.open(home)))
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
@@ -141,7 +141,7 @@ def features_describe(name: str, as_json: bool, home: Path | None) -> None:
     from mlproject.pipelines.lookup import shop_of
     from mlproject.wiring import House
 
-    told = one_feature(name, *shop_of(House.open(home)))
+    told = one_feature(name, shop_of(House.open(home)))
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return

@@ -13,6 +13,7 @@ from mlproject.pipelines.score import check_out, write_parquet
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
+    from features.datasets.descriptor import Descriptor
     from mlproject.wiring import House
 
 __all__ = ["export_features", "online_features", "online_table", "shop_of"]
@@ -60,11 +61,9 @@ def export_features(house: House, service: str, purpose: str, out: Path, *, as_o
     yield f"{out}: {table.num_rows:,} people, {table.num_columns - 2} features of {service} as of {moment.date()}"
 
 
-def shop_of(house: House) -> tuple[bool, tuple[str, ...]]:
-    """Whether customers of the home's shop come seldom, and what it withholds; before an ingest, often and nothing."""
-    if not house.paths.state.exists():
-        return False, ()
-    return house.descriptor.slow, house.descriptor.withhold
+def shop_of(house: House) -> Descriptor | None:
+    """The home's shop, None before one was ingested."""
+    return house.descriptor if house.paths.state.exists() else None
 
 
 def online_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

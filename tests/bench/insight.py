@@ -22,8 +22,9 @@ from features.build import FAMILIES, cutoff_table
 from features.datasets.descriptor import load_descriptor
 from features.transforms import orders
 from features.transforms.feature import windows_for
-from features.transforms.insight import STAGES, insight, transitions
+from features.transforms.insight import insight, transitions
 from features.transforms.outcomes import outcomes
+from features.transforms.vocabulary import STAGES
 from tests.bench.bars import Bar, tell
 
 VARIANCE, LOG_LOSS = 1.0, 0.85

@@ -19,8 +19,9 @@ from features.datasets.descriptor import Descriptor
 from features.gateway import FeatureGateway
 from features.small_bands import LEAST_PEOPLE, joined_bands, transition_shares, without_small_bands
 from features.transforms.feature import windows_for
-from features.transforms.insight import STAGES, VALUE_TIERS, insight, transitions
+from features.transforms.insight import insight, transitions
 from features.transforms.registry import every_feature
+from features.transforms.vocabulary import STAGES, VALUE_TIERS
 from privacy.classification import Purpose, Role
 from privacy.errors import Refused
 

@@ -56,6 +56,9 @@ def test_what_the_models_are_to_learn_from_is_there_and_nothing_else() -> None:
     assert sorted(names(Use.STATISTIC)) == sorted(STATISTICS)
     assert names(Use.STATUS) == ["lifetime_orders"]
     assert names(Use.INSIGHT) == list(INSIGHT)
+    kinds = ("campaign", "coupon", "service", "web")
+    engagement = [*(f"{kind}_count_84d" for kind in kinds), *(f"{kind}_recency_days" for kind in kinds)]
+    assert names(Use.ENGAGEMENT) == [*engagement, "coupon_response"]
 
 
 @pytest.mark.parametrize("feature", BY_NAME.values(), ids=BY_NAME)
@@ -63,6 +66,9 @@ def test_a_declaration_is_complete(feature: Feature) -> None:
     assert all((feature.family, feature.unit, feature.window, feature.description, feature.purposes))
     assert feature.sensitivity is Sensitivity.BEHAVIOURAL
     assert feature.dtype == ("string" if feature.use is Use.INSIGHT else "float64")
+    if feature.use is Use.ENGAGEMENT:
+        assert feature.sources == ("interactions.happened_at", "interactions.kind")
+        return
     lines = load_descriptor("complete_journey").tables["transactions"]
     assert set(feature.sources) <= {f"transactions.{name}" for name in lines.columns}
     assert {"transactions.ordered_at", "transactions.amount"} <= set(feature.sources)
@@ -77,7 +83,7 @@ def test_every_feature_has_a_service_and_may_serve_its_purposes() -> None:
 
 
 def test_no_model_is_served_a_band() -> None:
-    churn, clv, insight = SERVICES
+    churn, clv, insight, _ = SERVICES
     assert churn.holds(every_feature()) == clv.holds(every_feature()) == list(feature_set())
     assert all(feature.bands for feature in insight.holds(every_feature()))
     assert not {Purpose.RETENTION} & set(insight.purposes)

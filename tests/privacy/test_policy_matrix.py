@@ -13,7 +13,8 @@ from privacy.policy_matrix import gap_lines, gaps_of, matrix_lines, matrix_of
 POLICY = Policy.load()
 PURPOSES = (*Purpose, None)
 RESOURCES = (
-    "dataset:x", "service:churn_v1", "service:clv_v1", "service:profile_v1", "service:insight_v1", "service:x",
+    "dataset:x", "service:churn_v1", "service:clv_v1", "service:profile_v1", "service:insight_v1",
+    "service:engagement_v1", "service:x",
     "model:churn", "model:clv", "model:x", "vault", "access", "audit", "report", "metrics", "keyring",
 )  # fmt: skip
 READ_PEOPLE = ("materialize", "train", "score", "predict", "features.read", "attack", "count")
@@ -39,7 +40,7 @@ materialize: dataset:x {ALL}
 train: dataset:x
     AADAAAA admin data_scientist
     ..D.... else
-train: service:churn_v1 service:clv_v1 service:x model:churn model:clv model:x
+train: service:churn_v1 service:clv_v1 service:engagement_v1 service:x model:churn model:clv model:x
     AADAAAA admin data_scientist
     DDDDDDD privacy_officer auditor
     ..D.... else
@@ -56,7 +57,7 @@ score: service:clv_v1 model:clv
     AADDDD. admin data_scientist
     DDDDDDD privacy_officer auditor
     ..DDDD. else
-score: service:x model:x
+score: service:engagement_v1 service:x model:x
     DDDDDDD privacy_officer auditor
     ..D.... else
 features.read: service:churn_v1 model:churn
@@ -67,6 +68,10 @@ features.read: service:clv_v1 model:clv
     AADDDD. admin data_scientist
     DDDDDDD privacy_officer auditor
     ..DDDD. else
+features.read: service:engagement_v1
+    AAD.... admin data_scientist
+    DDDDDDD privacy_officer auditor
+    ..D.... else
 features.read: service:x model:x
     DDDDDDD privacy_officer auditor
     ..D.... else
@@ -79,7 +84,7 @@ count: service:churn_v1 model:churn
 count: service:clv_v1 model:clv
     AADDDD. admin data_scientist analyst marketer privacy_officer
     ..DDDD. else
-count: service:x model:x
+count: service:engagement_v1 service:x model:x
     ..D.... else
 features.read: service:profile_v1
     DDDDAD. admin data_scientist
@@ -109,7 +114,7 @@ predict: model:clv
     AADDDD. admin data_scientist crm_service
     MMDDDD. analyst marketer
     DDDDDDD privacy_officer auditor
-predict: service:x model:x
+predict: service:engagement_v1 service:x model:x
     DDDDDDD privacy_officer auditor
     ..D.... else
 identify: vault
@@ -173,8 +178,8 @@ def test_the_printed_matrix_holds_the_same() -> None:
         letter = row[PURPOSES.index(cell.purpose)]
         banded = column in ("churn.probability", "clv.value")
         assert cell.outcome == ({"M": "mask:band" if banded else "allow"} | letters)[letter], cell
-    per_action = {"ingest": 1, "build": 1, "materialize": 1, "train": 8, "promote": 3, "score": 10, "predict": 10,
-                  "features.read": 5, "attack": 9, "count": 8, "identify": 1, "erase": 1, "grant": 1, "audit.read": 1,
+    per_action = {"ingest": 1, "build": 1, "materialize": 1, "train": 9, "promote": 3, "score": 11, "predict": 11,
+                  "features.read": 6, "attack": 10, "count": 9, "identify": 1, "erase": 1, "grant": 1, "audit.read": 1,
                   "report.read": 1, "metrics.read": 1, "keys.manage": 1, "keys.read": 1,
                   "inference.test": 1}  # fmt: skip
     assert len(cells) == 49 * sum(per_action.values())
