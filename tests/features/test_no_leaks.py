@@ -19,7 +19,7 @@ from .tables import Found, entities, features_of, outcomes_of, utc
 T = "2024-03-01 00:00:00"
 DAY = 86_400
 QUICK = settings(max_examples=4, deadline=None)
-THOROUGH = settings(max_examples=100, deadline=None)
+THOROUGH = settings(max_examples=50, deadline=None)
 
 
 class Row(NamedTuple):
