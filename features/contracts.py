@@ -125,7 +125,7 @@ class Contract:
         # An empty key is as bad as an empty id: neither can be made a token.
         if pa.types.is_string(item.type) and self._table.role_of(item.name) in {"subject", "key"}:
             return [pandera.Check(_filled, name="blank")]
-        if pa.types.is_timestamp(item.type) and item.name in {self._table.event_column, "ordered_at"}:
+        if pa.types.is_timestamp(item.type) and item.name in {self._table.event_column, "ordered_at", "created"}:
             return [
                 pandera.Check(_not_before(EARLIEST), name="before 1970"),
                 pandera.Check(_not_after(self._now + SLACK), name="in the future"),

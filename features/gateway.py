@@ -29,10 +29,11 @@ from .online_file import OnlineSource
 from .online_store import OnlineRows, write_online
 from .own_tokens import OwnTokens
 from .point_in_time import as_known, require_built, steady
-from .profile import ProfileView, profile_view, released, told_of
+from .profile import PROFILE_SERVICE, ProfileView, profile_view, released, told_of
+from .services import shop_features
 from .storage import TableStore
 from .transforms.outcomes import outcomes
-from .transforms.registry import feature_set
+from .transforms.registry import every_feature
 
 __all__ = ["FeatureGateway", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "ServiceInfo"]
 
@@ -66,7 +67,7 @@ class FeatureGateway:
         root = self._paths.features / descriptor.name
         store = self._paths.feature_store(descriptor.name)
         profile = None if store.snapshot() is None else profile_view(store)
-        listed = feature_set(descriptor.slow, descriptor.withhold)
+        listed = shop_features(descriptor)
         self._online.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days, profile=profile))
 
     def require(self, principal: Principal, service: str, asked: int = 0) -> None:
@@ -139,8 +140,8 @@ class FeatureGateway:
 
         def rows() -> pa.Table:
             self._require_built(info, pa.chunked_array([pa.array([as_of], UTC)]), name_day=True)
-            before = pc.field("purchase") & (pc.field("at") < pa.scalar(as_of, UTC))
-            tokens = pc.unique(store.read(EVENTS, [ENTITY], before)[ENTITY]).sort()
+            then = pc.field("event_timestamp") == pa.scalar(as_of, UTC)
+            tokens = pc.unique(store.read(FEATURES, [ENTITY], then)[ENTITY]).sort()
             asked = pa.table({ENTITY: tokens, "event_timestamp": pa.array([as_of] * len(tokens), UTC)})
             return self._historical(info, self._own.unsuppressed(asked))
 
@@ -239,8 +240,8 @@ class FeatureGateway:
         return ServiceInfo(name, purposes, names, service.tags["dataset"], texts)
 
     def _definitions(self, dataset: str, profile: ProfileView | None) -> Definitions:
-        names = {name for info in self.services() for name in info.features if name not in info.texts}
-        fast, slow = ({feature.name: feature for feature in feature_set(each)} for each in (False, True))
+        names = {name for info in self.services() for name in info.features if info.name != PROFILE_SERVICE}
+        fast, slow = ({feature.name: feature for feature in every_feature(each)} for each in (False, True))
         listed = slow if names <= slow.keys() else fast
         chosen = [feature for name, feature in listed.items() if name in names]
         root, ttl = self._paths.features / dataset, self._settings.ttl_days
@@ -279,8 +280,10 @@ class FeatureGateway:
         store = self._paths.feature_store(info.dataset)
         with store.reading():
             known = as_known(self._online.feast(), self._online.service(info.name), info, entities)
+        if info.name != PROFILE_SERVICE:
+            return known
         # Who is being erased is out of a class before the stores are.
-        return told_of(known, released(store, self._own.unsuppressed)[1], info.texts) if info.texts else known
+        return told_of(known, released(store, self._own.unsuppressed)[1], info.texts)
 
     def _fresh(self, dataset: str) -> dt.datetime:
         """Return the data time of the online rows; refuse them when they lag too far behind the data."""

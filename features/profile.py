@@ -55,6 +55,12 @@ def copy_profile(protected: TableStore, writer: SnapshotWriter, as_of: dt.dateti
     writer.add(PROFILE, dated.to_batches(), dated.schema, k)
 
 
+def least_class(store: TableStore) -> int | None:
+    """The k of what a store tells of people, None where it tells nothing."""
+    k = store.manifest()["tables"].get(PROFILE, {}).get("k")
+    return None if k is None else int(k)
+
+
 def profile_view(store: TableStore) -> ProfileView | None:
     """What the built profile tells, None where there is none; CheckFailed where its table is below its k."""
     k = _least_class(store)

@@ -32,6 +32,7 @@ TABLES: Final = ("transactions", "customers", "products", "interactions", "conse
 REQUIRED: Final = ("order_id", "ordered_at", "amount")
 USABLE: Final = frozenset({Sensitivity.BEHAVIOURAL, Sensitivity.NON_PERSONAL})
 SLOW_SHOP_HORIZON_DAYS: Final = 60
+MOMENTS: Final = {"transactions": {"created"}, "interactions": {"happened_at", "created"}}
 
 
 class Descriptor(Strict):
@@ -142,6 +143,7 @@ def faults(descriptor: Descriptor, where: str) -> Iterator[BadInput]:
     """Yield what can't be meant in a descriptor whose every part is well formed; `where` names it in messages."""
     yield from _table_faults(descriptor, where)
     yield from _reference_faults(descriptor, where)
+    yield from _moment_faults(descriptor, where)
     for attribute, columns in descriptor.inference.items():
         yield from _refusals(check_inference, {attribute: columns}, descriptor.tables, where)
     for name in descriptor.withhold:
@@ -240,3 +242,13 @@ def _reference_faults(descriptor: Descriptor, where: str) -> Iterator[BadInput]:
     except CycleError as error:
         circle = " -> ".join(reversed(error.args[1]))
         yield BadInput(f"tables reference each other in a circle: {circle}", where=where, remedy="leave one out")
+
+
+def _moment_faults(descriptor: Descriptor, where: str) -> Iterator[BadInput]:
+    """What is compared with cut-offs must be stored, and a moment: when a row came into the books, when people met."""
+    for name in descriptor.tables.keys() & MOMENTS.keys():
+        table = descriptor.tables[name]
+        for column in table.columns.keys() & MOMENTS[name]:
+            if table.kind_of(column) != "timestamp" or table.columns[column].sensitivity not in USABLE:
+                what = f"column '{name}.{column}' must be a timestamp and behavioural or non_personal"
+                yield BadInput(what, where=where)

@@ -24,6 +24,8 @@ IMPLIED_KEYS: Final = frozenset({"order_id", "ticket_id", "device_id"})
 Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
 DEFAULT_TYPES: Final[dict[str, Kind]] = {
     "ordered_at": "timestamp",
+    "created": "timestamp",
+    "happened_at": "timestamp",
     "amount": "float",
     "quantity": "float",
     "discount": "float",
@@ -123,15 +125,15 @@ class Table(Strict):
 
     def kind_of(self, column: str) -> Kind | None:
         """Return the declared type of `column`, or the one its role implies."""
-        implied = DEFAULT_TYPES.get(column) if self._name == "transactions" else None
+        implied = DEFAULT_TYPES.get(column) if self._name in {"transactions", "interactions"} else None
         return self.columns[column].type or implied
 
     @property
     def event_column(self) -> str | None:
-        """The column that dates a row: given, `ordered_at`, or the only timestamp."""
+        """The column that dates a row: given, `ordered_at`, or the only timestamp but `created`."""
         if self.dated_by is not None or self._name == "transactions":
             return self.dated_by or "ordered_at"
-        times = [name for name in self.columns if self.kind_of(name) == "timestamp"]
+        times = [name for name in self.columns if self.kind_of(name) == "timestamp" and name != "created"]
         return times[0] if len(times) == 1 else None
 
     def role_of(self, column: str) -> Literal["subject", "key", "attribute"]:
