@@ -14,7 +14,7 @@ from privacy.errors import BadInput
 
 from . import engine
 from .datasets.descriptor import Descriptor
-from .profile import copy_profile
+from .profile import copy_profile, least_class
 from .services import shop_features
 from .small_bands import least_people, without_small_bands
 from .storage import TableStore

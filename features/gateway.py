@@ -64,11 +64,10 @@ class FeatureGateway:
 
     def apply(self, descriptor: Descriptor) -> None:
         """Register the entity, views and services of a shop with Feast; CheckFailed for a profile below its k."""
-        root = self._paths.features / descriptor.name
-        store = self._paths.feature_store(descriptor.name)
+        name, listed, ttl = descriptor.name, shop_features(descriptor), self._settings.ttl_days
+        store = self._paths.feature_store(name)
         profile = None if store.snapshot() is None else profile_view(store)
-        listed = shop_features(descriptor)
-        self._online.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days, profile=profile))
+        self._online.apply(define(name, self._paths.features / name, listed, ttl_days=ttl, profile=profile))
 
     def require(self, principal: Principal, service: str, asked: int = 0) -> None:
         """Raise Refused, audited, where the firewall, the service or the policy lets nothing of it be read."""
@@ -280,10 +279,9 @@ class FeatureGateway:
         store = self._paths.feature_store(info.dataset)
         with store.reading():
             known = as_known(self._online.feast(), self._online.service(info.name), info, entities)
-        if info.name != PROFILE_SERVICE:
-            return known
         # Who is being erased is out of a class before the stores are.
-        return told_of(known, released(store, self._own.unsuppressed)[1], info.texts)
+        told = info.name == PROFILE_SERVICE
+        return told_of(known, released(store, self._own.unsuppressed)[1], info.texts) if told else known
 
     def _fresh(self, dataset: str) -> dt.datetime:
         """Return the data time of the online rows; refuse them when they lag too far behind the data."""

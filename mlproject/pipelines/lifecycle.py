@@ -26,8 +26,8 @@ def stage_transitions(house: House, purpose: str) -> dict[str, Any]:
     """
     import pyarrow as pa
 
-    from features.services import INSIGHT_SERVICE
     from features.profile import least_class
+    from features.services import INSIGHT_SERVICE
     from features.small_bands import least_people, transition_shares
 
     descriptor = house.descriptor
