@@ -144,7 +144,7 @@ def test_a_folder_becomes_a_descriptor_that_runs_once_it_is_decided(home: Home, 
     assert "# Not used: misc.csv (1 rows), whose columns are a, b." in written.text
     assert not [value for values in made.values() for value in values if value in written.text]
 
-    with pytest.raises(BadInput, match=r"column 'transactions.cashier' has no 'sensitivity' \(and 5 more\)"):
+    with pytest.raises(BadInput, match=r"column 'transactions.cashier' has no 'sensitivity' \(and 5 more mistakes\)"):
         load_descriptor(str(path))
     assert check(str(path)).status == 2
     decided = decide(written.text)
