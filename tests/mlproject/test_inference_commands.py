@@ -36,7 +36,10 @@ def test_a_model_that_the_gate_cannot_clear_waits(home: Home) -> None:
     verdicts = report["inference"]["verdicts"]
     assert {verdict["what"] for verdict in verdicts} == {
         f"{kind}:{name}"
-        for kind, names in (("service", ("churn_v1", "clv_v1", "profile_v1")), ("model", ("churn", "clv")))
+        for kind, names in (
+            ("service", ("churn_v1", "clv_v1", "insight_v1", "profile_v1")),
+            ("model", ("churn", "clv")),
+        )
         for name in names
     }
     assert not all(verdict["passed"] for verdict in verdicts)
