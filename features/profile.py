@@ -91,6 +91,7 @@ def told_of(rows: pa.Table, people: pa.Table, texts: Iterable[str]) -> pa.Table:
 
 
 def least_class(store: TableStore) -> int | None:
+    """The k of what a store tells of people; None where it tells nothing."""
     entry = store.manifest()["tables"].get(PROFILE)
     return None if entry is None else entry.get("k")
 
