@@ -294,7 +294,6 @@ class FeatureGateway:
             self._clock = (snapshot, dt.datetime.fromisoformat(store.manifest("as_of")["as_of"]))
         behind = self._clock[1] - as_of
         if behind > dt.timedelta(days=self._settings.ttl_days):
-            raise EnvironmentFailed(
-                f"online features are {behind.days} days behind the data", remedy="run `custos materialize`"
-            )
+            what = f"online features are {behind.days} days behind the data"
+            raise EnvironmentFailed(what, remedy="run `custos materialize`")
         return as_of
