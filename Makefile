@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 FIND_PYTHON = for p in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 	if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then echo $$p; exit; fi; done
 
-.PHONY: demo test check lock bench crosscheck serve
+.PHONY: demo test check lock bench crosscheck serve catalogue
 
 demo: $(STAMP)
 	@$(BIN)/custos demo --home .custos
@@ -26,6 +26,9 @@ bench: $(STAMP)
 
 crosscheck: $(STAMP)
 	@$(BIN)/python -m tests.crosscheck
+
+catalogue: $(STAMP)
+	@$(BIN)/custos features list --markdown > docs/feature-catalogue.md
 
 serve: $(STAMP)
 	@$(BIN)/custos serve

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,13 +14,17 @@ from privacy.errors import BadInput
 
 from . import engine
 from .datasets.descriptor import Descriptor
-from .profile import copy_profile
+from .profile import copy_profile, least_class
+from .services import shop_features
+from .small_bands import least_people, without_small_bands
 from .storage import TableStore
 from .transforms import orders
 from .transforms.basket import basket
 from .transforms.decay import decay
+from .transforms.engagement import engagement
+from .transforms.feature import Feature, Use, Windows, windows_for
+from .transforms.insight import insight
 from .transforms.lifecycle import lifecycle
-from .transforms.registry import Feature, Windows, feature_set, windows_for
 from .transforms.rfm import rfm
 from .transforms.rhythm import rhythm
 
@@ -68,7 +72,8 @@ def build(
         raise BadInput("a cut-off lies after as-of", remedy="give a later --as-of or earlier cut-offs")
     tell = progress or (lambda _name, _rows: None)
     people = protected.read("people", ["customer_token", "audit_reference"])
-    schema = _schema(feature_set(descriptor.slow, descriptor.withhold))
+    listed = shop_features(descriptor)
+    schema, least = _schema(listed), least_people(least_class(protected))
     with features.writer() as writer, protected.reading(), engine.connect() as connection:
         lines = engine.read_parquet(connection, protected.files("transactions"), "lines")
         happened = engine.freeze(connection, orders.events(lines), "events")
@@ -77,9 +82,14 @@ def build(
         frozen_sorts = None if sorts is None else engine.freeze(connection, sorts, "sorts")
         writer.add(EVENTS, _events(connection, happened))
         persons = engine.place(connection, people, "people")
-        job = _Job(connection, happened, frozen_sorts, persons, as_of, windows_for(descriptor.slow))
+        late = lines if orders.come_late(lines) else None
+        met = None
+        if any(feature.use is Use.ENGAGEMENT for feature in listed):
+            met = engine.read_parquet(connection, protected.files("interactions"), "interactions")
+        job = _Job(connection, happened, frozen_sorts, late, met, persons, as_of, windows_for(descriptor.slow))
         parts = [moments[at : at + CUTOFFS_AT_ONCE] for at in range(0, len(moments), CUTOFFS_AT_ONCE)]
-        rows = writer.add(FEATURES, _rows(job, parts, schema, tell), schema)
+        safe = (without_small_bands(table, listed, least) for table in _tables(job, parts))
+        rows = writer.add(FEATURES, _rows(safe, schema, tell), schema)
         digest = writer.digest_of(FEATURES)
         copy_profile(protected, writer, as_of)
         notes = {
@@ -96,11 +106,13 @@ def build(
 
 @dataclass(frozen=True)
 class _Job:
-    """A build under way."""
+    """A build under way; `late` are the lines, where some come later than they are dated."""
 
     connection: Backend
     happened: ir.Table
     sorts: ir.Table | None
+    late: ir.Table | None
+    interactions: ir.Table | None
     people: ir.Table
     as_of: dt.datetime
     windows: Windows
@@ -116,9 +128,9 @@ def _require_purchase(happened: ir.Table, as_of: dt.datetime) -> None:
 
 
 def _schema(listed: Sequence[Feature]) -> pa.Schema:
-    numbers = [pa.field(feature.name, pa.float64()) for feature in listed]
+    told = [pa.field(feature.name, pa.string() if feature.bands else pa.float64()) for feature in listed]
     keys = [pa.field("customer_token", pa.string()), pa.field("event_timestamp", UTC)]
-    return pa.schema([*keys, pa.field("created_timestamp", UTC), *numbers, pa.field("audit_reference", pa.string())])
+    return pa.schema([*keys, pa.field("created_timestamp", UTC), *told, pa.field("audit_reference", pa.string())])
 
 
 def cutoff_table(connection: Backend, moments: Sequence[dt.datetime]) -> ir.Table:
@@ -128,33 +140,44 @@ def cutoff_table(connection: Backend, moments: Sequence[dt.datetime]) -> ir.Tabl
 
 
 def _events(connection: Backend, happened: ir.Table) -> Iterator[pa.RecordBatch]:
-    wanted = happened.select("customer_token", "at", "second", "value", "purchase")
+    kinds = {
+        "customer_token": pa.string(),
+        "at": UTC,
+        "second": pa.int64(),
+        "value": pa.int64(),
+        "purchase": pa.bool_(),
+    }
+    kinds |= {"known": UTC} if "known" in happened.columns else {}
+    wanted = happened.select(*kinds)
     plain = wanted.mutate(value=wanted.value.cast("int64"))
     for batch in engine.stream(connection, plain, 1_000_000):
-        yield batch.cast(
-            pa.schema([("customer_token", pa.string()), ("at", UTC), ("second", pa.int64()),
-                       ("value", pa.int64()), ("purchase", pa.bool_())])
-        )  # fmt: skip
+        yield batch.cast(pa.schema(kinds.items()))
 
 
-def _rows(
-    job: _Job, parts: Sequence[Sequence[dt.datetime]], schema: pa.Schema, tell: Callable[[str, int], None]
-) -> Iterator[pa.RecordBatch]:
-    done = 0
+def _tables(job: _Job, parts: Sequence[Sequence[dt.datetime]]) -> Iterator[pa.Table]:
+    """Compute every feature of everybody, some cut-offs at a time; all people of a cut-off are in one table."""
     for moments in parts:
         cutoffs = cutoff_table(job.connection, moments)
-        paired = orders.snapshots(job.happened, job.sorts, cutoffs, longest_days=job.windows.longest)
+        if job.late is None:
+            paired = orders.snapshots(job.happened, job.sorts, cutoffs, longest_days=job.windows.longest)
+        else:
+            paired = orders.as_known(job.late, cutoffs, longest_days=job.windows.longest)
         past = engine.freeze(job.connection, paired.events, "past")
         kinds = paired.categories
         counted = None if kinds is None else engine.freeze(job.connection, kinds, "kinds")
-        table = _join(job, orders.Snapshots(past, counted)).to_pyarrow()
-        table = table.append_column("created_timestamp", pa.array([job.as_of] * table.num_rows, UTC))
+        table = _join(job, orders.Snapshots(past, counted), cutoffs).to_pyarrow()
+        yield table.append_column("created_timestamp", pa.array([job.as_of] * table.num_rows, UTC))
+
+
+def _rows(tables: Iterable[pa.Table], schema: pa.Schema, tell: Callable[[str, int], None]) -> Iterator[pa.RecordBatch]:
+    done = 0
+    for table in tables:
         done += table.num_rows
         tell(FEATURES, done)
         yield from _finite(table.select(schema.names).cast(schema)).to_batches()
 
 
-def _join(job: _Job, past: orders.Snapshots) -> ir.Table:
+def _join(job: _Job, past: orders.Snapshots, cutoffs: ir.Table) -> ir.Table:
     keys = list(orders.KEYS)
     first, *others = (
         engine.freeze(job.connection, family(past, job.windows), f"family_{family.__name__}") for family in FAMILIES
@@ -162,6 +185,10 @@ def _join(job: _Job, past: orders.Snapshots) -> ir.Table:
     joined = first
     for other in others:
         joined = joined.inner_join(other, keys)
+    known = engine.freeze(job.connection, joined, "known")
+    joined = known.inner_join(insight(known, job.windows), keys)
+    if job.interactions is not None:
+        joined = joined.inner_join(engagement(known, job.interactions, cutoffs, job.windows), keys)
     return joined.left_join(job.people, "customer_token", rname="{name}_person")
 
 

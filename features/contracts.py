@@ -21,7 +21,7 @@ from pandera.errors import SchemaErrors
 from privacy.errors import BadInput
 
 from .datasets.tables import Table
-from .sources import RAW
+from .source_columns import RAW
 
 __all__ = ["BAD_SHARE", "Contract", "Tally"]
 
@@ -91,13 +91,20 @@ class Contract:
 
     def bad_rows(self, batch: pa.RecordBatch) -> pa.Table:
         """Return (row, column, reason) of each bad row of `batch`, first reason only."""
+        found = self.failures(batch)
+        rows = found["row"].to_numpy()
+        keep = np.concatenate([[True], np.diff(rows) > 0]) if len(rows) else np.zeros(0, np.bool_)
+        return found.filter(pa.array(keep))
+
+    def failures(self, batch: pa.RecordBatch) -> pa.Table:
+        """Return (row, column, reason) of everything that is wrong with `batch`, by row."""
         frame = batch.to_pandas(types_mapper=pd.ArrowDtype)
         schema = self._schema = self._schema or self._build(batch.schema)
         try:
             schema.validate(frame, lazy=True)
         except SchemaErrors as errors:
-            return _first_reasons(errors.failure_cases)
-        return _first_reasons(None)
+            return _reasons(errors.failure_cases)
+        return _reasons(None)
 
     def _build(self, schema: pa.Schema) -> pandera.DataFrameSchema:
         columns = {}
@@ -118,7 +125,7 @@ class Contract:
         # An empty key is as bad as an empty id: neither can be made a token.
         if pa.types.is_string(item.type) and self._table.role_of(item.name) in {"subject", "key"}:
             return [pandera.Check(_filled, name="blank")]
-        if pa.types.is_timestamp(item.type) and item.name in {self._table.event_column, "ordered_at"}:
+        if pa.types.is_timestamp(item.type) and item.name in {self._table.event_column, "ordered_at", "created"}:
             return [
                 pandera.Check(_not_before(EARLIEST), name="before 1970"),
                 pandera.Check(_not_after(self._now + SLACK), name="in the future"),
@@ -171,21 +178,18 @@ def _not_after(moment: dt.datetime) -> _Bound:
     return _Bound(moment, lower=False)
 
 
-def _first_reasons(failures: pd.DataFrame | None) -> pa.Table:
+def _reasons(failures: pd.DataFrame | None) -> pa.Table:
     if failures is None or failures.empty:
         empty = pa.array([], pa.string())
         return pa.table({"row": pa.array([], pa.int64()), "column": empty, "reason": empty})
     rows = failures["index"].to_numpy(dtype=np.int64)
-    # A raw text says why a value is missing, so `unparsable` is told before `missing`.
-    columns = failures["column"].astype(str).to_numpy(dtype=object)
-    checks = failures["check"].astype(str).to_numpy(dtype=object)
-    rank = np.array([0 if name.endswith(RAW) else 1 for name in columns])
-    first: npt.NDArray[np.int64] = np.lexsort((rank, rows))
-    keep = first[np.concatenate([[True], np.diff(rows[first]) > 0])]
-    return pa.table(
-        {
-            "row": pa.array(rows[keep]),
-            "column": pa.array([str(columns[i]).removesuffix(RAW) for i in keep], pa.string()),
-            "reason": pa.array(["missing" if checks[i] == MISSING else str(checks[i]) for i in keep], pa.string()),
-        }
-    )
+    names = failures["column"].astype(str)
+    # A raw text says why a value is missing, so `unparsable` is told before `missing`, and instead of it.
+    raw = names.str.endswith(RAW).to_numpy()
+    columns = names.str.removesuffix(RAW).to_numpy(dtype=object)
+    reasons = failures["check"].astype(str).replace(MISSING, "missing").to_numpy(dtype=object)
+    explained = pd.MultiIndex.from_arrays([rows[raw], columns[raw]])
+    told = raw | (reasons != "missing") | ~pd.MultiIndex.from_arrays([rows, columns]).isin(explained)
+    order: npt.NDArray[np.int64] = np.lexsort((~raw[told], rows[told]))
+    found = {"row": rows, "column": columns, "reason": reasons}
+    return pa.table({name: pa.array(values[told][order]) for name, values in found.items()})

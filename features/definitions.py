@@ -7,10 +7,9 @@ finds no half-configured object in it. `FeatureGateway.apply` registers what the
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, RepoConfig, ValueType
@@ -18,22 +17,20 @@ from feast.types import Float64, String
 
 from features.build import FEATURES
 from features.profile import PROFILE, PROFILE_SERVICE, ProfileView
-from features.transforms.registry import Feature, families, require_coarse
+from features.services import SERVICES
+from features.transforms.registry import Feature, families, require_coarse, require_purposes
 from privacy.classification import Purpose, Sensitivity
 from privacy.errors import BadInput
 
 if __name__ == "definitions":  # Feast's own command line imports it under this name
     raise BadInput("`feast apply` would empty the registry", remedy="run `custos build`, which applies it")
 
-__all__ = ["ENTITY", "PERSON", "PROJECT", "SERVICES", "TEXT", "Definitions", "define", "repo_config"]
+__all__ = ["ENTITY", "PERSON", "PROJECT", "TEXT", "Definitions", "define", "repo_config"]
 
 PROJECT: Final = "custos"
 ENTITY: Final = "customer_token"
 PERSON: Final = "person"
 """The view that holds a person's audit reference; no feature of any model."""
-SERVICES: Final[Mapping[str, tuple[Purpose, ...]]] = MappingProxyType(
-    {"churn_v1": (Purpose.RETENTION,), "clv_v1": (Purpose.RETENTION, Purpose.VALUE)}
-)
 TEXT: Final = String
 """The type of features that are texts."""
 
@@ -63,10 +60,11 @@ def define(
     """Make the Feast objects of `dataset`, of the features `listed`; their snapshots live below `features_root`.
 
     With a `profile` there is a view of it, and a service bound to research. Raises Refused for a service that profiles
-    people more finely than by departments.
+    people more finely than by departments, or that is for a purpose which one of its features may not serve.
     """
-    for service, purposes in SERVICES.items():
-        require_coarse(service, listed, purposes)
+    for service in SERVICES:
+        require_coarse(service.name, service.holds(listed), service.purposes)
+        require_purposes(service.name, service.holds(listed), service.purposes)
     entity = Entity(
         name=ENTITY,
         join_keys=[ENTITY],
@@ -76,8 +74,8 @@ def define(
     source = _source(features_root, FEATURES)
     ttl = dt.timedelta(days=ttl_days)
     behavioural = {"sensitivity": Sensitivity.BEHAVIOURAL.value, "dataset": dataset}
-    views = [
-        FeatureView(
+    views = {
+        family: FeatureView(
             name=family,
             entities=[entity],
             ttl=ttl,
@@ -87,7 +85,7 @@ def define(
             tags={"family": family, **behavioural},
         )
         for family, members in families(listed).items()
-    ]
+    }
     person = FeatureView(
         name=PERSON,
         entities=[entity],
@@ -99,19 +97,21 @@ def define(
     )
     services = tuple(
         FeatureService(
-            name=name,
-            features=[*views, person],
-            tags={"purposes": ",".join(purpose.value for purpose in purposes), "dataset": dataset},
+            name=service.name,
+            features=[*(views[family] for family in families(held)), person],
+            tags={"purposes": ",".join(service.purposes), "k": str(service.k), "dataset": dataset},
         )
-        for name, purposes in SERVICES.items()
+        for service in SERVICES
+        if (held := service.holds(listed))
     )
+    every = (*views.values(), person)
     if profile is None:
-        return Definitions(entity, (source,), (*views, person), services)
+        return Definitions(entity, (source,), every, services)
     told_of = _source(features_root, PROFILE)
     told = _profile(entity, told_of, profile, person)
     tags = {"purposes": Purpose.RESEARCH.value, "dataset": dataset}
     research = FeatureService(name=PROFILE_SERVICE, features=[told, person], tags=tags)
-    return Definitions(entity, (source, told_of), (*views, person, told), (*services, research))
+    return Definitions(entity, (source, told_of), (*every, told), (*services, research))
 
 
 def _profile(entity: Entity, source: FileSource, profile: ProfileView, person: FeatureView) -> FeatureView:
@@ -139,7 +139,8 @@ def _source(features_root: Path, table: str) -> FileSource:
 
 def _field(feature: Feature) -> Field:
     tags = {"unit": feature.unit, "window": feature.window, "use": feature.use.value}
-    return Field(name=feature.name, dtype=Float64, description=feature.description, tags=tags)
+    dtype = TEXT if feature.bands else Float64
+    return Field(name=feature.name, dtype=dtype, description=feature.description, tags=tags)
 
 
 def repo_config(registry: Path, online: str) -> RepoConfig:

@@ -13,7 +13,7 @@ from features.datasets.tables import Table
 from privacy.classification import Sensitivity
 from privacy.errors import BadInput
 
-__all__ = ["check_expressions", "columns_of"]
+__all__ = ["check_expressions", "columns_of", "expression_faults"]
 
 # Other tables, whole rows and other rows are none of an expression's business.
 REFUSED: Final = frozenset({"SUBQUERY", "STAR", "WINDOW", "LAMBDA"})
@@ -22,22 +22,39 @@ REFUSED: Final = frozenset({"SUBQUERY", "STAR", "WINDOW", "LAMBDA"})
 def check_expressions(descriptor: Descriptor) -> None:
     """Hold a descriptor's SQL to single expressions, and keep identifiers from passing under another name."""
     for table in descriptor.tables.values():
-        reads = {name: _reads(table, name) for name in table.columns}
-        if table.where:
+        for fault in expression_faults(table):
+            raise fault
+
+
+def expression_faults(table: Table) -> Iterator[BadInput]:
+    """Yield what is wrong with the SQL of one table."""
+    reads: dict[str, frozenset[str]] = {}
+    for name in table.columns:
+        try:
+            reads[name] = _reads(table, name)
+        except BadInput as fault:
+            yield fault
+    if table.where:
+        try:
             columns_of(table.where, f"{table.name}.where")
-        identifying = {
-            source
-            for name, column in table.columns.items()
-            if table.role_of(name) != "attribute" or column.sensitivity is Sensitivity.DIRECT_IDENTIFIER
-            for source in reads[name]
-        }
-        for name, column in table.columns.items():
-            open_attribute = table.role_of(name) == "attribute" and column.sensitivity in USABLE
-            if open_attribute and reads[name] & identifying:
-                raise BadInput(
-                    f"column '{table.name}.{name}' reads a source column that identifies people or leads back to them",
-                    remedy="declare it a direct_identifier, or add 'key: true', or leave it out",
-                )
+        except BadInput as fault:
+            yield fault
+    naming = {
+        source
+        for name, sources in reads.items()
+        if table.role_of(name) == "subject" or table.columns[name].sensitivity is Sensitivity.DIRECT_IDENTIFIER
+        for source in sources
+    }
+    keys = {source for name, sources in reads.items() if table.role_of(name) == "key" for source in sources}
+    for name, sources in reads.items():
+        open_attribute = table.role_of(name) == "attribute" and table.columns[name].sensitivity in USABLE
+        # What dates the rows is a time and tells no more than that, also where orders have no other key.
+        hidden = naming if name == table.event_column else naming | keys
+        if open_attribute and sources & hidden:
+            yield BadInput(
+                f"column '{table.name}.{name}' reads a source column that identifies people or leads back to them",
+                remedy="declare it a direct_identifier, or add 'key: true', or leave it out",
+            )
 
 
 def _reads(table: Table, name: str) -> frozenset[str]:

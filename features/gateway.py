@@ -19,21 +19,19 @@ from privacy.policy import Policy, Principal
 from privacy.rights import SubjectStore
 from privacy.suppression import SuppressionList
 
-from . import engine
-from .build import EVENTS, FEATURES, cutoff_table
+from .build import FEATURES
 from .datasets.descriptor import Descriptor
-from .definitions import ENTITY, PROJECT, TEXT, Definitions, define
+from .definitions import ENTITY, PROJECT, define
 from .disclosures import Access, Disclosures
 from .gateway_types import REFERENCE, GatewayPaths, GatewaySettings, OnlineAnswer, OnlineColumns, ServiceInfo
 from .online import rows_at
 from .online_rows import OnlineRows
 from .own_tokens import OwnTokens
-from .point_in_time import as_known, latest_rows, require_built, steady
-from .profile import PROFILE, ProfileView, profile_view, released, told_of
+from .point_in_time import as_known, latest_rows, population, require_built, steady
+from .profile import PROFILE, PROFILE_SERVICE, profile_view, released, told_of
 from .registered import Registered
+from .services import shop_features
 from .storage import TableStore
-from .transforms.outcomes import outcomes
-from .transforms.registry import feature_set
 
 __all__ = ["FeatureGateway", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "ServiceInfo"]
 
@@ -65,11 +63,10 @@ class FeatureGateway:
 
     def apply(self, descriptor: Descriptor) -> None:
         """Register the entity, views and services of a shop with Feast; CheckFailed for a profile below its k."""
-        root = self._paths.features / descriptor.name
-        store = self._paths.feature_store(descriptor.name)
+        name, listed, ttl = descriptor.name, shop_features(descriptor), self._settings.ttl_days
+        store = self._paths.feature_store(name)
         profile = None if store.snapshot() is None else profile_view(store)
-        listed = feature_set(descriptor.slow, descriptor.withhold)
-        self._registered.apply(define(descriptor.name, root, listed, ttl_days=self._settings.ttl_days, profile=profile))
+        self._registered.apply(define(name, self._paths.features / name, listed, ttl_days=ttl, profile=profile))
 
     def require(self, principal: Principal, service: str, asked: int = 0) -> None:
         """Raise Refused, audited, where the firewall, the service or the policy lets nothing of it be read."""
@@ -77,7 +74,7 @@ class FeatureGateway:
 
     def services(self) -> list[ServiceInfo]:
         """List what is registered."""
-        return [self._info(service.name) for service in self._registered.services()]
+        return [self._registered.info(service.name) for service in self._registered.services()]
 
     def historical(
         self, principal: Principal, service: str, entities: pa.Table, *, action: str = "features.read"
@@ -111,22 +108,9 @@ class FeatureGateway:
         info, access = self._authorise(principal, service, action=action)
         self._require_built(info, pa.chunked_array([pa.array(cutoffs, UTC)]))
         store = self._paths.feature_store(info.dataset)
-        with store.reading(), engine.connect() as connection:
-            happened = engine.read_parquet(connection, store.files(EVENTS), "happened")
-            rows = outcomes(
-                happened,
-                cutoff_table(connection, cutoffs),
-                horizon_days=horizon_days,
-                active_within_days=active_within_days,
-            ).to_pyarrow()
-        schema = pa.schema(
-            [(ENTITY, pa.string()), ("event_timestamp", UTC), ("spend_in_horizon", pa.float64()),
-             ("orders_in_horizon", pa.int64())]
-        )  # fmt: skip
-        ordered = rows.cast(schema).sort_by([("event_timestamp", "ascending"), (ENTITY, "ascending")])
-        population = self._own.unsuppressed(ordered)
-        known = self._historical(info, population.select([ENTITY, "event_timestamp"])) if access.filters else population
-        return self._disclosed(access, info, population, known)
+        asked = self._own.unsuppressed(population(store, cutoffs, horizon_days, active_within_days))
+        known = self._historical(info, asked.select([ENTITY, "event_timestamp"])) if access.filters else asked
+        return self._disclosed(access, info, asked, known)
 
     def snapshot_rows(
         self, principal: Principal, service: str, as_of: dt.datetime, *, action: str = "features.read"
@@ -141,8 +125,8 @@ class FeatureGateway:
 
         def rows() -> pa.Table:
             self._require_built(info, pa.chunked_array([pa.array([as_of], UTC)]), name_day=True)
-            before = pc.field("purchase") & (pc.field("at") < pa.scalar(as_of, UTC))
-            tokens = pc.unique(store.read(EVENTS, [ENTITY], before)[ENTITY]).sort()
+            then = pc.field("event_timestamp") == pa.scalar(as_of, UTC)
+            tokens = pc.unique(store.read(FEATURES, [ENTITY], then)[ENTITY]).sort()
             asked = pa.table({ENTITY: tokens, "event_timestamp": pa.array([as_of] * len(tokens), UTC)})
             return self._historical(info, self._own.unsuppressed(asked))
 
@@ -174,8 +158,7 @@ class FeatureGateway:
             profile, told = released(store, self._own.unsuppressed)
             return told, profile.k if profile else 0
 
-        views = self._definitions(dataset, profile_view(store)).views
-        return self._online.replace(views, rows, as_of, self._data_time(dataset))
+        return self._online.replace(self._registered.feature_views(), rows, as_of, self._data_time(dataset))
 
     def online(
         self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = "features.read"
@@ -234,27 +217,11 @@ class FeatureGateway:
             stores += [open_store(name) for name in names]
         return stores
 
-    def _info(self, name: str) -> ServiceInfo:
-        service = self._registered.service(name)
-        purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
-        listed = [feature for projection in service.feature_view_projections for feature in projection.features]
-        names = tuple(feature.name for feature in listed if feature.name != REFERENCE)
-        texts = frozenset(feature.name for feature in listed if feature.dtype == TEXT) & set(names)
-        return ServiceInfo(name, purposes, names, service.tags["dataset"], texts)
-
-    def _definitions(self, dataset: str, profile: ProfileView | None) -> Definitions:
-        names = {name for info in self.services() for name in info.features if name not in info.texts}
-        fast, slow = ({feature.name: feature for feature in feature_set(each)} for each in (False, True))
-        listed = slow if names <= slow.keys() else fast
-        chosen = [feature for name, feature in listed.items() if name in names]
-        root, ttl = self._paths.features / dataset, self._settings.ttl_days
-        return define(dataset, root, chosen, ttl_days=ttl, profile=profile)
-
     def _authorise(
         self, principal: Principal, service: str, asked: int = 0, action: str = "features.read"
     ) -> tuple[ServiceInfo, Access]:
         self._firewall.require(principal, action, service)
-        info, resource = self._info(service), f"service:{service}"
+        info, resource = self._registered.info(service), f"service:{service}"
         if principal.purpose not in info.purposes:
             self._disclosures.refused(Access(principal, action, resource, "deny", "service-purposes"), asked)
             raise Refused(
@@ -284,7 +251,8 @@ class FeatureGateway:
         with store.reading():
             known = as_known(self._registered.feast(), self._registered.service(info.name), info, entities)
         # Who is being erased is out of a class before the stores are.
-        return told_of(known, released(store, self._own.unsuppressed)[1], info.texts) if info.texts else known
+        told = info.name == PROFILE_SERVICE
+        return told_of(known, released(store, self._own.unsuppressed)[1], info.texts) if told else known
 
     def _fresh(self, dataset: str) -> dt.datetime:
         """Return the data time of the online rows; refuse them when they lag too far behind the data."""
@@ -293,9 +261,8 @@ class FeatureGateway:
             raise EnvironmentFailed("there are no online features yet", remedy="run `custos materialize`")
         behind = self._data_time(dataset) - as_of
         if behind > dt.timedelta(days=self._settings.ttl_days):
-            raise EnvironmentFailed(
-                f"online features are {behind.days} days behind the data", remedy="run `custos materialize`"
-            )
+            what = f"online features are {behind.days} days behind the data"
+            raise EnvironmentFailed(what, remedy="run `custos materialize`")
         return as_of
 
     def _data_time(self, dataset: str) -> dt.datetime:

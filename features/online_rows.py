@@ -127,6 +127,8 @@ class OnlineRows:
             writer.drop_newer(clock)
             for view in views:
                 table, least = tables(view.name)
+                if table.num_rows == 0:  # of nobody, perhaps without the view's columns
+                    continue
                 into = Destination(writer, view.name, layout_of(view), least)
                 put_table(into, table, ENTITY, "event_timestamp")
                 people += table.num_rows if view.name == PERSON else 0

@@ -12,15 +12,18 @@ import pyarrow.compute as pc
 
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 
+from . import engine
+from .build import EVENTS, cutoff_table
 from .definitions import ENTITY
 from .gateway_types import ServiceInfo
+from .transforms.outcomes import outcomes
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .storage import TableStore
 
-__all__ = ["as_known", "latest_rows", "require_built", "steady"]
+__all__ = ["as_known", "latest_rows", "population", "require_built", "steady"]
 
 UTC: Final = pa.timestamp("us", "UTC")
 _MOMENT: Final = "event_timestamp"
@@ -48,6 +51,27 @@ def as_known(feast: Any, service: Any, info: ServiceInfo, entities: pa.Table) ->
         for name, kind in kinds.items()
     }
     return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
+
+
+def population(
+    store: TableStore, cutoffs: Sequence[dt.datetime], horizon_days: int, active_within_days: int | None
+) -> pa.Table:
+    """Return who was a customer at each cut-off and the outcome in the next `horizon_days`, by moment and token.
+
+    Columns: customer_token, event_timestamp, spend_in_horizon (float64, >= 0), orders_in_horizon (int64).
+    """
+    with store.reading(), engine.connect() as connection:
+        happened = engine.read_parquet(connection, store.files(EVENTS), "happened")
+        rows = outcomes(
+            happened,
+            cutoff_table(connection, cutoffs),
+            horizon_days=horizon_days,
+            active_within_days=active_within_days,
+        ).to_pyarrow()
+    schema = pa.schema(
+        [(ENTITY, pa.string()), (_MOMENT, UTC), ("spend_in_horizon", pa.float64()), ("orders_in_horizon", pa.int64())]
+    )
+    return rows.cast(schema).sort_by([(_MOMENT, "ascending"), (ENTITY, "ascending")])
 
 
 def latest_rows(store: TableStore, table: str, as_of: dt.datetime, oldest: dt.datetime) -> pa.Table:

@@ -25,6 +25,7 @@ __all__ = [
     "PROFILE_SERVICE",
     "ProfileView",
     "copy_profile",
+    "least_class",
     "profile_view",
     "released",
     "told_of",
@@ -46,7 +47,7 @@ class ProfileView:
 
 def copy_profile(protected: TableStore, writer: SnapshotWriter, as_of: dt.datetime) -> None:
     """Carry the protected profile with its k, dated `as_of`, into a feature snapshot; nothing where there is none."""
-    k = _least_class(protected)
+    k = least_class(protected)
     if k is None:
         return
     told = protected.read(PROFILE)
@@ -57,7 +58,7 @@ def copy_profile(protected: TableStore, writer: SnapshotWriter, as_of: dt.dateti
 
 def profile_view(store: TableStore) -> ProfileView | None:
     """What the built profile tells, None where there is none; CheckFailed where its table is below its k."""
-    k = _least_class(store)
+    k = least_class(store)
     if k is None:
         return None
     table = store.read(PROFILE)
@@ -89,7 +90,8 @@ def told_of(rows: pa.Table, people: pa.Table, texts: Iterable[str]) -> pa.Table:
     return rows
 
 
-def _least_class(store: TableStore) -> int | None:
+def least_class(store: TableStore) -> int | None:
+    """The k of what a store tells of people; None where it tells nothing."""
     entry = store.manifest()["tables"].get(PROFILE)
     return None if entry is None else entry.get("k")
 

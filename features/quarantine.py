@@ -19,7 +19,7 @@ from privacy.rights import Subject
 from .datasets.tables import Table
 from .private_files import make_private
 from .sealed_tables import SUFFIX, SealedTables
-from .sources import RAW
+from .source_columns import RAW
 
 __all__ = ["Quarantine", "written_ids"]
 

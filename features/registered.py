@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
-from feast import FeatureService, FeatureStore
+from feast import FeatureService, FeatureStore, FeatureView
 from google.protobuf.message import DecodeError
 
+from privacy.classification import Purpose
 from privacy.durable import locked
 from privacy.errors import BadInput, EnvironmentFailed
 
-from .definitions import Definitions, repo_config
+from .definitions import TEXT, Definitions, repo_config
+from .gateway_types import REFERENCE, ServiceInfo
 from .private_files import close_to_others, make_private
 
 __all__ = ["Registered", "Views"]
@@ -76,6 +78,19 @@ class Registered:
                 remedy=f"use one of: {', '.join(sorted(services))}" if services else "run `custos build` first",
             )
         return services[name]
+
+    def info(self, name: str) -> ServiceInfo:
+        """Return what a service is: its purposes and its features, the audit reference left out."""
+        service = self.service(name)
+        purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
+        listed = [feature for projection in service.feature_view_projections for feature in projection.features]
+        names = tuple(feature.name for feature in listed if feature.name != REFERENCE)
+        texts = frozenset(feature.name for feature in listed if feature.dtype == TEXT) & set(names)
+        return ServiceInfo(name, purposes, names, service.tags["dataset"], texts)
+
+    def feature_views(self) -> list[FeatureView]:
+        """List the views that are registered."""
+        return cast("list[FeatureView]", self._open().store.list_feature_views())
 
     def views(self, name: str) -> Views:
         """Return the views of a service that is registered, each with its columns."""

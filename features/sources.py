@@ -1,4 +1,4 @@
-"""Reading a shop's own files: DuckDB streams the declared columns, typed, and never spills to disk.
+"""Reading a shop's own tables: DuckDB streams the declared columns, typed, and never spills to disk.
 
 A value that can't be cast becomes null in its column and stays as text in the column `NAME raw`,
 so that the contract can refuse the row and the quarantine keep what was written.
@@ -8,70 +8,136 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import duckdb
 import pyarrow as pa
 
-from privacy.durable import expanded
-from privacy.errors import BadInput
+from privacy.errors import BadInput, CustosError
 
+from .datasets.database import Database
 from .datasets.descriptor import Descriptor
-from .datasets.tables import Table
+from .datasets.tables import LOADER, Table
+from .source_columns import RAW, column_sql, quoted
+from .source_databases import Answer, asked
+from .source_files import format_of, listed, literally, matching, unequal
 from .text_files import TEXT, csv_sql
 
-__all__ = ["RAW", "batches"]
+__all__ = ["RAW", "Source", "batches", "opened"]
 
-RAW: Final = " raw"
 BATCH_ROWS: Final = 131_072
 MEMORY: Final = "1GB"
-CALLABLE: Final = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-DUCK_TYPES: Final = {
-    "string": "VARCHAR",
-    "int": "BIGINT",
-    "float": "DOUBLE",
-    "timestamp": "TIMESTAMPTZ",
-    "date": "DATE",
-    "boolean": "BOOLEAN",
-}
-INTEGERS: Final = frozenset(
-    {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT"}
-)
-FRACTIONS: Final = frozenset({"FLOAT", "DOUBLE", "DECIMAL"})
-TIMES: Final = frozenset(
-    {"DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"}
-)
-MOMENTS: Final = frozenset({"TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE"})
 
 
-@dataclass(frozen=True)
-class _Source:
-    """One table of a shop, opened: its origin in SQL and what each column is in the source."""
+@dataclass
+class Source:
+    """One table of a shop, opened: what its source holds, and which declared columns it can't give."""
 
     table: Table
+    connection: duckdb.DuckDBPyConnection
     origin: str
-    kinds: dict[str, str]
-    prefix: str = ""
+    prefix: str
+    answer: Answer | None = None
+    present: list[str] = field(default_factory=list)
+    """The columns of the source, as it writes them."""
+    selected: dict[str, str] = field(default_factory=dict)
+    """Declared column -> its SQL."""
+    problems: dict[str, BadInput] = field(default_factory=dict)
+    """Declared column -> why it can't be read; '' stands for the table."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Stream the columns that can be read; a source is read once."""
+        query = f"SELECT {', '.join(self.selected.values())} FROM {self.origin}{_where(self.table)}"
+        try:
+            for batch in self.connection.sql(query).to_arrow_reader(BATCH_ROWS):
+                yield _in_utc(batch)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise self._failed(error) from None
+
+    def look(self) -> None:
+        """See what is there of what the descriptor declares."""
+        table, connection = self.table, self.connection
+        try:
+            rows = connection.sql(f"DESCRIBE SELECT * FROM {self.origin}").fetchall()
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise self._failed(error) from None
+        self.present = [str(row[0]) for row in rows if not str(row[0]).startswith(self.prefix or "\0")]
+        known = {str(row[0]).lower() for row in rows}
+        for name, column in table.columns.items():
+            if column.source is not None and column.source.lower() not in known:
+                what = f"the source of table '{table.name}' has no column '{column.source}' for '{name}'"
+                self.problems[name] = BadInput(what, where=table.place, remedy="mend the descriptor or the file")
+        wanted = {name: self._expression(name) for name in table.columns if name not in self.problems}
+        try:
+            held = self._held(wanted, _where(table))
+        except duckdb.Error:
+            held = self._one_by_one(wanted)
+        for name, kind in held.items():
+            try:
+                self.selected[name] = column_sql(table, name, wanted[name], kind)
+            except BadInput as problem:
+                self.problems[name] = problem
+
+    def _expression(self, name: str) -> str:
+        column = self.table.columns[name]
+        return f"({column.sql})" if column.sql is not None else quoted(f"{self.prefix}{column.source}")
+
+    def _held(self, wanted: Mapping[str, str], where: str = "") -> dict[str, str]:
+        """Column -> the type of its expression in the source; asked together, as a text file is sniffed each time."""
+        listed = ", ".join(f"{expression} AS {quoted(name)}" for name, expression in wanted.items()) or "1"
+        rows = self.connection.sql(f"DESCRIBE SELECT {listed} FROM {self.origin}{where}").fetchall()
+        return {name: str(row[1]).partition("(")[0] for name, row in zip(wanted, rows, strict=bool(wanted))}
+
+    def _one_by_one(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        held: dict[str, str] = {}
+        try:
+            self._held({}, _where(self.table))
+        except duckdb.Error as error:
+            self.problems[""] = _bad_sql(self.table, error)
+        for name, expression in wanted.items():
+            try:
+                held |= self._held({name: expression})
+            except duckdb.Error as error:
+                self.problems[name] = _bad_sql(self.table, error)
+        return held
+
+    def _failed(self, error: Exception) -> CustosError:
+        return (self.answer.failure if self.answer else None) or _unreadable(self.table, error)
 
 
 def batches(descriptor: Descriptor, table: Table) -> Iterator[pa.RecordBatch]:
     """Stream the declared columns of `table`, typed, times in UTC, and the `raw` texts beside them.
 
     Naive times are the shop's own time zone, and a `date` that orders are dated by is midnight there.
-    Raises BadInput for a missing file or column, or a file that can't be read.
+    Raises BadInput for a missing file or column, or a file that can't be read; EnvironmentFailed for a database.
     """
-    with _connection(descriptor) as connection:
-        source = _open(connection, descriptor, table)
-        columns = ", ".join(_column_sql(source, name) for name in table.columns)
-        query = f"SELECT {columns} FROM {source.origin}{_where(table)}"
-        try:
-            for batch in connection.sql(query).to_arrow_reader(BATCH_ROWS):
-                yield _in_utc(batch)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise _unreadable(table, error) from None
+    with opened(descriptor, table) as source:
+        for problem in source.problems.values():
+            raise problem
+        yield from source.batches()
+
+
+@contextmanager
+def opened(descriptor: Descriptor, table: Table, files: Sequence[Path] | None = None) -> Iterator[Source]:
+    """Open the source of `table`, or only these `files` of it; what its columns lack is told in `problems`.
+
+    Raises BadInput for a missing file, one that can't be read, and files whose columns aren't equal.
+    """
+    with ExitStack() as stack:
+        connection = stack.enter_context(_connection(descriptor))
+        if isinstance(table.source, Database):
+            answer = stack.enter_context(asked(table.source, descriptor.base_dir, descriptor.environment, table.name))
+            connection.register("arrow_source", answer.reader())
+            source = Source(table, connection, "arrow_source", "", answer)
+        else:
+            source = Source(table, connection, *_origin(connection, descriptor, table, files))
+        _lock(connection, [])
+        source.look()
+        yield source
 
 
 def _connection(descriptor: Descriptor) -> duckdb.DuckDBPyConnection:
@@ -80,151 +146,66 @@ def _connection(descriptor: Descriptor) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _open(connection: duckdb.DuckDBPyConnection, descriptor: Descriptor, table: Table) -> _Source:
-    origin, prefix = _origin(connection, descriptor, table)
-    # From here on the descriptor's own SQL runs: it reads these files and nothing else, and changes no setting.
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    try:
-        present = {row[0].lower() for row in connection.sql(f"DESCRIBE SELECT * FROM {origin}").fetchall()}
-    except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise _unreadable(table, error) from None
-    for name, column in table.columns.items():
-        if column.source is not None and column.source.lower() not in present:
-            raise BadInput(
-                f"the source of table '{table.name}' has no column '{column.source}' for '{name}'",
-                where=table.source,
-                remedy="mend the descriptor or the file",
-            )
-    source = _Source(table, origin, {}, prefix)
-    listed = ", ".join(f"{_expression(source, name)} AS {_quoted(name)}" for name in table.columns)
-    try:
-        rows = connection.sql(f"DESCRIBE SELECT {listed} FROM {origin}{_where(table)}").fetchall()
-    except duckdb.Error as error:
-        raise _bad_sql(table, error) from None
-    return _Source(table, origin, {row[0]: row[1].partition("(")[0] for row in rows}, prefix)
+def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
+    """From here on SQL reads these files and nothing else, and changes no setting: the descriptor's own runs too."""
+    if connection.sql("SELECT current_setting('lock_configuration')").fetchall() == [(False,)]:
+        connection.execute(f"SET allowed_paths = {listed([*files, *literally(files)])}")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
 
 
-def _origin(connection: duckdb.DuckDBPyConnection, descriptor: Descriptor, table: Table) -> tuple[str, str]:
+def _origin(
+    connection: duckdb.DuckDBPyConnection, descriptor: Descriptor, table: Table, files: Sequence[Path] | None
+) -> tuple[str, str]:
     """Return what to select from, and what a column of `from` is prefixed with there."""
-    found = _call(table) if CALLABLE.match(table.source) else table.source
+    found = _call(table) if LOADER.match(table.place) else table.place
     if not isinstance(found, str):
         connection.register("arrow_source", found)
         return "arrow_source", ""
-    files = sorted(_matching(descriptor.base_dir, found))
+    try:
+        files = matching(descriptor.base_dir, found) if files is None else files
+    except BadInput as error:
+        raise BadInput(f"table '{table.name}': {error.what}", where=error.where, remedy=error.remedy) from None
     if not files:
-        raise BadInput(f"table '{table.name}': no file '{table.source}'", remedy="put it beside the descriptor")
-    listed = "[" + ", ".join("'" + str(file).replace("'", "''") + "'" for file in files) + "]"
-    connection.execute(f"SET allowed_paths = {listed}")
-    names = [file.name.lower() for file in files]
-    kinds = {".csv.gz" if name.endswith(".csv.gz") else Path(name).suffix for name in names}
-    if kinds == {".parquet"}:
-        return f"read_parquet({listed}, union_by_name = true)", ""
-    if kinds <= {".csv", ".csv.gz"}:
-        try:
-            return csv_sql(connection, table, listed), TEXT
-        except (duckdb.Error, OSError) as error:
-            raise _unreadable(table, error) from None
-    raise BadInput(f"table '{table.name}': can't read '{table.source}'", remedy="give parquet, csv or csv.gz")
+        raise BadInput(f"table '{table.name}': no file '{found}'", remedy="put it beside the descriptor")
+    kind = format_of(files)
+    if kind is None:
+        raise BadInput(f"table '{table.name}': can't read '{found}'", remedy="give parquet, csv or csv.gz")
+    _lock(connection, files)
+    try:
+        differing = unequal(connection, files)
+        if differing:
+            more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+            what = f"table '{table.name}': the files don't have equal columns: {differing[0]}{more}"
+            raise BadInput(what, where=found, remedy="mend the files, or give each kind a table of its own")
+        named = listed(literally(files))
+        if kind == "parquet":
+            return f"read_parquet({named}, union_by_name = true)", ""
+        return csv_sql(connection, table, named), TEXT
+    except (duckdb.Error, OSError) as error:
+        raise _unreadable(table, error) from None
 
 
 def _call(table: Table) -> str | pa.Table | pa.RecordBatchReader:
-    module_name, _, function = table.source.partition(":")
+    module_name, _, function = table.place.partition(":")
     try:
         loader = getattr(importlib.import_module(module_name), function)
     except (ImportError, AttributeError, SyntaxError):
-        raise BadInput(f"table '{table.name}': there is no loader '{table.source}'") from None
+        raise BadInput(f"table '{table.name}': there is no loader '{table.place}'") from None
     try:
         loaded = loader()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the shop's own code may raise anything, quoting anything
-        what = f"table '{table.name}': the loader '{table.source}' failed ({type(error).__name__})"
+        what = f"table '{table.name}': the loader '{table.place}' failed ({type(error).__name__})"
         raise BadInput(what, remedy="run it by itself to see why") from None
     if isinstance(loaded, Path):
         return str(loaded.absolute())
     if isinstance(loaded, str | pa.Table | pa.RecordBatchReader):
         return loaded
-    raise BadInput(f"table '{table.name}': '{table.source}' must return a path or an Arrow table or reader")
-
-
-def _matching(base_dir: Path, pattern: str) -> list[Path]:
-    path = expanded(Path(pattern))
-    if not path.is_absolute():
-        path = base_dir / path
-    if any(mark in pattern for mark in "*?["):
-        anchor = Path(path.anchor)
-        return [file for file in anchor.glob(str(path.relative_to(anchor))) if file.is_file()]
-    return [path] if path.is_file() else []
+    raise BadInput(f"table '{table.name}': '{table.place}' must return a path or an Arrow table or reader")
 
 
 def _where(table: Table) -> str:
     return f" WHERE ({table.where})" if table.where else ""
-
-
-def _expression(source: _Source, name: str) -> str:
-    column = source.table.columns[name]
-    return f"({column.sql})" if column.sql is not None else _quoted(f"{source.prefix}{column.source}")
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _column_sql(source: _Source, name: str) -> str:
-    """Cast one column; where a cast can fail, keep the text it failed on."""
-    table, held = source.table, source.kinds[name]
-    expression, wanted = _expression(source, name), _wanted(source, name)
-    by_day = _is_day(table, name)
-    if held == wanted and not by_day:
-        return f"{expression} AS {_quoted(name)}"
-    cast = f"TRY_CAST({expression} AS {wanted})"
-    if wanted == "BIGINT" and held in FRACTIONS:
-        cast = f"CASE WHEN {expression} = trunc({expression}) THEN {cast} END"
-    elif wanted == "BIGINT" and held == "VARCHAR":
-        cast = rf"CASE WHEN regexp_full_match(trim({expression}), '[+-]?\d+') THEN {cast} END"
-    elif wanted in MOMENTS | {"DATE"} and held not in TIMES | {"VARCHAR"}:
-        raise BadInput(
-            f"column '{table.name}.{name}' is no time in the source",
-            remedy="write its sql so that it gives a timestamp",
-        )
-    elif wanted in MOMENTS and (held == "DATE" or by_day):
-        cast = f"TRY_CAST(TRY_CAST(TRY_CAST({expression} AS DATE) AS TIMESTAMP) AS TIMESTAMPTZ)"
-    if wanted in MOMENTS and held == "VARCHAR":
-        # 'infinity' and the year 290000 are moments to DuckDB, and to nothing after it.
-        cast = f"CASE WHEN isfinite({cast}) AND year({cast}) BETWEEN 1 AND 9999 THEN {cast} END"
-    text = f"CASE WHEN {expression} IS NOT NULL AND {cast} IS NULL THEN CAST({expression} AS VARCHAR) END"
-    return f"{cast} AS {_quoted(name)}, {text} AS {_quoted(name + RAW)}"
-
-
-def _wanted(source: _Source, name: str) -> str:
-    table, held = source.table, source.kinds[name]
-    kind = table.kind_of(name)
-    if kind is not None:
-        wanted = DUCK_TYPES["timestamp" if _is_day(table, name) else kind]
-    elif held in INTEGERS:
-        wanted = "BIGINT"
-    elif held in FRACTIONS:
-        wanted = "DOUBLE"
-    elif held in TIMES:
-        wanted = "DATE" if held == "DATE" else "TIMESTAMPTZ"
-    elif held == "BOOLEAN":
-        wanted = held
-    elif held in {"VARCHAR", "UUID", "ENUM"}:
-        wanted = "VARCHAR"
-    else:
-        raise BadInput(f"column '{table.name}.{name}' has a type that can't be used", remedy="give it a type")
-    if name == table.event_column and wanted not in MOMENTS | {"DATE"}:
-        raise BadInput(f"column '{table.name}.{name}' dates the rows but is no time", remedy="add 'type: timestamp'")
-    if table.role_of(name) != "attribute" and wanted not in {"BIGINT", "VARCHAR"}:
-        raise BadInput(
-            f"column '{table.name}.{name}' is an id but neither an integer nor a text",
-            remedy="add 'type: int' or 'type: string'",
-        )
-    return "TIMESTAMP WITH TIME ZONE" if wanted == "TIMESTAMPTZ" and held == "TIMESTAMP WITH TIME ZONE" else wanted
-
-
-def _is_day(table: Table, name: str) -> bool:
-    """Say whether orders are dated by the day; features need instants."""
-    return table.name == "transactions" and name == "ordered_at" and table.kind_of(name) == "date"
 
 
 def _in_utc(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -237,13 +218,13 @@ def _bad_sql(table: Table, error: duckdb.Error) -> BadInput:
     # Bound before any row is read: DuckDB's words name columns of the source, no value.
     missing = re.search(r'[Rr]eferenced column "([^"]+)" (?:was )?not found', str(error))
     what = f"no column '{missing[1]}' in its source" if missing else "its sql or where can't be understood"
-    return BadInput(f"table '{table.name}': {what}", where=table.source, remedy="mend the descriptor")
+    return BadInput(f"table '{table.name}': {what}", where=table.place, remedy="mend the descriptor")
 
 
 def _unreadable(table: Table, error: Exception) -> BadInput:
     # The cause's own text may quote a value, so only its class is told.
     return BadInput(
         f"table '{table.name}' can't be read ({type(error).__name__})",
-        where=table.source,
+        where=table.place,
         remedy="check that the file is whole, UTF-8 and of the type its name says",
     )

@@ -43,13 +43,13 @@ class Day(click.ParamType[datetime]):
 
 
 class Place(click.Path):
-    """The path of a file, or of a folder; whether it can be read is for whoever reads it to say.
+    """The path of a file, or of a folder, or of either; whether it can be read is for whoever reads it to say.
 
     An empty word, as an unset variable gives, is refused rather than taken for this folder.
     """
 
-    def __init__(self, *, folder: bool = False) -> None:
-        super().__init__(path_type=Path, file_okay=not folder, dir_okay=folder, readable=False)
+    def __init__(self, *, folder: bool = False, either: bool = False) -> None:
+        super().__init__(path_type=Path, file_okay=either or not folder, dir_okay=either or folder, readable=False)
         self._folder = folder
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

@@ -275,8 +275,7 @@ class House:
         lost = [(f"the {store.name} are", store.root) for store in wanted if store.snapshot() is None]
         if not (self.paths.quarantine / state.dataset).is_dir():
             lost.append(("the quarantine is", self.paths.quarantine))
-        flags = self.paths.inference_flags / f"{state.dataset}.sealed"
-        if not flags.exists():
+        if not (flags := self.inference_flags.place(state.dataset)).exists():
             lost.append(("the inference flags are", flags))
         if state.online and not self.paths.feast_online.exists():
             lost.append(("the online store is", self.paths.feast_online))

@@ -56,7 +56,7 @@ def anonymise(
     >>> people = pa.table({"age": [21, 22, 23, 61, 62, 64], "bought": [1, 2, 3, 4, 5, 6]})
     >>> done = anonymise(people, quasi_identifiers=["age"], k=3)
     >>> done.table["age"].to_pylist()
-    ['59 or less', '59 or less', '59 or less', '60 or more', '60 or more', '60 or more']
+    ['49 or less', '49 or less', '49 or less', '50 or more', '50 or more', '50 or more']
     >>> done.report.k, done.report.classes
     (3, 2)
     """

@@ -24,7 +24,7 @@ from privacy.masking import MaskSpec, apply_mask, mask_of
 from privacy.tokens import handles_to_tokens
 from privacy.vault import Vault
 
-__all__ = ["CUSTOMER_TOKEN", "ColumnRule", "Kind", "ProtectReport", "Protector", "TablePlan"]
+__all__ = ["CUSTOMER_TOKEN", "ColumnRule", "Kind", "ProtectReport", "Protector", "TablePlan", "check_plan"]
 
 CUSTOMER_TOKEN: Final = "customer_token"  # noqa: S105 - a column name
 """The column that replaces the subject's id, in the feature store's own domain."""
@@ -110,7 +110,7 @@ class Protector:
         for a column that the plan doesn't declare or that is missing, for an unknown mask, and for rows
         without a subject.
         """
-        _check(plan)
+        check_plan(plan)
         report.columns_dropped[:] = [rule.name for rule in plan.columns if _is_dropped(rule, plan.subject)]
         macs = {rule.name: self._keyring.attribute(rule.name) for rule in plan.columns if rule.kind == "key"}
         for batch in batches:
@@ -205,7 +205,8 @@ def _distinct(handles: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:
     return np.frombuffer(b"".join(distinct.to_pylist()), "V16")
 
 
-def _check(plan: TablePlan) -> None:
+def check_plan(plan: TablePlan) -> None:
+    """Refuse a plan that can't be carried out, naming the column; `protect` does it too."""
     names = [rule.name for rule in plan.columns]
     if len(set(names)) != len(names):
         raise BadInput("a column is declared twice", where=plan.table)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from features.datasets.descriptor import load_descriptor
 from mlproject.cli import cli
 from mlproject.settings import Settings, load_settings
 from privacy.classification import Sensitivity
+from privacy.errors import BadInput
 from privacy.masking import MASKS
 
 ROOT = Path(__file__).parents[1]
@@ -21,17 +23,20 @@ PAGES = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+TUTORIAL = (ROOT / "docs" / "bring-your-own-data.md").read_text("utf-8")
 
 
-def commands() -> list[str]:
-    text = "\n".join(blocks("bash")).replace("\\\n", " ")
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+
+
+def commands(page: str = README) -> list[str]:
+    text = "\n".join(blocks("bash", page)).replace("\\\n", " ")
     return re.findall(r"custos (?:[a-z][^|&>#\n)`]*)", text)
 
 
-@pytest.mark.parametrize("line", commands())
-def test_every_command_of_the_readme_parses(line: str) -> None:
+@pytest.mark.parametrize("line", [*commands(), *commands(TUTORIAL)])
+def test_every_command_of_readme_and_tutorial_parses(line: str) -> None:
     words = shlex.split(line)[1:]
     command: click.Command = cli
     while isinstance(command, click.Group):
@@ -43,6 +48,7 @@ def test_every_command_of_the_readme_parses(line: str) -> None:
 
 def test_there_are_commands_to_check() -> None:
     assert len(commands()) >= 9
+    assert len(commands(TUTORIAL)) >= 9
 
 
 def test_the_readme_descriptor_loads(tmp_path: Path) -> None:
@@ -52,6 +58,27 @@ def test_the_readme_descriptor_loads(tmp_path: Path) -> None:
     descriptor = load_descriptor(str(path))
     assert descriptor.name == "corner_shop"
     assert descriptor.targets.churn.active_within_days == 56
+
+
+def test_the_tutorials_descriptor_loads_once_it_is_decided(tmp_path: Path) -> None:
+    (shop,) = blocks("yaml", TUTORIAL)
+    path = tmp_path / "shop.yaml"
+    path.write_text(shop, "utf-8")
+    with pytest.raises(BadInput, match=r"column 'customers.remarks' has no 'sensitivity'"):
+        load_descriptor(str(path))
+    path.write_text(shop.replace("{from: remarks}", "{from: remarks, sensitivity: sensitive}"), "utf-8")
+    assert load_descriptor(str(path)).targets.clv.horizon_days == 98
+
+
+def test_the_sources_of_the_descriptor_page_are_accepted(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "descriptor.md").read_text("utf-8")
+    (source,) = re.findall(r"```\n(source:\n.*?)```", page, re.DOTALL)
+    (shop,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    document = yaml.safe_load(shop)
+    document["tables"]["transactions"] |= yaml.safe_load(source)
+    path = tmp_path / "shop.yaml"
+    path.write_text(yaml.safe_dump(document, allow_unicode=True), "utf-8")
+    assert load_descriptor(str(path)).tables["transactions"].place == "postgresql://db.example.org/shop"
 
 
 def test_make_targets_of_the_readme_exist() -> None:

@@ -174,6 +174,20 @@ def test_the_profile_is_told_for_research_in_classes_of_five(thread: Thread) -> 
     assert json.loads(thread.custos(*asked))[0]["features"] == {"birth_date": rows[0]["birth_date"]}
 
 
+def test_insight_is_told_in_bands_of_many_and_the_matrix_in_shares(thread: Thread) -> None:
+    out = thread.folder / "insight.parquet"
+    thread.custos("features", "export", "insight_v1", "--purpose", "value", "--out", str(out))
+    stages = pq.read_table(out)["stage"].to_pylist()
+    assert all(stages.count(stage) >= 5 for stage in {*stages} - {None})
+    told = json.loads(thread.custos("features", "stages", "--purpose", "value", "--json"))
+    assert told["shares"]
+    assert all(abs(sum(row.values()) - 1) < 0.01 for row in told["shares"].values())
+    lines = thread.custos("features", "stages", "--purpose", "value").splitlines()
+    assert [line.split()[0] for line in lines[3:]] == list(told["shares"])
+    thread.custos("features", "stages", "--purpose", "retention", expect=3)
+    thread.custos("features", "stages", "--purpose", "marketing", expect=3)
+
+
 def test_a_score_for_a_purpose_the_features_do_not_serve_is_refused(thread: Thread) -> None:
     out = thread.folder / "refused.parquet"
     thread.custos("score", "churn", "--purpose", "marketing", "--out", str(out), expect=3)

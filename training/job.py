@@ -163,10 +163,8 @@ def promote(target: str, registry: Registry, thresholds: GateThresholds | None =
     verdicts = judge(target, told["metrics"], told["baselines"], thresholds)
     if not gates.passed(verdicts):
         failed = "; ".join(verdict.text() for verdict in verdicts if not verdict.passed)
-        raise CheckFailed(
-            f"{target} version {waiting.version} is not promoted: {failed}",
-            remedy="train on more history, or look at the run in MLflow",
-        )
+        what = f"{target} version {waiting.version} is not promoted: {failed}"
+        raise CheckFailed(what, remedy="train on more history, or look at the run in MLflow")
     registry.crown(target, waiting.version)
     return Promotion(waiting, True, verdicts)
 

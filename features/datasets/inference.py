@@ -53,15 +53,15 @@ def check_withheld(withheld: Collection[str], where: str, *, slow: bool) -> None
     """
     if not withheld:
         return
-    from features.transforms.registry import Use, feature_set  # the descriptor stays light to import
+    from features.transforms.registry import Use, every_feature  # the descriptor stays light to import
 
-    known = {feature.name: feature.use for feature in feature_set(slow)}
+    known = {feature.name: feature.use for feature in every_feature(slow)}
     for name in withheld:
         if name not in known:
             raise BadInput(
-                f"withhold: there is no feature '{name}'", where=where, remedy="`custos features get` lists them"
+                f"withhold: there is no feature '{name}'", where=where, remedy="`custos features list` lists them"
             )
-        if known[name] is not Use.MODEL or name in NEEDED:
+        if known[name] in {Use.STATISTIC, Use.STATUS} or name in NEEDED:
             raise BadInput(f"withhold: no model does without '{name}'", where=where, remedy="leave it out of the list")
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
 from privacy.classification import Sensitivity
 from privacy.demands import GROUP_FLOOR
 from privacy.errors import BadInput
 
+from .database import Database
+from .strict import Name, Strict
+
 if TYPE_CHECKING:
     from privacy.treatment import TablePlan
 
-__all__ = ["Anonymity", "Column", "Name", "Strict", "Table"]
+__all__ = ["Anonymity", "Column", "Table"]
 
 IMPLIED_KEYS: Final = frozenset({"order_id", "ticket_id", "device_id"})
 Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 DEFAULT_TYPES: Final[dict[str, Kind]] = {
     "ordered_at": "timestamp",
+    "created": "timestamp",
+    "happened_at": "timestamp",
     "amount": "float",
     "quantity": "float",
     "discount": "float",
@@ -28,10 +34,15 @@ DEFAULT_TYPES: Final[dict[str, Kind]] = {
 }
 
 
-class Strict(BaseModel):
-    """A part of a descriptor: unknown keys are refused, and no value is repeated in an error."""
+def _how(source: object) -> str:
+    return "file" if isinstance(source, str) else "database"
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, hide_input_in_errors=True)
+
+Source = Annotated[
+    Annotated[str, Field(min_length=1), Tag("file")] | Annotated[Database, Tag("database")], Discriminator(_how)
+]
+"""A file, a glob or a loader `package.module:function`; or a query."""
+LOADER: Final = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 
 
 class Column(Strict):
@@ -44,6 +55,7 @@ class Column(Strict):
     key: bool = False
     mask: str | dict[str, Any] | None = None
     hierarchy: list[Any] | dict[Any, Any] | None = None
+    references: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
 
     @field_validator("mask", mode="before")
     @classmethod
@@ -79,7 +91,7 @@ class Anonymity(Strict):
 class Table(Strict):
     """One table of the shop; `plan()` is what protection needs to know of it."""
 
-    source: str = Field(min_length=1)
+    source: Source
     where: str | None = Field(default=None, min_length=1)
     columns: dict[Name, Column] = Field(min_length=1)
     dated_by: str | None = None
@@ -93,21 +105,35 @@ class Table(Strict):
         return self._name
 
     @property
+    def place(self) -> str:
+        """The source as messages name it."""
+        return self.source if isinstance(self.source, str) else self.source.place
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether the source is a file whose place depends on where the descriptor lies."""
+        if isinstance(self.source, Database):
+            file = self.source.file
+        else:
+            file = None if LOADER.match(self.source) else Path(self.source)
+        return file is not None and not file.is_absolute() and not str(file).startswith("~")
+
+    @property
     def subject(self) -> str | None:
         """The column that names the person, or None where rows belong to nobody."""
         return self._subject if self._subject in self.columns else None
 
     def kind_of(self, column: str) -> Kind | None:
         """Return the declared type of `column`, or the one its role implies."""
-        implied = DEFAULT_TYPES.get(column) if self._name == "transactions" else None
+        implied = DEFAULT_TYPES.get(column) if self._name in {"transactions", "interactions"} else None
         return self.columns[column].type or implied
 
     @property
     def event_column(self) -> str | None:
-        """The column that dates a row: given, `ordered_at`, or the only timestamp."""
+        """The column that dates a row: given, `ordered_at`, or the only timestamp but `created`."""
         if self.dated_by is not None or self._name == "transactions":
             return self.dated_by or "ordered_at"
-        times = [name for name in self.columns if self.kind_of(name) == "timestamp"]
+        times = [name for name in self.columns if self.kind_of(name) == "timestamp" and name != "created"]
         return times[0] if len(times) == 1 else None
 
     def role_of(self, column: str) -> Literal["subject", "key", "attribute"]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, PrivateAttr
 
-from .tables import Strict
+from .strict import Strict
 
 __all__ = ["ChurnTarget", "ClvTarget", "Cutoffs", "Targets"]
 

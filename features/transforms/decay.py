@@ -7,8 +7,8 @@ import math
 import ibis
 import ibis.expr.types as ir
 
+from .feature import Windows
 from .orders import DAY, KEYS, LEAST_TENURE_DAYS, MONEY, TERM, Snapshots, days
-from .registry import Windows
 
 __all__ = ["decay"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
+from .feature import Windows
 from .orders import KEYS, Snapshots, days, money
-from .registry import Windows
 
 __all__ = ["lifecycle"]
 

@@ -3,11 +3,13 @@
 Tokens differ from home to home and an engine adds doubles in any order, so money becomes integers
 of 1e-4 currency units and time whole seconds: sums are exact, features equal bit for bit anywhere.
 A line counts from the instant it is dated: an order's later lines (a return under the same number)
-are an event of their own and never reach back before a cut-off.
+are an event of their own and never reach back before a cut-off. Where the shop tells when a line came
+into its books (`created`), a line that came later than a cut-off doesn't count there, whatever its date.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -15,16 +17,21 @@ import ibis
 import ibis.expr.types as ir
 
 __all__ = [
+    "CREATED",
     "DAY",
     "KEYS",
     "LEAST_TENURE_DAYS",
     "MONEY",
     "TERM",
     "Snapshots",
+    "as_known",
     "categories",
+    "come_late",
+    "dated_cutoffs",
     "days",
     "events",
     "money",
+    "seconds_of",
     "snapshots",
 ]
 
@@ -34,6 +41,8 @@ TERM: Final = 1_000_000
 LEAST_TENURE_DAYS: Final = 14
 """Rates count at least so many days, else one purchase yesterday is a fortune a day."""
 KEYS: Final = ("customer_token", "event_timestamp")
+CREATED: Final = "created"
+"""The column of the lines that says when each came into the shop's books; most shops have none."""
 
 
 @dataclass(frozen=True)
@@ -93,31 +102,38 @@ def _narrow(total: ir.Value) -> ir.Value:
     return total.cast("decimal(38, 0)").cast("int64")
 
 
-def events(lines: ir.Table) -> ir.Table:
+def come_late(lines: ir.Table) -> bool:
+    """Whether lines may come into the books later than they are dated."""
+    return CREATED in lines.columns
+
+
+def events(lines: ir.Table, keys: Sequence[str] = ("customer_token",)) -> ir.Table:
     """Fold order lines into events: the lines of one order at one instant.
 
-    Columns: customer_token, at, second, value, gained, returned, discount, coupon, lines, purchase,
-    number, gap. The first event of an order with a positive value is a purchase. A discount or
-    coupon that the shop doesn't have is null.
+    Columns: `keys`, at, second, value, gained, returned, discount, coupon, lines, purchase, number, gap,
+    and, where lines come late, `known`: the instant when all of the event was. The first event of an order
+    with a positive value is a purchase. A discount or coupon that the shop doesn't have is null.
     """
     absent = {name: ibis.null("float64") for name in ("discount", "coupon") if name not in lines.columns}
     lines = lines.mutate(**absent) if absent else lines
-    folded = lines.group_by("customer_token", "order_token", "ordered_at").agg(
+    known = {"known": ibis.greatest(lines.ordered_at, _came(lines)).max()} if come_late(lines) else {}
+    folded = lines.group_by(*keys, "order_token", "ordered_at").agg(
         value=_units(lines, "amount"),
         gained=_units(lines, "amount", "gained"),
         returned=_units(lines, "amount", "returned"),
         discount=_units(lines, "discount"),
         coupon=_units(lines, "coupon"),
         lines=(lines.amount > 0).sum().fill_null(0).cast("int64"),
+        **known,
     )
-    order = ibis.window(group_by=[folded.customer_token, folded.order_token])
+    order = ibis.window(group_by=[*(folded[key] for key in keys), folded.order_token])
     opened = folded.mutate(
-        second=folded.ordered_at.epoch_seconds().cast("float64").floor().cast("int64"),
+        second=seconds_of(folded.ordered_at),
         purchase=(folded.ordered_at == folded.ordered_at.min().over(order)) & (folded.value > 0),
     ).drop("order_token")
     # Ties in time go by value, so that no number depends on a token.
     past = ibis.window(
-        group_by=[opened.customer_token, opened.purchase],
+        group_by=[*(opened[key] for key in keys), opened.purchase],
         order_by=[opened.ordered_at, opened.value, opened.gained, opened.lines],
     )
     numbered = opened.mutate(
@@ -126,12 +142,12 @@ def events(lines: ir.Table) -> ir.Table:
     return numbered.rename(at="ordered_at")
 
 
-def categories(lines: ir.Table) -> ir.Table | None:
-    """Count purchased lines by customer, instant and category; None if the shop has no category."""
+def categories(lines: ir.Table, keys: Sequence[str] = ("customer_token",)) -> ir.Table | None:
+    """Count purchased lines by `keys`, instant and category; None if the shop has no category."""
     if "category" not in lines.columns:
         return None
     kept = lines.filter(lines.category.notnull() & (lines.amount > 0))
-    return kept.group_by("customer_token", "ordered_at", "category").agg(lines=kept.count())
+    return kept.group_by(*keys, "ordered_at", "category").agg(lines=kept.count())
 
 
 def snapshots(happened: ir.Table, sorts: ir.Table | None, cutoffs: ir.Table, *, longest_days: int) -> Snapshots:
@@ -139,14 +155,47 @@ def snapshots(happened: ir.Table, sorts: ir.Table | None, cutoffs: ir.Table, *, 
 
     `cutoffs` has the column event_timestamp. A category counts within the last `longest_days`.
     """
-    dated = cutoffs.mutate(now=cutoffs.event_timestamp.epoch_seconds().cast("float64").floor().cast("int64"))
+    dated = dated_cutoffs(cutoffs)
     paired = happened.join(dated, [happened.at < dated.event_timestamp], how="inner")
-    aged = paired.mutate(age=paired.now - paired.second).drop("at", "now", "second")
     if sorts is None:
-        return Snapshots(aged, None)
-    second = sorts.ordered_at.epoch_seconds().cast("float64").floor().cast("int64")
-    dated_sorts = sorts.mutate(second=second)
-    seen = dated_sorts.join(dated, [dated_sorts.ordered_at < dated.event_timestamp], how="inner")
-    recent = seen.filter(seen.now - seen.second <= longest_days * DAY)
-    counted = recent.group_by(*KEYS, "category").agg(lines=recent.lines.sum().cast("int64"))
-    return Snapshots(aged, counted)
+        return Snapshots(_aged(paired), None)
+    seen = sorts.join(dated, [sorts.ordered_at < dated.event_timestamp], how="inner")
+    return Snapshots(_aged(paired), _recent(seen, longest_days))
+
+
+def as_known(lines: ir.Table, cutoffs: ir.Table, *, longest_days: int) -> Snapshots:
+    """Fold the lines that had come at each cut-off, and only those: for shops whose lines come late.
+
+    A purchase may be the first at one cut-off and the second at the next, when an earlier one has come, so
+    events are made for each cut-off. A line without `created` came when it is dated.
+    """
+    dated = dated_cutoffs(cutoffs)
+    moment = dated.event_timestamp
+    come = lines.join(dated, [lines.ordered_at < moment, _came(lines) < moment], how="inner").drop(CREATED)
+    keys = (*KEYS, "now")
+    sorts = categories(come, keys)
+    return Snapshots(_aged(events(come, keys)), None if sorts is None else _recent(sorts, longest_days))
+
+
+def _came(lines: ir.Table) -> ir.Value:
+    return ibis.coalesce(lines[CREATED], lines.ordered_at)
+
+
+def seconds_of(moment: ir.Value) -> ir.Value:
+    """Whole seconds since 1970: the only way of telling a moment that all engines share."""
+    return moment.epoch_seconds().cast("float64").floor().cast("int64")
+
+
+def dated_cutoffs(cutoffs: ir.Table) -> ir.Table:
+    """Return `cutoffs` with their second as `now`."""
+    return cutoffs.mutate(now=seconds_of(cutoffs.event_timestamp))
+
+
+def _aged(paired: ir.Table) -> ir.Table:
+    gone = [name for name in ("at", "now", "second", "known") if name in paired.columns]
+    return paired.mutate(age=paired.now - paired.second).drop(*gone)
+
+
+def _recent(seen: ir.Table, longest_days: int) -> ir.Table:
+    recent = seen.filter(seen.now - seconds_of(seen.ordered_at) <= longest_days * DAY)
+    return recent.group_by(*KEYS, "category").agg(lines=recent.lines.sum().cast("int64"))

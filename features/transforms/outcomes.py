@@ -5,7 +5,7 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
-from .orders import DAY, KEYS
+from .orders import DAY, KEYS, dated_cutoffs
 
 __all__ = ["outcomes"]
 
@@ -15,14 +15,15 @@ def outcomes(happened: ir.Table, cutoffs: ir.Table, *, horizon_days: int, active
 
     Columns: customer_token, event_timestamp, spend_in_horizon (net of returns, at least 0, currency),
     orders_in_horizon. The population bought before the cut-off, or, with `active_within_days`, in
-    that many days before it. The label window is [cut-off, cut-off + horizon).
+    that many days before it, and this was known by then. The label window is [cut-off, cut-off + horizon).
     """
-    dated = cutoffs.mutate(now=cutoffs.event_timestamp.epoch_seconds().cast("float64").floor().cast("int64"))
+    dated = dated_cutoffs(cutoffs)
     close = ibis.literal(horizon_days * DAY, "int64")
     paired = happened.join(dated, [happened.second < dated.now + close], how="inner")
     before = paired.at < paired.event_timestamp
+    known = before & (paired.known < paired.event_timestamp) if "known" in paired.columns else before
     lead = paired.second - paired.now
-    recent = before if active_within_days is None else before & (-lead <= active_within_days * DAY)
+    recent = known if active_within_days is None else known & (-lead <= active_within_days * DAY)
     summed = paired.group_by(*KEYS).agg(
         active=(paired.purchase & recent).sum(),
         spend=paired.value.sum(where=~before).fill_null(0),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
+from .feature import Windows
 from .orders import DAY, KEYS, LEAST_TENURE_DAYS, Snapshots, days, money, square, std
-from .registry import Windows
 
 __all__ = ["rfm"]
 

@@ -108,6 +108,74 @@ def features_export(service: str, purpose: str, out: Path, home: Path | None, as
         click.echo(line)
 
 
+@features.command("list")
+@click.option("--markdown", is_flag=True, help="Print the page of the docs instead.")
+@options.as_json
+@options.home
+def features_list(markdown: bool, as_json: bool, home: Path | None) -> None:
+    """List every feature by family: unit, window and the services that hold it. No home need be there yet.
+
+    \b
+    Example: custos features list
+    """
+    from features.catalogue import catalogue_page, listed_features, overview
+    from mlproject.pipelines.lookup import shop_of
+    from mlproject.wiring import House
+
+    if markdown:
+        click.echo(catalogue_page(), nl=False)
+        return
+    told = listed_features(shop_of(House.open(home)))
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    for line in overview(told):
+        click.echo(line)
+
+
+@features.command("describe")
+@click.argument("name")
+@options.as_json
+@options.home
+def features_describe(name: str, as_json: bool, home: Path | None) -> None:
+    """Tell what one feature is: formula in words, unit, window, purposes, sensitivity, services.
+
+    \b
+    Example: custos features describe recency_days
+    """
+    from features.catalogue import described, one_feature
+    from mlproject.pipelines.lookup import shop_of
+    from mlproject.wiring import House
+
+    told = one_feature(name, shop_of(House.open(home)))
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    for line in described(told):
+        click.echo(line)
+
+
+@features.command("stages")
+@options.purpose
+@options.as_json
+@options.home
+def features_stages(purpose: str, as_json: bool, home: Path | None) -> None:
+    """Tell how people move from one life-cycle stage to the next, in shares; cells of few people are joined. Audited.
+
+    \b
+    Example: custos features stages --purpose value
+    """
+    from mlproject.pipelines.lifecycle import stage_transitions, transition_lines
+    from mlproject.wiring import House
+
+    told = stage_transitions(House.open(home), purpose)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    for line in transition_lines(told):
+        click.echo(line)
+
+
 @click.command()
 @options.as_json
 @options.home

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from mlproject.pipelines.count import ledger_of
 from mlproject.pipelines.findings import Check, Finding, looked_at
-from mlproject.pipelines.report import champion_of
+from mlproject.pipelines.report import champion_of, no_champion
 from mlproject.report_file import read_report
 from privacy.errors import EnvironmentFailed
 
@@ -123,9 +123,8 @@ def _champion(house: House, target: str) -> Iterator[Finding]:
 
     champion = champion_of(house, target)
     if champion is None:
-        told = house.registry.no_champion(target) if house.paths.mlflow_database.exists() else None
-        remedy = f"run `custos train {target}`" if told is None else told.remedy
-        yield Finding("registry", "note", f"{target} has no champion" if told is None else told.what, remedy)
+        told = no_champion(house, target)
+        yield Finding("registry", "note", told.what, told.remedy)
         return
     try_out(house.registry.load(champion))
     house.registry.champion_metrics(champion)

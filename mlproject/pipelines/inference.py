@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlproject.pipelines.report import record
 from mlproject.pipelines.targets import SERVICES
 from mlproject.report_file import read_report
+from mlproject.settings import environment
 from privacy.errors import BadInput, CheckFailed, CustosError, EnvironmentFailed, Refused
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def propose_marks(house: House, dataset: str) -> dict[str, dict[str, list[str]]]
     from features.datasets.descriptor import load_descriptor
     from features.marking import propose
 
-    descriptor = load_descriptor(dataset)
+    descriptor = load_descriptor(dataset, environment())
     house.permit("ingest", f"dataset:{descriptor.name}")
     return propose(descriptor)
 

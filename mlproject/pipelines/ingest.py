@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from mlproject.pipelines.report import marked_told, record
+from mlproject.settings import environment
 from mlproject.state import HomeState, save_state
 from privacy.classification import Sensitivity
 from privacy.durable import write_beside
@@ -32,7 +34,7 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     from features.ingest import ingest
     from privacy.treatment import Protector
 
-    descriptor = load_descriptor(dataset)
+    descriptor = load_descriptor(dataset, environment())
     _one_dataset(house, descriptor)
     resource = f"dataset:{descriptor.name}"
     decision = house.permit("ingest", resource)
@@ -90,10 +92,14 @@ def _one_dataset(house: House, descriptor: Descriptor) -> None:
 
 
 def _keep_descriptor(house: House, descriptor: Descriptor) -> None:
-    # Later commands read what was ingested, whatever becomes of the shop's own file.
+    # Later commands read what was ingested, whatever becomes of the shop's own file; its sources stay where they are.
+    kept = house.kept_descriptor(descriptor.name)
     content = descriptor.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if any(table.is_relative for table in descriptor.tables.values()):
+        folder = os.path.relpath(descriptor.base_dir.resolve(), kept.parent.resolve())
+        content = {"name": content["name"], "folder": folder, **content}
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
-    write_beside(house.kept_descriptor(descriptor.name), text.encode())
+    write_beside(kept, text.encode())
 
 
 def _profile_lines(name: str, table: Any) -> Iterator[str]:

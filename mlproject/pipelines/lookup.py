@@ -14,9 +14,10 @@ from mlproject.pipelines.score import check_out, write_parquet
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
+    from features.datasets.descriptor import Descriptor
     from mlproject.wiring import House
 
-__all__ = ["export_features", "online_features", "online_table"]
+__all__ = ["export_features", "online_features", "online_table", "shop_of"]
 
 
 def online_features(house: House, service: str, purpose: str, tokens: Sequence[str]) -> list[dict[str, Any]]:
@@ -63,6 +64,11 @@ def export_features(house: House, service: str, purpose: str, out: Path, *, as_o
     # Another purpose's tokens sort in another order, so the rows say nothing about the feature store's.
     write_parquet(table.sort_by("customer_token"), out)
     yield f"{out}: {table.num_rows:,} people, {table.num_columns - 2} features of {service} as of {moment.date()}"
+
+
+def shop_of(house: House) -> Descriptor | None:
+    """The home's shop, None before one was ingested."""
+    return house.descriptor if house.paths.state.exists() else None
 
 
 def online_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -86,13 +86,15 @@ def _effective(house: House) -> Path:
 def _names() -> Names:
     """What the rooms above privacy know; any shop's columns, as a policy may come before its shop."""
     from features.profile import PROFILE_SERVICE
+    from features.services import SERVICES
     from features.transforms.registry import feature_set
-    from mlproject.pipelines.targets import SERVICES
+    from mlproject.pipelines.targets import SERVICES as TARGETS
 
-    services = frozenset(service for service, _ in SERVICES.values())
+    services = frozenset({*(service.name for service in SERVICES), PROFILE_SERVICE})
     columns = frozenset(feature.name for slow in (False, True) for feature in feature_set(slow))
-    resources = {"model": frozenset(SERVICES), "service": services | {PROFILE_SERVICE}}
-    return Names(resources, dict.fromkeys(services, columns))
+    held = {service: columns for service, _ in TARGETS.values()}
+    # Of the other services nothing is checked: a filter by a column that one lacks closes it.
+    return Names({"model": frozenset(TARGETS), "service": services}, held)
 
 
 def _summary(findings: Sequence[Finding]) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "make_report",
     "marked_told",
     "metric_table",
+    "no_champion",
     "record",
     "report_lines",
     "required_champion",
@@ -110,11 +111,16 @@ def champion_of(house: House, target: str) -> ChampionRef | None:
 def required_champion(house: House, target: str) -> ChampionRef:
     """Return the champion; BadInput where there is none, which says whether one waits and for what."""
     found = champion_of(house, target)
-    if found is not None:
-        return found
+    if found is None:
+        raise no_champion(house, target)
+    return found
+
+
+def no_champion(house: House, target: str) -> BadInput:
+    """Return what to raise or tell where there is no champion; a home without a registry has none yet."""
     if house.paths.mlflow_database.exists():
-        raise house.registry.no_champion(target)
-    raise BadInput(f"there is no champion of {target} yet", remedy=f"custos train {target}")
+        return house.registry.no_champion(target)
+    return BadInput(f"there is no champion of {target} yet", remedy=f"custos train {target}")
 
 
 def report_lines(report: Mapping[str, Any]) -> Iterator[str]:

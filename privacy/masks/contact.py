@@ -74,6 +74,8 @@ def _other_phones(text: pa.StringArray) -> pa.Array:
     if not abroad.true_count:
         return masked
     wanted = rf"^(?:\+|00)({_calling_codes()})\d{{2,12}}(\d\d)(?:x\d{{1,6}})?$"
+    if abroad.true_count == len(plain):
+        return replaced(plain, wanted, r"+\1**\2")
     return pc.replace_with_mask(masked, abroad, replaced(plain.filter(abroad), wanted, r"+\1**\2"))
 
 
@@ -88,6 +90,8 @@ def _of(chosen: pa.BooleanArray, text: pa.StringArray, mask: Callable[[pa.String
     """`text` with the chosen rows masked."""
     if not chosen.true_count:
         return text
+    if chosen.true_count == len(text):
+        return mask(text)
     return pc.replace_with_mask(text, chosen, mask(text.filter(chosen)))
 
 

@@ -55,7 +55,7 @@ class NationalId(_NumberMask):
     >>> NationalId().apply(pa.array(["11010519491231002X", "110105194912310021", "123-45-6789"])).to_pylist()
     ['**X', '***', '***']
     >>> NationalId(last=4).apply(pa.array(["11010519491231002X", "110105491231002"])).to_pylist()
-    ['**002X', '***002']
+    ['**002X', '**002X']
     """
 
     name = "national_id"

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from tests.bench.bars import Bar
 
-PARTS = ("keyring", "tokens", "vault", "policy", "audit", "masking", "scrubbing", "anonymity", "risk", "inference")
+PARTS = ("keyring", "tokens", "vault", "policy", "audit", "masking", "scrubbing", "anonymity", "risk", "inference",
+         "insight")  # fmt: skip
 THREAD = "thread"
 SECONDS, GIGABYTES, AUC, MAE_RATIO = 120.0, 3.0, 0.855, 1.02
 

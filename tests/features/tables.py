@@ -5,16 +5,20 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import ibis.expr.types as ir
 import pyarrow as pa
 
 from features import engine
 from features.build import FAMILIES, cutoff_table
 from features.transforms import orders
+from features.transforms.feature import windows_for
+from features.transforms.insight import insight
 from features.transforms.outcomes import outcomes
-from features.transforms.registry import windows_for
 
 Line = tuple[str, str, str, float]
 """customer, order, time (ISO, UTC), amount"""
@@ -54,22 +58,59 @@ def lines_table(lines: Sequence[Line], **extra: Sequence[object]) -> pa.Table:
     )
 
 
-def features_of(
-    table: pa.Table, cutoffs: Sequence[str], *, slow: bool = False
-) -> dict[tuple[str, str], dict[str, float | None]]:
-    """Return {(customer, cut-off): {feature: value}}."""
-    windows = windows_for(slow)
-    rows: dict[tuple[str, str], dict[str, float | None]] = {}
-    with engine.connect(threads=1) as connection:
-        lines = engine.place(connection, table, "lines")
-        moments = cutoff_table(connection, [utc(cutoff) for cutoff in cutoffs])
-        happened, sorts = orders.events(lines), orders.categories(lines)
-        past = orders.snapshots(happened, sorts, moments, longest_days=windows.longest)
-        for family in FAMILIES:
-            for row in family(past, windows).to_pyarrow().to_pylist():
-                moment = row.pop("event_timestamp").replace(tzinfo=None).isoformat(" ")
-                rows.setdefault((row.pop("customer_token"), moment), {}).update(row)
-    return rows
+Found = dict[tuple[str, str], dict[str, float | str | None]]
+"""{(customer, cut-off): {feature: value}}"""
+
+
+class Queries:
+    """The queries of a build, compiled once for the columns of some lines, then run on any lines that have them."""
+
+    def __init__(self, table: pa.Table, slow: bool) -> None:
+        windows = windows_for(slow)
+        self._closing = ExitStack()
+        self._connection = self._closing.enter_context(engine.connect(threads=1))
+        self._made: list[tuple[str, str]] = []
+        self._place(table, ["2024-01-01"])
+        lines, cutoffs = (self._connection.table(name) for name in ("lines", "cutoffs"))
+        if orders.come_late(lines):
+            paired = orders.as_known(lines, cutoffs, longest_days=windows.longest)
+        else:
+            happened = self._frozen("happened", orders.events(lines))
+            paired = orders.snapshots(happened, orders.categories(lines), cutoffs, longest_days=windows.longest)
+        past = orders.Snapshots(self._frozen("past", paired.events), paired.categories)
+        known, *others = (self._frozen(family.__name__, family(past, windows)) for family in FAMILIES)
+        for other in others:
+            known = known.inner_join(other, list(orders.KEYS))
+        known = self._frozen("known", known)
+        self._found = self._connection.compile(known.inner_join(insight(known, windows), list(orders.KEYS)))
+
+    def run(self, table: pa.Table, cutoffs: Sequence[str]) -> Found:
+        self._place(table, cutoffs)
+        for name, query in self._made:
+            self._connection.raw_sql(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
+        rows: Found = {}
+        for row in self._connection.con.sql(self._found).to_arrow_table().to_pylist():
+            moment = row.pop("event_timestamp").replace(tzinfo=None).isoformat(" ")
+            rows[row.pop("customer_token"), moment] = row
+        return rows
+
+    def _place(self, table: pa.Table, cutoffs: Sequence[str]) -> None:
+        engine.place(self._connection, table, "lines")
+        cutoff_table(self._connection, [utc(cutoff) for cutoff in cutoffs])
+
+    def _frozen(self, name: str, expression: ir.Table) -> ir.Table:
+        self._made.append((name, self._connection.compile(expression)))
+        return engine.freeze(self._connection, expression, name)
+
+
+@cache
+def _queries(schema: pa.Schema, slow: bool) -> Queries:
+    return Queries(schema.empty_table(), slow)
+
+
+def features_of(table: pa.Table, cutoffs: Sequence[str], *, slow: bool = False) -> Found:
+    """Return {(customer, cut-off): {feature: value}}; insight as it is before small bands are joined."""
+    return _queries(table.schema, slow).run(table, cutoffs)
 
 
 def outcomes_of(

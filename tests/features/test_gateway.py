@@ -34,11 +34,14 @@ NAMES = tuple(feature.name for feature in feature_set())
 
 
 def test_services_are_bound_to_purposes(served: Served) -> None:
-    churn, clv, profile = served[1].services()
+    churn, clv, insight, profile = served[1].services()
     assert (profile.name, profile.purposes, profile.features) == ("profile_v1", (Purpose.RESEARCH,), ("birth_date",))
     assert (churn.name, churn.purposes) == ("churn_v1", (Purpose.RETENTION,))
     assert (clv.name, clv.purposes) == ("clv_v1", (Purpose.RETENTION, Purpose.VALUE))
     assert churn.features == clv.features == NAMES
+    assert (insight.name, insight.purposes) == ("insight_v1", (Purpose.VALUE, Purpose.MARKETING))
+    assert set(insight.features) == insight.texts
+    assert not insight.texts & set(NAMES)
 
 
 def test_historical_gives_the_stored_row_of_every_entity_in_order(served: Served) -> None:

@@ -271,3 +271,17 @@ def test_people_erased_before_are_not_taken_in_again(home: Home, shop: Make) -> 
     report = home.ingest(descriptor)
     assert report.people == 5
     assert report.tables["transactions"].tombstoned > 0
+
+
+def test_an_order_may_be_known_by_its_time_alone(home: Home, tmp_path: Path) -> None:
+    document = shop_document()
+    columns = document["tables"]["transactions"]["columns"]
+    columns["order_id"] = {"from": "ts", "type": "string", "sensitivity": "behavioural"}
+    make_shop(tmp_path / "shop", customers=4)
+    home.ingest(load_descriptor(str(write_descriptor(tmp_path / "shop", document))))
+    kept = home.paths.protected_store("corner_shop").read("transactions").to_pandas()
+    assert (kept.groupby("order_token")["ordered_at"].nunique() == 1).all()
+    assert kept["order_token"].nunique() == kept.groupby(["customer_token", "ordered_at"]).ngroups
+    columns["ticket"] = {"from": "ts", "sensitivity": "behavioural"}
+    with pytest.raises(BadInput, match=r"'transactions.ticket' reads a source column that identifies"):
+        home.ingest(load_descriptor(str(write_descriptor(tmp_path / "shop", document))))

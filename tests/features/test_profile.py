@@ -95,7 +95,7 @@ def test_too_few_people_are_told_nothing_of(home: Home, tmp_path: Path) -> None:
     home.build(descriptor)
     gateway = home.gateway()
     gateway.apply(descriptor)
-    assert [info.name for info in gateway.services()] == ["churn_v1", "clv_v1"]
+    assert [info.name for info in gateway.services()] == ["churn_v1", "clv_v1", "insight_v1"]
 
 
 def test_it_is_told_for_research_and_enters_no_model(told: tuple[Home, FeatureGateway, Descriptor]) -> None:

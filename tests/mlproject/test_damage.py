@@ -59,7 +59,6 @@ CASES: tuple[tuple[str, tuple[Damage, ...], tuple[str, ...]], ...] = (
     ("features/*/current", (DIRECTORY, FIVE), SCORE),
     ("features/*/snapshots/*/manifest.json", (*JSON, GONE), SCORE),
     ("features/*/snapshots/*/customer_features/*", (*BYTES, GONE), SCORE),
-    ("features/*/snapshots/*/order_events/*", (HALF, GONE), SCORE),
     ("features/*/snapshots/*/customer_features/*", (*BYTES, GONE), ("materialize",)),
     ("features/*/snapshots/*/order_events/*", (EMPTY, GONE), ("train", "clv", "--trials", "1")),
     ("protected/*/snapshots/*/manifest.json", (*JSON, GONE), ("build",)),

@@ -20,7 +20,10 @@ TAGS = {
     "clv.value": {"prediction": "exact"},
 }
 NAMES = Names(
-    {"model": frozenset({"churn", "clv"}), "service": frozenset({"churn_v1", "clv_v1", "profile_v1"})},
+    {
+        "model": frozenset({"churn", "clv"}),
+        "service": frozenset({"churn_v1", "clv_v1", "engagement_v1", "insight_v1", "profile_v1"}),
+    },
     {"churn_v1": frozenset({"lifetime_orders", "recency_days"}), "clv_v1": frozenset({"lifetime_orders"})},
 )
 PERMIT = {"name": "permit", "to": ["analyst", "marketer"], "purposes": ["retention"], "actions": ["predict"],

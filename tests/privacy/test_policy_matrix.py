@@ -13,37 +13,40 @@ from privacy.policy_matrix import gap_lines, gaps_of, matrix_lines, matrix_of
 POLICY = Policy.load()
 PURPOSES = (*Purpose, None)
 RESOURCES = (
-    "dataset:x", "service:churn_v1", "service:clv_v1", "service:profile_v1", "service:x", "model:churn", "model:clv",
-    "model:x", "vault", "access", "audit", "report", "metrics", "keyring",
+    "dataset:x", "service:churn_v1", "service:clv_v1", "service:profile_v1", "service:insight_v1",
+    "service:engagement_v1", "service:x",
+    "model:churn", "model:clv", "model:x", "vault", "access", "audit", "report", "metrics", "keyring",
 )  # fmt: skip
 READ_PEOPLE = ("materialize", "train", "score", "predict", "features.read", "attack", "count")
 ACTIONS = (*READ_PEOPLE, "ingest", "build", "promote", "identify", "erase", "grant", "audit.read", "report.read",
            "metrics.read", "keys.manage", "keys.read", "inference.test")  # fmt: skip
 
+ALL = " ".join(name for name in RESOURCES if name.startswith(("service:", "model:")))
+
 # A allow, M allow with the exact number masked, D deny, . gap.
 # Seven letters: retention, value, marketing, service, research, compliance, no purpose.
 # Roles that are not named have what stands before `else`, or a gap; no block, all gaps. Whoever reads people for
 # marketing is denied, as marketing rests on consent.
-BY_HAND = """
-ingest: dataset:x service:churn_v1 service:clv_v1 service:profile_v1 service:x model:churn model:clv model:x
+BY_HAND = f"""
+ingest: dataset:x {ALL}
     AAAAAAA admin
-build: dataset:x service:churn_v1 service:clv_v1 service:profile_v1 service:x model:churn model:clv model:x
+build: dataset:x {ALL}
     AAAAAAA admin data_scientist
 inference.test: dataset:x
     AAAAAAA admin data_scientist privacy_officer
-materialize: dataset:x service:churn_v1 service:clv_v1 service:profile_v1 service:x model:churn model:clv model:x
+materialize: dataset:x {ALL}
     AADAAAA admin data_scientist
     ..D.... else
 train: dataset:x
     AADAAAA admin data_scientist
     ..D.... else
-train: service:churn_v1 service:clv_v1 service:x model:churn model:clv model:x
+train: service:churn_v1 service:clv_v1 service:engagement_v1 service:x model:churn model:clv model:x
     AADAAAA admin data_scientist
     DDDDDDD privacy_officer auditor
     ..D.... else
 promote: dataset:x
     AAAAAAA admin data_scientist
-promote: service:churn_v1 service:clv_v1 service:profile_v1 service:x model:churn model:clv model:x
+promote: {ALL}
     AAAAAAA admin data_scientist
     DDDDDDD privacy_officer auditor
 score: service:churn_v1 model:churn
@@ -54,7 +57,7 @@ score: service:clv_v1 model:clv
     AADDDD. admin data_scientist
     DDDDDDD privacy_officer auditor
     ..DDDD. else
-score: service:x model:x
+score: service:engagement_v1 service:x model:x
     DDDDDDD privacy_officer auditor
     ..D.... else
 features.read: service:churn_v1 model:churn
@@ -65,10 +68,14 @@ features.read: service:clv_v1 model:clv
     AADDDD. admin data_scientist
     DDDDDDD privacy_officer auditor
     ..DDDD. else
+features.read: service:engagement_v1
+    AAD.... admin data_scientist
+    DDDDDDD privacy_officer auditor
+    ..D.... else
 features.read: service:x model:x
     DDDDDDD privacy_officer auditor
     ..D.... else
-attack: dataset:x service:churn_v1 service:clv_v1 service:profile_v1 service:x model:churn model:clv model:x
+attack: dataset:x {ALL}
     AADAAAA admin data_scientist privacy_officer
     ..D.... else
 count: service:churn_v1 model:churn
@@ -77,17 +84,21 @@ count: service:churn_v1 model:churn
 count: service:clv_v1 model:clv
     AADDDD. admin data_scientist analyst marketer privacy_officer
     ..DDDD. else
-count: service:x model:x
+count: service:engagement_v1 service:x model:x
     ..D.... else
 features.read: service:profile_v1
     DDDDAD. admin data_scientist
     DDDDDDD privacy_officer auditor
     DDDD.D. else
-train: service:profile_v1
+features.read: service:insight_v1
+    DADDDD. admin data_scientist analyst marketer
+    DDDDDDD privacy_officer auditor
+    D.DDDD. else
+train: service:profile_v1 service:insight_v1
     DDDDDDD else
-score: service:profile_v1
+score: service:profile_v1 service:insight_v1
     DDDDDDD else
-predict: service:profile_v1
+predict: service:profile_v1 service:insight_v1
     DDDDDDD else
 predict: service:churn_v1
     ADDDDD. admin data_scientist crm_service analyst marketer
@@ -103,7 +114,7 @@ predict: model:clv
     AADDDD. admin data_scientist crm_service
     MMDDDD. analyst marketer
     DDDDDDD privacy_officer auditor
-predict: service:x model:x
+predict: service:engagement_v1 service:x model:x
     DDDDDDD privacy_officer auditor
     ..D.... else
 identify: vault
@@ -168,8 +179,8 @@ def test_the_printed_matrix_holds_the_same() -> None:
         letter = row[PURPOSES.index(cell.purpose)]
         banded = column in ("churn.probability", "clv.value")
         assert cell.outcome == ({"M": "mask:band" if banded else "allow"} | letters)[letter], cell
-    per_action = {"ingest": 1, "build": 1, "materialize": 1, "train": 7, "promote": 3, "score": 9, "predict": 9,
-                  "features.read": 4, "attack": 8, "count": 7, "identify": 1, "erase": 1, "grant": 1, "audit.read": 1,
+    per_action = {"ingest": 1, "build": 1, "materialize": 1, "train": 9, "promote": 3, "score": 11, "predict": 11,
+                  "features.read": 6, "attack": 10, "count": 9, "identify": 1, "erase": 1, "grant": 1, "audit.read": 1,
                   "report.read": 1, "metrics.read": 1, "keys.manage": 1, "keys.read": 1,
                   "inference.test": 1}  # fmt: skip
     assert len(cells) == 49 * sum(per_action.values())

@@ -1,0 +1,93 @@
+"""Bands of few people are joined to the next ones before anybody is told them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from . import engine
+from .transforms.feature import Feature
+from .transforms.insight import transitions
+from .transforms.vocabulary import STAGES
+
+__all__ = ["LEAST_PEOPLE", "joined_bands", "least_people", "transition_shares", "without_small_bands"]
+
+LEAST_PEOPLE: Final = 5
+"""How many people share a band at least, where the shop's profile asks for no more."""
+
+
+def least_people(profile_k: int | None) -> int:
+    """How many people share a band at least in a shop whose profile has classes of `profile_k`, None without one."""
+    return max(LEAST_PEOPLE, profile_k or 0)
+
+
+def joined_bands(counts: Sequence[int], least: int) -> list[int | None]:
+    """Say which band each of some ordered bands is told as, so that every told band has `least` people.
+
+    A band with fewer joins the next and is told as it; what is left over at the end joins the last that has enough.
+    All are None where there are fewer than `least` people.
+
+    >>> joined_bands([2, 9, 0, 7, 4], least=5)
+    [1, 1, 3, 3, 3]
+    >>> joined_bands([1, 3], least=5)
+    [None, None]
+    """
+    told: list[int | None] = []
+    running, last = 0, None
+    for band, count in enumerate(counts):
+        running += count
+        if running >= least:
+            told += [band] * (band + 1 - len(told))
+            running, last = 0, band
+    return told + [last] * (len(counts) - len(told))
+
+
+def without_small_bands(table: pa.Table, listed: Sequence[Feature], least: int) -> pa.Table:
+    """Join the small bands of each banded feature of `listed` at every cut-off of `table`; null where nobody is enough.
+
+    `table` has event_timestamp, and everybody of a cut-off.
+    """
+    moments = pc.dictionary_encode(table["event_timestamp"].combine_chunks()).indices.to_numpy()
+    for feature in listed:
+        if feature.bands:
+            bands = pa.array(feature.bands, pa.string())
+            codes = pc.index_in(table[feature.name].combine_chunks(), value_set=bands).to_numpy(zero_copy_only=False)
+            told = bands.take(pa.array(_told(codes, moments, len(bands), least), pa.int64(), from_pandas=True))
+            table = table.set_column(table.schema.get_field_index(feature.name), feature.name, told)
+    return table
+
+
+def transition_shares(rows: pa.Table, days: int, least: int) -> dict[str, dict[str, float]]:
+    """Return, by stage, the share of people in each stage `days` later, in thousandths: cells of few people joined.
+
+    `rows` has customer_token, event_timestamp and stage. A stage with fewer than `least` people isn't told.
+    """
+    counts = {(stage, later): 0 for stage in STAGES for later in STAGES}
+    with engine.connect() as connection:
+        for row in transitions(engine.place(connection, rows, "stages"), days).to_pyarrow().to_pylist():
+            counts[row["stage"], row["later"]] = row["people"]
+    shares: dict[str, dict[str, float]] = {}
+    for stage in STAGES:
+        people = [counts[stage, later] for later in STAGES]
+        joined = dict.fromkeys(STAGES, 0)
+        for count, place in zip(people, joined_bands(people, least), strict=True):
+            if place is not None:
+                joined[STAGES[place]] += count
+        if total := sum(joined.values()):
+            shares[stage] = {later: round(count / total, 3) for later, count in joined.items()}
+    return shares
+
+
+def _told(
+    codes: npt.NDArray[np.int64], moments: npt.NDArray[np.int64], bands: int, least: int
+) -> npt.NDArray[np.float64]:
+    """The band each row is told as, NaN for none."""
+    cells = moments * bands + codes
+    counts = np.bincount(cells, minlength=(int(moments.max(initial=-1)) + 1) * bands).reshape(-1, bands)
+    places = [[np.nan if place is None else place for place in joined_bands(row.tolist(), least)] for row in counts]
+    return np.asarray(places, np.float64).reshape(-1)[cells]

@@ -1,0 +1,65 @@
+"""From one life-cycle stage to the next: the transition matrix of a home, told in shares of many people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from privacy.errors import BadInput
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlproject.wiring import House
+
+__all__ = ["stage_transitions", "transition_lines"]
+
+STAGE = "stage"
+
+
+def stage_transitions(house: House, purpose: str) -> dict[str, Any]:
+    """Return, by stage, the shares of people in each stage one churn horizon later, over all built cut-offs.
+
+    A cell of too few people is told as part of the next; a stage of too few isn't told. Each cut-off's read is
+    authorised and audited by the gateway. Raises BadInput where no two built cut-offs are a horizon apart.
+    """
+    import pyarrow as pa
+
+    from features.profile import least_class
+    from features.services import INSIGHT_SERVICE
+    from features.small_bands import least_people, transition_shares
+
+    descriptor = house.descriptor
+    if STAGE in descriptor.withhold:
+        raise BadInput("this shop withholds the life-cycle stage", remedy="take it off the descriptor's list")
+    days = descriptor.targets.churn.horizon_days
+    moments = _moments(house, days)
+    principal = house.operator(purpose)
+    read = [house.gateway.snapshot_rows(principal, INSIGHT_SERVICE, moment) for moment in moments]
+    rows: pa.Table = pa.concat_tables(read).select(["customer_token", "event_timestamp", STAGE])
+    least = least_people(least_class(house.stores.feature_store(house.state.dataset)))
+    shares = transition_shares(rows, days, least)
+    return {"days": days, "cutoffs": [moment.date().isoformat() for moment in moments], "k": least, "shares": shares}
+
+
+def transition_lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the matrix: a line a stage, a column a later stage, in per cent."""
+    shares, cutoffs = told["shares"], told["cutoffs"]
+    stages = list(next(iter(shares.values()), {}))
+    yield f"Of those in a stage, so many per cent were in another {told['days']} days later"
+    yield f"({len(cutoffs)} cut-offs, {cutoffs[0]} to {cutoffs[-1]}; cells of fewer than {told['k']} people joined)"
+    yield f"{'':<12}" + "".join(f"{stage:>12}" for stage in stages)
+    for stage, row in shares.items():
+        yield f"{stage:<12}" + "".join(f"{100 * share:>12.1f}" for share in row.values())
+
+
+def _moments(house: House, days: int) -> list[datetime]:
+    """Built cut-offs that have another so many days before or after them."""
+    noted = house.stores.feature_store(house.state.dataset).manifest("cutoffs")["cutoffs"]
+    built = {datetime.fromisoformat(text).astimezone(UTC) for text in noted}
+    step = timedelta(days=days)
+    paired = sorted(moment for moment in built if {moment - step, moment + step} & built)
+    if not paired:
+        raise BadInput(f"no two built cut-offs are {days} days apart", remedy="run `custos build` with a later --as-of")
+    return paired
