@@ -26,7 +26,10 @@ __all__ = [
     "bucket_of_file",
     "fingerprint_files",
     "order_rows",
+    "places_of",
+    "read_files",
     "read_parquet",
+    "row_hashes",
     "select",
     "write_buckets",
     "write_parquet",
@@ -91,9 +94,9 @@ def fingerprint_files(directory: Path, files: Sequence[str]) -> Fingerprint:
     for name in files:
         buckets.setdefault(bucket_of_file(name), []).append(name)
     for _, names in sorted(buckets.items()):
-        columns = [TOKEN, *_told_apart_by(pq.read_schema(directory / names[0]).names)]
-        parts = [read_parquet(directory / name, columns) for name in names]
-        fingerprint.add(pa.concat_tables(parts))
+        paths = [directory / name for name in names]
+        columns = [TOKEN, *_told_apart_by(sorted({name for path in paths for name in pq.read_schema(path).names}))]
+        fingerprint.add(read_files(paths, columns))
     return fingerprint
 
 
@@ -137,6 +140,17 @@ def read_parquet(file: Path, columns: Sequence[str] | None = None, filters: pc.E
     return pq.read_table(file, columns=columns, filters=filters, partitioning=None, page_checksum_verification=True)
 
 
+def read_files(
+    files: Sequence[Path], columns: Sequence[str] | None = None, filters: pc.Expression | None = None
+) -> pa.Table:
+    """Read several of our files as one table: a column that one of them lacks is null there."""
+    parts = []
+    for file in files:
+        held = None if columns is None else [name for name in columns if name in pq.read_schema(file).names]
+        parts.append(read_parquet(file, held, filters))
+    return pa.concat_tables(parts, promote_options="default")
+
+
 def order_rows(table: pa.Table) -> pa.Table:
     """Sort by token, time, then content: nothing is left of the order rows came in."""
     if table.num_rows < 2:
@@ -157,12 +171,17 @@ def write_buckets(directory: Path, table: pa.Table, buckets: int) -> list[str]:
     ordered = order_rows(table)
     if TOKEN not in table.column_names or buckets == 1 or table.num_rows == 0:
         return [_write(directory, ordered, 0)]
-    digits = pc.utf8_slice_codeunits(ordered[TOKEN], 5, 7).combine_chunks().dictionary_encode()
-    values = np.array([int(text, 16) % buckets for text in digits.dictionary.to_pylist()], dtype=np.int64)
-    places = values[digits.indices.to_numpy()]
+    places = places_of(ordered[TOKEN], buckets)
     return [
         _write(directory, ordered.filter(pa.array(places == bucket)), bucket) for bucket in np.unique(places).tolist()
     ]
+
+
+def places_of(tokens: pa.ChunkedArray, buckets: int) -> npt.NDArray[np.int64]:
+    """(n,) the bucket of each token."""
+    digits = pc.utf8_slice_codeunits(tokens, 5, 7).combine_chunks().dictionary_encode()
+    values = np.array([int(text, 16) % buckets for text in digits.dictionary.to_pylist()], dtype=np.int64)
+    return values[digits.indices.to_numpy()]
 
 
 def _write(directory: Path, table: pa.Table, bucket: int) -> str:
@@ -194,12 +213,16 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
 
 def row_hashes(table: pa.Table, columns: Sequence[str]) -> Hashes:
-    """Hash each row over `columns`, by name and value; equal on every machine."""
+    """Hash each row over `columns`, by name and value; equal on every machine. A null is as no such column."""
     total = np.zeros(table.num_rows, np.uint64)
     for name in columns:
         salt = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+        mixed = _mix(_numbers(table[name]).view(np.uint64) ^ np.uint64(salt))
+        absent = pc.is_null(table[name], nan_is_null=True)
+        if pc.any(absent).as_py():
+            mixed[absent.to_numpy()] = 0
         with np.errstate(over="ignore"):
-            total += _mix(_numbers(table[name]).view(np.uint64) ^ np.uint64(salt))
+            total += mixed
     return total
 
 

@@ -9,41 +9,35 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from privacy.errors import BadInput
 
 from . import engine
+from .assembly import EVENTS, FAMILIES, FEATURES, UTC, Assembly, Given, cutoff_table, schema_of, stored
 from .datasets.descriptor import Descriptor
 from .profile import copy_profile, least_class
 from .services import shop_features
 from .small_bands import least_people, without_small_bands
 from .storage import TableStore
-from .transforms import orders
-from .transforms.basket import basket
-from .transforms.decay import decay
-from .transforms.engagement import engagement
-from .transforms.feature import Feature, Use, Windows, windows_for
-from .transforms.insight import insight
-from .transforms.lifecycle import lifecycle
-from .transforms.rfm import rfm
-from .transforms.rhythm import rhythm
+from .transforms.feature import Use, windows_for
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
-    from ibis.backends.duckdb import Backend
 
-__all__ = ["EVENTS", "FEATURES", "BuildReport", "build"]
+    from .snapshot_writer import SnapshotWriter
 
-FEATURES: Final = "customer_features"
-EVENTS: Final = "order_events"
-FAMILIES: Final = (rfm, decay, rhythm, basket, lifecycle)
+__all__ = ["EVENTS", "FAMILIES", "FEATURES", "BuildReport", "build", "cutoff_table"]
+
 CUTOFFS_AT_ONCE: Final = 26
-UTC: Final = pa.timestamp("us", "UTC")
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build wrote: rows and feature columns of the feature table, cut-offs, digest without tokens."""
+    """What a build wrote: rows and feature columns of the feature table, cut-offs, digest without tokens.
+
+    `carried` are those of the cut-offs whose rows were there already and still hold.
+    """
 
     rows: int
     features: int
@@ -51,6 +45,7 @@ class BuildReport:
     as_of: dt.datetime
     snapshot: str
     digest: str
+    carried: tuple[dt.datetime, ...] = ()
 
 
 def build(
@@ -60,12 +55,14 @@ def build(
     cutoffs: Sequence[dt.datetime],
     as_of: dt.datetime,
     progress: Callable[[str, int], None] | None = None,
+    since: dt.datetime | None = None,
 ) -> BuildReport:
     """Compute every feature of every customer at each cut-off and at `as_of`, into a new snapshot.
 
-    A row uses order lines strictly before its cut-off. Raises BadInput for cut-offs after `as_of`,
-    whose windows are not over, and when nobody had bought by then. The same data gives the same bits
-    in any home.
+    A row uses order lines strictly before its cut-off. With `since`, rows at earlier cut-offs are carried over where
+    they are built and nothing has come that counts there; the snapshot is that of a build of everything. Raises
+    BadInput for cut-offs after `as_of`, whose windows are not over, and when nobody had bought by then. The same data
+    gives the same bits in any home.
     """
     moments = sorted({moment.astimezone(dt.UTC) for moment in (*cutoffs, as_of)})
     if moments[-1] > as_of:
@@ -73,23 +70,24 @@ def build(
     tell = progress or (lambda _name, _rows: None)
     people = protected.read("people", ["customer_token", "audit_reference"])
     listed = shop_features(descriptor)
-    schema, least = _schema(listed), least_people(least_class(protected))
+    schema, least = schema_of(listed), least_people(least_class(protected))
+    held = _holding(protected, features, schema, moments, since)
     with features.writer() as writer, protected.reading(), engine.connect() as connection:
         lines = engine.read_parquet(connection, protected.files("transactions"), "lines")
-        happened = engine.freeze(connection, orders.events(lines), "events")
-        _require_purchase(happened, as_of)
-        sorts = orders.categories(lines)
-        frozen_sorts = None if sorts is None else engine.freeze(connection, sorts, "sorts")
-        writer.add(EVENTS, _events(connection, happened))
-        persons = engine.place(connection, people, "people")
-        late = lines if orders.come_late(lines) else None
         met = None
         if any(feature.use is Use.ENGAGEMENT for feature in listed):
             met = engine.read_parquet(connection, protected.files("interactions"), "interactions")
-        job = _Job(connection, happened, frozen_sorts, late, met, persons, as_of, windows_for(descriptor.slow))
-        parts = [moments[at : at + CUTOFFS_AT_ONCE] for at in range(0, len(moments), CUTOFFS_AT_ONCE)]
-        safe = (without_small_bands(table, listed, least) for table in _tables(job, parts))
-        rows = writer.add(FEATURES, _rows(safe, schema, tell), schema)
+        given = Given(lines, engine.place(connection, people, "people"), met)
+        work = Assembly.begun(connection, given, windows_for(descriptor.slow))
+        _require_purchase(work.happened, as_of)
+        writer.add(EVENTS, work.events())
+
+        def rows(wanted: Sequence[dt.datetime], done: int) -> Iterator[pa.RecordBatch]:
+            parts = [wanted[at : at + CUTOFFS_AT_ONCE] for at in range(0, len(wanted), CUTOFFS_AT_ONCE)]
+            tables = (without_small_bands(work.features(part), listed, least) for part in parts)
+            return _told(tables, schema, tell, done)
+
+        count = _write(writer, features, schema, [m for m in moments if m not in held], held, rows)
         digest = writer.digest_of(FEATURES)
         copy_profile(protected, writer, as_of)
         notes = {
@@ -98,24 +96,62 @@ def build(
             "as_of": as_of.astimezone(dt.UTC).isoformat(),
             "cutoffs": [moment.isoformat() for moment in moments],
             "protected": protected.snapshot(),
+            **_origin(protected),
             "digest": digest,
         }
         snapshot = writer.commit(notes)
-    return BuildReport(rows, len(schema) - 4, tuple(moments), as_of, snapshot, digest)
+    return BuildReport(count, len(schema) - 4, tuple(moments), as_of, snapshot, digest, tuple(held))
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A build under way; `late` are the lines, where some come later than they are dated."""
+def _origin(protected: TableStore) -> dict[str, object]:
+    """What tells the data of one ingest, with all that came since, from another's; and when the last event was."""
+    manifest = protected.manifest()
+    return {name: manifest.get(name) for name in ("lineage", "last_event")}
 
-    connection: Backend
-    happened: ir.Table
-    sorts: ir.Table | None
-    late: ir.Table | None
-    interactions: ir.Table | None
-    people: ir.Table
-    as_of: dt.datetime
-    windows: Windows
+
+def _holding(
+    protected: TableStore,
+    features: TableStore,
+    schema: pa.Schema,
+    moments: Sequence[dt.datetime],
+    since: dt.datetime | None,
+) -> list[dt.datetime]:
+    """Which of `moments` before `since` are built, and as a build would make them now.
+
+    What was pushed since counts from the last event known before it came, so cut-offs up to that one stay as they
+    are; when somebody was erased, ranks among all customers don't.
+    """
+    if since is None or features.snapshot() is None:
+        return []
+    was, now = features.manifest(), _origin(protected)
+    same = now["lineage"] is not None and was.get("lineage") == now["lineage"] and was.get("digest") is not None
+    if not same or protected.manifest()["digest"] is None or not was.get("last_event"):
+        return []
+    entry = was["tables"][FEATURES]
+    if pq.read_schema(features.files(FEATURES)[0]).names != schema.names or not entry["rows"]:
+        return []
+    known = dt.datetime.fromisoformat(was["last_event"])
+    built = {dt.datetime.fromisoformat(text) for text in was["cutoffs"]}
+    return [moment for moment in moments if moment in built and moment <= known and moment < since]
+
+
+def _write(
+    writer: SnapshotWriter,
+    features: TableStore,
+    schema: pa.Schema,
+    fresh: Sequence[dt.datetime],
+    held: Sequence[dt.datetime],
+    rows: Callable[[Sequence[dt.datetime], int], Iterator[pa.RecordBatch]],
+) -> int:
+    """Write the feature table: what is held is linked; the newest rows get files of their own, soon to be left out."""
+    older, newest = fresh[:-1], fresh[-1:]
+    if held:
+        among = pc.field("event_timestamp").isin(pa.array(held, UTC))
+        count = writer.carry(FEATURES, features.manifest()["tables"][FEATURES], among)
+        count = writer.extend(FEATURES, rows(older, count)) if older else count
+    else:
+        count = writer.add(FEATURES, rows(older, 0), schema)
+    return writer.extend(FEATURES, rows(newest, count)) if newest else count
 
 
 def _require_purchase(happened: ir.Table, as_of: dt.datetime) -> None:
@@ -127,76 +163,10 @@ def _require_purchase(happened: ir.Table, as_of: dt.datetime) -> None:
         )
 
 
-def _schema(listed: Sequence[Feature]) -> pa.Schema:
-    told = [pa.field(feature.name, pa.string() if feature.bands else pa.float64()) for feature in listed]
-    keys = [pa.field("customer_token", pa.string()), pa.field("event_timestamp", UTC)]
-    return pa.schema([*keys, pa.field("created_timestamp", UTC), *told, pa.field("audit_reference", pa.string())])
-
-
-def cutoff_table(connection: Backend, moments: Sequence[dt.datetime]) -> ir.Table:
-    """Return `moments` as a table with the column event_timestamp."""
-    column = pa.array([moment.astimezone(dt.UTC) for moment in moments], UTC)
-    return engine.place(connection, pa.table({"event_timestamp": column}), "cutoffs")
-
-
-def _events(connection: Backend, happened: ir.Table) -> Iterator[pa.RecordBatch]:
-    kinds = {
-        "customer_token": pa.string(),
-        "at": UTC,
-        "second": pa.int64(),
-        "value": pa.int64(),
-        "purchase": pa.bool_(),
-    }
-    kinds |= {"known": UTC} if "known" in happened.columns else {}
-    wanted = happened.select(*kinds)
-    plain = wanted.mutate(value=wanted.value.cast("int64"))
-    for batch in engine.stream(connection, plain, 1_000_000):
-        yield batch.cast(pa.schema(kinds.items()))
-
-
-def _tables(job: _Job, parts: Sequence[Sequence[dt.datetime]]) -> Iterator[pa.Table]:
-    """Compute every feature of everybody, some cut-offs at a time; all people of a cut-off are in one table."""
-    for moments in parts:
-        cutoffs = cutoff_table(job.connection, moments)
-        if job.late is None:
-            paired = orders.snapshots(job.happened, job.sorts, cutoffs, longest_days=job.windows.longest)
-        else:
-            paired = orders.as_known(job.late, cutoffs, longest_days=job.windows.longest)
-        past = engine.freeze(job.connection, paired.events, "past")
-        kinds = paired.categories
-        counted = None if kinds is None else engine.freeze(job.connection, kinds, "kinds")
-        table = _join(job, orders.Snapshots(past, counted), cutoffs).to_pyarrow()
-        yield table.append_column("created_timestamp", pa.array([job.as_of] * table.num_rows, UTC))
-
-
-def _rows(tables: Iterable[pa.Table], schema: pa.Schema, tell: Callable[[str, int], None]) -> Iterator[pa.RecordBatch]:
-    done = 0
+def _told(
+    tables: Iterable[pa.Table], schema: pa.Schema, tell: Callable[[str, int], None], done: int
+) -> Iterator[pa.RecordBatch]:
     for table in tables:
         done += table.num_rows
         tell(FEATURES, done)
-        yield from _finite(table.select(schema.names).cast(schema)).to_batches()
-
-
-def _join(job: _Job, past: orders.Snapshots, cutoffs: ir.Table) -> ir.Table:
-    keys = list(orders.KEYS)
-    first, *others = (
-        engine.freeze(job.connection, family(past, job.windows), f"family_{family.__name__}") for family in FAMILIES
-    )
-    joined = first
-    for other in others:
-        joined = joined.inner_join(other, keys)
-    known = engine.freeze(job.connection, joined, "known")
-    joined = known.inner_join(insight(known, job.windows), keys)
-    if job.interactions is not None:
-        joined = joined.inner_join(engagement(known, job.interactions, cutoffs, job.windows), keys)
-    return joined.left_join(job.people, "customer_token", rname="{name}_person")
-
-
-def _finite(table: pa.Table) -> pa.Table:
-    """Say null, not NaN or infinity, where a number has no meaning."""
-    for at, field in enumerate(table.schema):
-        if pa.types.is_floating(field.type):
-            column = table.column(at)
-            clean = pc.if_else(pc.is_finite(column), column, pa.scalar(None, pa.float64()))
-            table = table.set_column(at, field, clean)
-    return table
+        yield from stored(table, schema).to_batches()

@@ -16,6 +16,7 @@ from feast import Entity, FeatureService, FeatureView, Field, FileSource, RepoCo
 from feast.types import Float64, String
 
 from features.build import FEATURES
+from features.packed_views import ENTITY, PERSON, PROJECT
 from features.profile import PROFILE, PROFILE_SERVICE, ProfileView
 from features.services import SERVICES
 from features.transforms.registry import Feature, families, require_coarse, require_purposes
@@ -27,10 +28,6 @@ if __name__ == "definitions":  # Feast's own command line imports it under this 
 
 __all__ = ["ENTITY", "PERSON", "PROJECT", "TEXT", "Definitions", "define", "repo_config"]
 
-PROJECT: Final = "custos"
-ENTITY: Final = "customer_token"
-PERSON: Final = "person"
-"""The view that holds a person's audit reference; no feature of any model."""
 TEXT: Final = String
 """The type of features that are texts."""
 

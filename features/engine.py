@@ -45,9 +45,10 @@ def connect(*, threads: int | None = None) -> Iterator[Backend]:
 
 
 def read_parquet(connection: Backend, files: Sequence[Path], name: str) -> ir.Table:
-    """Return the parquet `files` as one table expression called `name`."""
+    """Return the parquet `files` as one table called `name`; a column that one of them lacks is null there."""
     listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-    connection.raw_sql(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM read_parquet([{listed}])")
+    source = f"read_parquet([{listed}], union_by_name = true)"
+    connection.raw_sql(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {source}")
     return connection.table(name)
 
 

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.audit import AuditLog
-from privacy.classification import Purpose
 from privacy.errors import BadInput, CustosError, EnvironmentFailed, Refused
 from privacy.inference import Firewall
 from privacy.keyring import Keyring, SealedKeyring
@@ -24,6 +23,7 @@ from .datasets.descriptor import Descriptor
 from .definitions import ENTITY, PROJECT, define
 from .disclosures import Access, Disclosures
 from .gateway_types import REFERENCE, GatewayPaths, GatewaySettings, OnlineAnswer, OnlineColumns, ServiceInfo
+from .materialized import NOTE, Materialized
 from .online import rows_at
 from .online_rows import OnlineRows
 from .own_tokens import OwnTokens
@@ -57,7 +57,8 @@ class FeatureGateway:
         self._settings, self._paths = settings, settings.paths
         self._own = OwnTokens(keyring, suppression)
         self._disclosures, self._firewall = Disclosures(policy, audit), Firewall(audit, settings.marked)
-        self._online = OnlineRows(rows_at(self._paths.online, PROJECT))
+        self._packed = rows_at(self._paths.online, PROJECT)
+        self._online = OnlineRows(self._packed)
         self._registered = Registered(self._paths.registry, self._paths.online, self._paths.features)
         self._clock: tuple[str | None, dt.datetime] | None = None
 
@@ -133,20 +134,24 @@ class FeatureGateway:
         return self._disclosed(access, info, steady(store, rows))
 
     def materialize(self, principal: Principal, as_of: dt.datetime) -> int:
-        """Put everybody's latest row at `as_of` online, without the suppressed; return how many people.
+        """Put everybody's latest row at `as_of` online, without the suppressed; return how many people are.
 
-        Old rows are replaced all at once; raises BadInput if no feature row is fresh at `as_of`, CheckFailed if what
-        is told of people is below its k.
+        Old rows are replaced all at once. Where all but some files of the features is online already, and `as_of` is
+        the end of data time, those are written alone. Raises BadInput if no feature row is fresh at `as_of`,
+        CheckFailed if what is told of people is below its k.
         """
         services = self._registered.services()
         if not services:
             raise BadInput("no feature service is registered", remedy="run `custos build` first")
         dataset = services[0].tags["dataset"]
         access = self._disclosures.require(principal, "materialize", f"dataset:{dataset}")
-        store = self._paths.feature_store(dataset)
+        store, clock = self._paths.feature_store(dataset), self._data_time(dataset)
+        note = self._materialized(dataset)
+        files = note.unwritten() if as_of == clock else None
+        note.forget()  # until all of it is written
         oldest = as_of - dt.timedelta(days=self._settings.ttl_days)
-        latest = self._own.unsuppressed(latest_rows(store, FEATURES, as_of, oldest))
-        if latest.num_rows == 0:
+        latest = self._own.unsuppressed(latest_rows(store, FEATURES, as_of, oldest, files))
+        if latest.num_rows == 0 and files is None:
             raise BadInput("no feature row is fresh at as-of", remedy="run `custos build` with this --as-of")
         people, references = latest[ENTITY].to_pylist(), latest[REFERENCE].to_pylist()
         self._disclosures.disclosed(access, people, len(people), references)
@@ -155,10 +160,16 @@ class FeatureGateway:
             """Without whoever was suppressed since; with the k that what is told of people keeps."""
             if view != PROFILE:
                 return self._own.unsuppressed(latest), 0
+            if files is not None:
+                return latest.slice(0, 0), 0
             profile, told = released(store, self._own.unsuppressed)
             return told, profile.k if profile else 0
 
-        return self._online.replace(self._registered.feature_views(), rows, as_of, self._data_time(dataset))
+        whole = files is None
+        self._online.replace(self._registered.feature_views(), rows, as_of, clock, whole=whole)
+        if as_of == clock:
+            note.note()
+        return self._online.size()
 
     def online(
         self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = "features.read"
@@ -216,6 +227,10 @@ class FeatureGateway:
             names = sorted(item.name for item in root.iterdir() if item.is_dir()) if root.exists() else []
             stores += [open_store(name) for name in names]
         return stores
+
+    def _materialized(self, dataset: str) -> Materialized:
+        path = self._paths.registry.with_name(NOTE)
+        return Materialized(path, self._packed, self._paths.feature_store(dataset), self._own.how_many_suppressed())
 
     def _authorise(
         self, principal: Principal, service: str, asked: int = 0, action: str = "features.read"

@@ -48,6 +48,17 @@ class InferenceFlags(SealedTables):
         with self._writing():
             self._write(self.place(dataset), _baskets(marked))
 
+    def add(self, dataset: str, marked: Sequence[pa.Table]) -> None:
+        """Seal the baskets among more `marked` lines; a person has one a day and attribute of those that are added."""
+        if not marked:
+            return
+        with self._writing():
+            held = self._whole(dataset)
+            fresh = _baskets(marked)
+            fresh = fresh.group_by(fresh.column_names, use_threads=False).aggregate([])
+            new = fresh.join(held, SCHEMA.names, join_type="left anti", use_threads=False).select(SCHEMA.names)
+            self._write(self.place(dataset), pa.concat_tables([held, new.cast(SCHEMA)]))
+
     def held_at(self, dataset: str, attribute: str, moment: dt.datetime, *, days: int, baskets: int) -> set[str]:
         """Return who had at least so many marked baskets in the `days` before `moment`: tokens of the feature store.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -14,20 +15,20 @@ import pyarrow.compute as pc
 
 from privacy.errors import BadInput
 from privacy.profile import PROFILE, release_profile
-from privacy.treatment import CUSTOMER_TOKEN, Protector, ProtectReport
+from privacy.treatment import CUSTOMER_TOKEN, Protector
 
 from . import sources
-from .contracts import Contract, Tally
+from .admission import Admission
 from .datasets.anonymity import profile_rule
 from .datasets.descriptor import Descriptor
 from .datasets.tables import Table
 from .expressions import check_expressions
 from .inference_flags import InferenceFlags
-from .marking import Marking
-from .quarantine import Quarantine, written_ids
+from .marking import MARKS, Marking
+from .quarantine import Quarantine
 from .storage import SnapshotWriter, TableStore
 
-__all__ = ["IngestReport", "TableReport", "ingest"]
+__all__ = ["PEOPLE", "IngestReport", "TableReport", "digest_of", "ingest"]
 
 # Transactions first: they are dated, so they alone can tell that an erased person came back, and their ids are what
 # `identify` gives back.
@@ -125,14 +126,17 @@ def ingest(
         writer.add(PEOPLE, people.to_batches(), people.schema)
         if run.first is None or run.last is None:
             raise BadInput("table 'transactions' has no row left", remedy="all of it was erased before, or is marked")
-        digest = _digest(descriptor, run)
+        written = sorted(name for name, table in run.tables.items() if table.anonymity is None or table.kept)
+        digest = digest_of(descriptor, {name: writer.digest_of(name) for name in written})
         notes = {
             "dataset": descriptor.name,
             "descriptor": descriptor.digest(),
             "digest": digest,
             "first_event": run.first.isoformat(),
             "last_event": run.last.isoformat(),
+            "lineage": secrets.token_hex(8),
         }
+        run.marking.keep(store.root / MARKS)
         quarantine.replace(descriptor.name, {**run.bad})
         flags.replace(descriptor.name, run.flags)
         snapshot = writer.commit(notes)
@@ -142,11 +146,10 @@ def ingest(
 
 
 def _ingest_table(run: _Run, table: Table) -> None:
-    tally, done = Tally(table.name), ProtectReport()
-    run.bad[table.name] = []
-    checked = _checked(run, table, tally, done)
+    admission = Admission(table, run.protector, run.quarantine, run.now)
+    run.bad[table.name], tally, done = admission.bad, admission.tally, admission.done
     plan = replace(table.plan(), marks=run.marking.of_table(table.name))
-    safe = run.protector.protect(checked, plan, done)
+    safe = run.protector.protect(_checked(run, table, admission), plan, done)
     if table.name == "transactions":
         safe = _dated(run, safe)
     kept = run.writer.add(table.name, safe)
@@ -177,41 +180,15 @@ def _release_profile(run: _Run, table: Table, kept: Path) -> None:
     run.tables[PROFILE] = TableReport(rows_in=people, kept=rows, anonymity={"k": k, **profile.told()})
 
 
-def _checked(run: _Run, table: Table, tally: Tally, done: ProtectReport) -> Iterator[pa.RecordBatch]:
+def _checked(run: _Run, table: Table, admission: Admission) -> Iterator[pa.RecordBatch]:
     """Pass on the good rows of `table`; refuse the table at its end if too few were good."""
-    contract = Contract(table, run.now)
     for batch in sources.batches(run.descriptor, table):
-        found = contract.bad_rows(batch)
-        tally.rows += batch.num_rows
         run.marking.meet(table.name, batch)
-        run.progress(table.name, tally.rows)
-        good = batch
-        if found.num_rows:
-            mask = pc.is_in(pa.array(range(batch.num_rows), pa.int64()), value_set=found["row"].combine_chunks())
-            good = batch.filter(pc.invert(mask))
-            held = _not_of_the_erased(run, table, batch, found)
-            done.tombstoned += found.num_rows - held.num_rows
-            tally.add(held)
-            if held.num_rows:
-                run.bad[table.name].append(run.quarantine.pack(batch, held, table))
-        if good.num_rows or tally.rows == 0:
-            yield good.select(list(table.columns))
-    tally.check()
-
-
-def _not_of_the_erased(run: _Run, table: Table, batch: pa.RecordBatch, found: pa.Table) -> pa.Table:
-    """Leave out the bad rows of erased people: they must not come back, not even sealed."""
-    if table.subject is None:
-        return found
-    bad = batch.take(found["row"].combine_chunks())
-    dates = None
-    if table.event_column is not None:
-        written = bad.column(table.event_column).cast(pa.timestamp("us", "UTC"))
-        # A bad row's date in the future is no proof that the person came back.
-        credible = pc.less_equal(written, pa.scalar(run.now, written.type))
-        dates = pc.if_else(credible, written, pa.scalar(None, written.type))
-    refused = run.protector.tombstoned(written_ids(bad, table.subject), dates)
-    return found.filter(pa.array(~refused))
+        good = admission.admit(batch)
+        run.progress(table.name, admission.tally.rows)
+        if good.num_rows or admission.tally.rows == 0:
+            yield good
+    admission.tally.check()
 
 
 def _dated(run: _Run, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -223,9 +200,9 @@ def _dated(run: _Run, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBa
         yield batch
 
 
-def _digest(descriptor: Descriptor, run: _Run) -> str:
-    written = sorted(name for name, table in run.tables.items() if table.anonymity is None or table.kept)
-    parts = [descriptor.digest(), *(f"{name}={run.writer.digest_of(name)}" for name in written)]
+def digest_of(descriptor: Descriptor, digests: Mapping[str, str]) -> str:
+    """Return the digest of a shop's protected tables, by theirs: equal in every home with the same data."""
+    parts = [descriptor.digest(), *(f"{name}={digests[name]}" for name in sorted(digests))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from privacy.durable import write_beside
 from privacy.inference import Marks, canonical
+from privacy.json_files import read_object
 from privacy.sensitive_words import lexicons
 
 from . import sources
@@ -17,8 +22,10 @@ from .datasets.descriptor import Descriptor
 from .datasets.inference import MARKED_TABLES, PRODUCT
 from .datasets.tables import Table
 
-__all__ = ["Marking", "propose"]
+__all__ = ["MARKS", "Marking", "propose"]
 
+MARKS: Final = "marks.json"
+"""The file beside the protected snapshots that says which values mark a line, products resolved to their ids."""
 Values = Mapping[str, Mapping[str, set[str]]]
 
 
@@ -50,6 +57,25 @@ class Marking:
                 if marks:
                     marking._marks[name] = Marks(marks)
         return marking
+
+    @classmethod
+    def kept(cls, path: Path, descriptor: Descriptor) -> Marking:
+        """Return what `keep` wrote at the last ingest; what the descriptor and its products say where there is none."""
+        held = read_object(path, "the marks of the last ingest", remedy="run `custos ingest` on the source again")
+        if held is None:
+            return cls.of(descriptor)
+        return cls({name: Marks(marks) for name, marks in held.items()})
+
+    def keep(self, path: Path) -> None:
+        """Write the marks for lines that are pushed later, when the products may be elsewhere."""
+        told = {
+            name: {
+                attribute: {column: sorted(values) for column, values in columns.items()}
+                for attribute, columns in marks.by_attribute.items()
+            }
+            for name, marks in self._marks.items()
+        }
+        write_beside(path, json.dumps(told).encode())
 
     def of_table(self, name: str) -> Marks | None:
         """Return the marks of a table, None where no line of it can be marked."""

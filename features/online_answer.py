@@ -9,15 +9,13 @@ from functools import cached_property
 from typing import Any, Final
 
 from feast import FeatureView
-from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.online_response import TIMESTAMP_POSTFIX, OnlineResponse
-from feast.protos.feast.types.EntityKey_pb2 import EntityKey
-from feast.protos.feast.types.Value_pb2 import Value
 from feast.value_type import ValueType
 
 from features.online import Found, PackedRows
+from features.packed_views import key_prefix
 
-__all__ = ["Answer", "Plan", "View", "asked_of", "key_prefix", "lists_of", "plan_of"]
+__all__ = ["Answer", "Plan", "View", "asked_of", "lists_of", "plan_of"]
 
 SECOND: Final = 1_000_000
 
@@ -66,12 +64,6 @@ class Answer(OnlineResponse):
         for name, column in self._columns.items():
             told |= {name: column, name + TIMESTAMP_POSTFIX: self._seconds[name]}
         return told
-
-
-def key_prefix(join_key: str) -> bytes:
-    """Return the bytes before the length and the text in the key of an entity with one text (serialisation 3)."""
-    key = EntityKey(join_keys=[join_key], entity_values=[Value(string_val="")])
-    return bytes(serialize_entity_key(key, entity_key_serialization_version=3)[:-4])
 
 
 def plan_of(context: Sequence[Any], full_names: bool) -> Plan | None:

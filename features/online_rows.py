@@ -14,13 +14,11 @@ import pyarrow as pa
 from privacy.rights import Subject
 from privacy.tokens import parse_token
 
-from .definitions import ENTITY, PERSON
 from .gateway_types import OnlineColumns
 from .online import Damaged, PackedRows
-from .online_answer import key_prefix
 from .online_store import EPOCH, MICROSECOND, layout_of, microseconds
+from .packed_views import ENTITY, PERSON, Destination, key_prefix, put_table
 from .packing import Layout
-from .provider import Destination, put_table
 
 __all__ = ["OnlineRows"]
 
@@ -55,18 +53,22 @@ class OnlineRows:
         tables: Callable[[str], tuple[pa.Table, int]],
         as_of: dt.datetime,
         clock: dt.datetime,
+        *,
+        whole: bool = True,
     ) -> int:
-        """Write everybody's rows of each view, all at once; who isn't among them leaves, unless newer than `as_of`.
+        """Write rows of each view, all at once; if `whole`, who isn't among them leaves, unless newer than `as_of`.
 
         `tables` gives a view's table with customer_token, event_timestamp and its features, and how many people must
         have equal ones (0 for any); it is asked when nobody can be erased meanwhile. Nothing is kept from after
         `clock`, where data time ends. Returns how many people.
         """
         try:
-            return self._replace(views, tables, microseconds(as_of), microseconds(clock))
+            return self._replace(views, tables, microseconds(as_of), microseconds(clock), whole)
         except Damaged:
+            if not whole:
+                raise
             self._rows.discard()
-            return self._replace(views, tables, microseconds(as_of), microseconds(clock))
+            return self._replace(views, tables, microseconds(as_of), microseconds(clock), whole)
 
     def read(
         self,
@@ -120,7 +122,7 @@ class OnlineRows:
         return self.count(subject)
 
     def _replace(
-        self, views: Sequence[Any], tables: Callable[[str], tuple[pa.Table, int]], as_of: int, clock: int
+        self, views: Sequence[Any], tables: Callable[[str], tuple[pa.Table, int]], as_of: int, clock: int, whole: bool
     ) -> int:
         people = 0
         with self._rows.writing() as writer:
@@ -132,7 +134,8 @@ class OnlineRows:
                 into = Destination(writer, view.name, layout_of(view), least)
                 put_table(into, table, ENTITY, "event_timestamp")
                 people += table.num_rows if view.name == PERSON else 0
-            writer.drop_others(as_of)
+            if whole:
+                writer.drop_others(as_of)
         return people
 
     def _held(self) -> _Known:

@@ -55,6 +55,10 @@ class OwnTokens:
             return rows
         return rows.filter(pa.array(~self._suppression.contains(rows[TOKEN].combine_chunks())))
 
+    def how_many_suppressed(self) -> int:
+        """Count who must not be served."""
+        return len(self._suppression)
+
     def list_is_readable(self) -> None:
         """Raise EnvironmentFailed unless the suppression list can be asked."""
         self._suppression.contains(pa.array([], pa.string()))

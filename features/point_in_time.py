@@ -74,11 +74,13 @@ def population(
     return rows.cast(schema).sort_by([(_MOMENT, "ascending"), (ENTITY, "ascending")])
 
 
-def latest_rows(store: TableStore, table: str, as_of: dt.datetime, oldest: dt.datetime) -> pa.Table:
-    """Return each person's newest row of `table` between `oldest` and `as_of`, sorted by token."""
+def latest_rows(
+    store: TableStore, table: str, as_of: dt.datetime, oldest: dt.datetime, files: Sequence[str] | None = None
+) -> pa.Table:
+    """Return each person's newest row of `table` between `oldest` and `as_of`, sorted by token; or of some `files`."""
     dated = pc.field(_MOMENT)
     among = (dated <= pa.scalar(as_of, UTC)) & (dated >= pa.scalar(oldest, UTC))
-    rows = store.read(table, where=among).sort_by([(ENTITY, "ascending"), (_MOMENT, "descending")])
+    rows = store.read(table, where=among, files=files).sort_by([(ENTITY, "ascending"), (_MOMENT, "descending")])
     tokens = rows[ENTITY].combine_chunks()
     first = pc.fill_null(pc.not_equal(tokens.slice(1), tokens.slice(0, max(len(tokens) - 1, 0))), True)
     return rows.filter(pa.concat_arrays([pa.array([True] * min(len(tokens), 1), pa.bool_()), first]))

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from feast import FeatureView
 from feast.infra.passthrough_provider import PassthroughProvider
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 from feast.value_type import ValueType
 
-from features.online import Batch, Writer
-from features.online_answer import key_prefix
 from features.online_store import PackedOnlineStore, layout_of
-from features.packing import Layout
+from features.packed_views import Destination, put_table
 
-__all__ = ["Destination", "PackedProvider", "put_table"]
-
-ROWS: Final = 8192
-"""Rows a batch: what is packed at once stays small."""
-UTC: Final = pa.timestamp("us", "UTC")
+__all__ = ["PackedProvider"]
 
 
 class PackedProvider(PassthroughProvider):
@@ -64,41 +55,6 @@ class PackedProvider(PassthroughProvider):
         with tqdm_builder(latest.num_rows) as bar, store.rows(config).writing() as writer:
             into = Destination(writer, feature_view.name, layout, int(feature_view.tags.get("k", 0)))
             put_table(into, latest, join_key, source.timestamp_field, bar.update)
-
-
-@dataclass(frozen=True)
-class Destination:
-    """The view that rows are written to; `least` is how many people must have equal rows of it, 0 for any."""
-
-    writer: Writer
-    view: str
-    layout: Layout
-    least: int = 0
-
-
-def put_table(
-    into: Destination, table: pa.Table, join_key: str, dated: str, progress: Callable[[int], Any] | None = None
-) -> None:
-    """Write the rows of `table`, whose `join_key` is a text and whose `dated` a moment; best sorted by key."""
-    before = key_prefix(join_key)
-    for batch in table.to_batches(max_chunksize=ROWS):
-        keys = _keys(before, batch[join_key])
-        moments = pc.cast(batch[dated], UTC).cast(pa.int64()).to_pylist()
-        into.writer.put(Batch(into.view, into.layout, keys, moments, into.layout.pack(batch), into.least))
-        if progress is not None:
-            progress(batch.num_rows)
-
-
-def _keys(before: bytes, texts: pa.Array) -> list[bytes]:
-    """Return Feast's keys of entities with one text; most have equal lengths, so the bytes before are made once."""
-    heads: dict[int, bytes] = {}
-    keys = []
-    for text in pc.cast(texts, pa.binary()).to_pylist():
-        head = heads.get(len(text))
-        if head is None:
-            head = heads[len(text)] = before + len(text).to_bytes(4, "little")
-        keys.append(head + text)
-    return keys
 
 
 def _is_plain(view: Any) -> bool:

@@ -1,12 +1,12 @@
 """Bad rows, kept sealed: whoever holds the root keyring can look at them, nobody else.
 
-One file a dataset and table, replaced by the next ingest. Inside the ciphertext each row carries its
-reason and the CMAC index of its person, so that erasing the person finds it.
+One file a dataset and table, replaced by the next ingest; what is pushed adds to it. Inside the ciphertext each row
+carries its reason and the CMAC index of its person, so that erasing the person finds it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +67,21 @@ class Quarantine(SealedTables):
                 if parts:
                     self._write(directory / f"{name}{SUFFIX}", pa.concat_tables(parts))
 
+    def add(self, dataset: str, rows: Mapping[str, Sequence[pa.Table]]) -> None:
+        """Seal more packed rows beside those that are there; one that is there already isn't added again."""
+        with self._writing():
+            for name, parts in rows.items():
+                if not parts:
+                    continue
+                path = self._root / dataset / f"{name}{SUFFIX}"
+                more = pa.concat_tables(parts)
+                held = self._read(path)
+                if held is not None:
+                    known = set(_told(held.select(more.column_names)))
+                    more = more.filter(pa.array([row not in known for row in _told(more)], pa.bool_()))
+                    more = pa.concat_tables([held, more])
+                self._write(path, more)
+
     def read(self, dataset: str, table: str) -> pa.Table | None:
         """Open the bad rows of one table, or None if there are none."""
         return self._read(self._root / dataset / f"{table}{SUFFIX}")
@@ -84,6 +99,10 @@ def written_ids(bad: pa.RecordBatch, subject: str) -> pa.Array:
     """Return who each row names, as written in the source; null where nothing is written."""
     ids = _text(bad, subject)
     return pc.if_else(pc.equal(pc.binary_length(ids), 0), pa.scalar(None, ids.type), ids)
+
+
+def _told(rows: pa.Table) -> Iterator[tuple[object, ...]]:
+    return zip(*(column.to_pylist() for column in rows.columns), strict=True)
 
 
 def _text(bad: pa.RecordBatch, name: str) -> pa.Array:

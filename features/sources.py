@@ -27,7 +27,7 @@ from .source_databases import Answer, asked
 from .source_files import format_of, listed, literally, matching, unequal
 from .text_files import TEXT, csv_sql
 
-__all__ = ["RAW", "Source", "batches", "opened"]
+__all__ = ["RAW", "Source", "batches", "connected", "in_utc", "opened"]
 
 BATCH_ROWS: Final = 131_072
 MEMORY: Final = "1GB"
@@ -54,7 +54,7 @@ class Source:
         query = f"SELECT {', '.join(self.selected.values())} FROM {self.origin}{_where(self.table)}"
         try:
             for batch in self.connection.sql(query).to_arrow_reader(BATCH_ROWS):
-                yield _in_utc(batch)
+                yield in_utc(batch)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise self._failed(error) from None
 
@@ -128,7 +128,7 @@ def opened(descriptor: Descriptor, table: Table, files: Sequence[Path] | None = 
     Raises BadInput for a missing file, one that can't be read, and files whose columns aren't equal.
     """
     with ExitStack() as stack:
-        connection = stack.enter_context(_connection(descriptor))
+        connection = stack.enter_context(connected(descriptor))
         if isinstance(table.source, Database):
             answer = stack.enter_context(asked(table.source, descriptor.base_dir, descriptor.environment, table.name))
             connection.register("arrow_source", answer.reader())
@@ -140,7 +140,8 @@ def opened(descriptor: Descriptor, table: Table, files: Sequence[Path] | None = 
         yield source
 
 
-def _connection(descriptor: Descriptor) -> duckdb.DuckDBPyConnection:
+def connected(descriptor: Descriptor) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory whose clock is the shop's and that spills nothing to disk; to be closed."""
     connection = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": "", "threads": 2})
     connection.execute(f"SET TimeZone = '{descriptor.time_zone}'")
     return connection
@@ -208,7 +209,8 @@ def _where(table: Table) -> str:
     return f" WHERE ({table.where})" if table.where else ""
 
 
-def _in_utc(batch: pa.RecordBatch) -> pa.RecordBatch:
+def in_utc(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return `batch` with all moments in UTC."""
     utc = pa.timestamp("us", "UTC")
     columns = [column.cast(utc) if pa.types.is_timestamp(column.type) else column for column in batch.columns]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)

@@ -26,7 +26,7 @@ from privacy.errors import BadInput, EnvironmentFailed
 from privacy.rights import Subject
 from privacy.tokens import parse_token
 
-from .buckets import TOKEN, bucket_of, bucket_of_file, read_parquet, select
+from .buckets import TOKEN, bucket_of, bucket_of_file, read_files, select
 from .damage import damage_told
 from .manifest import REMEDY, read_manifest
 from .private_files import make_private
@@ -91,10 +91,27 @@ class TableStore:
             raise BadInput(f"there is no table '{table}' among the {self._name}")
         return [directory / table / name for name in known[table]["files"]]
 
-    def read(self, table: str, columns: Sequence[str] | None = None, where: pc.Expression | None = None) -> pa.Table:
-        """Read `table`, or those of its rows that fulfil `where`."""
+    def read(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: pc.Expression | None = None,
+        files: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """Read `table`, or those of its rows that fulfil `where`; or only what its `files` of these names hold."""
         with self.reading():
-            return pa.concat_tables(read_parquet(file, columns, where) for file in self.files(table))
+            every = self.files(table)
+            among = every if files is None else [file for file in every if file.name in files]
+            found = read_files(among or every[:1], columns, where)
+            return found if among else found.slice(0, 0)
+
+    def of(self, table: str, tokens: Sequence[str]) -> pa.Table:
+        """Read the rows of some people, from the files that can hold them; a table of none where there are none."""
+        with self.reading():
+            entry, files = read_manifest(self.directory())["tables"][table], self.files(table)
+            buckets = {bucket_of(token, entry["buckets"]) for token in tokens}
+            mine = [file for file in files if bucket_of_file(file.name) in buckets] or files[:1]
+            return read_files(mine, None, pc.field(TOKEN).isin(list(tokens)))
 
     def key_id(self) -> str | None:
         """Return the id of the key that made the tokens of the published snapshot; None before the first."""
@@ -102,10 +119,10 @@ class TableStore:
             return None
         directory = self.directory()
         for name, entry in read_manifest(directory)["tables"].items():
-            if entry["keyed"] and entry["rows"]:
-                with self.reading(), pq.ParquetFile(directory / name / entry["files"][0]) as file:
-                    first = next(file.iter_batches(batch_size=1, columns=[TOKEN]))
-                    return parse_token(first[TOKEN][0].as_py()).key_id
+            for stored in entry["files"] if entry["keyed"] and entry["rows"] else ():
+                with self.reading(), pq.ParquetFile(directory / name / stored) as file:
+                    for first in file.iter_batches(batch_size=1, columns=[TOKEN]):  # an empty file has none
+                        return parse_token(first[TOKEN][0].as_py()).key_id
         return None
 
     @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from mlproject.commands import answers, audit, budget, control, dataset, inference, jobs, keys, policy, risk
+from mlproject.commands import answers, audit, budget, control, dataset, inference, jobs, keys, policy, push, risk
 from mlproject.settings import debugging, quiet_environment
 from privacy.errors import BadInput, CustosError, EnvironmentFailed
 
@@ -38,6 +38,7 @@ def cli() -> None:
 
 _COMMANDS = (
     *jobs.COMMANDS,
+    *push.COMMANDS,
     *answers.COMMANDS,
     *control.COMMANDS,
     *audit.COMMANDS,

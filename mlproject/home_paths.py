@@ -64,6 +64,10 @@ class HomePaths:
         return self.root / "features"
 
     @property
+    def inbox(self) -> Path:
+        return self.root / "inbox"
+
+    @property
     def feast_registry(self) -> Path:
         return self.root / "feast" / "registry.db"
 

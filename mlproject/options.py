@@ -14,7 +14,7 @@ import click
 from mlproject.state import usable
 from privacy.classification import Purpose, Role
 
-__all__ = ["TARGETS", "Day", "Place", "as_json", "as_of", "home", "purpose", "role", "seed", "trials"]
+__all__ = ["TARGETS", "Day", "Place", "as_json", "as_of", "home", "purpose", "role", "seed", "since", "trials"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 TARGETS = click.Choice(["churn", "clv"])
@@ -79,6 +79,15 @@ def as_of(command: Command) -> Command:
     """Add --as-of."""
     text = "The day the data is looked at from.  [default: the last event plus one day]"
     return click.option("--as-of", type=Day(of_data=True), metavar="DATE", help=text)(command)
+
+
+def since(command: Command) -> Command:
+    """Add --since, whose DATE may be left out."""
+    text = "Compute only cut-offs from this day on, and what isn't built.  [without DATE: only what isn't built]"
+    day = Day(of_data=True)
+    return click.option("--since", type=day, is_flag=False, flag_value="2199-12-31", metavar="[DATE]", help=text)(
+        command
+    )
 
 
 def purpose(command: Command) -> Command:

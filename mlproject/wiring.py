@@ -6,20 +6,14 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlproject import home_keys
 from mlproject.home_paths import HomePaths
 from mlproject.pipelines.targets import field_types
-from mlproject.settings import (
-    Settings,
-    find_home,
-    load_settings,
-    project_run,
-    quiet_environment,
-)
+from mlproject.settings import Settings, find_home, load_settings, project_run, quiet_environment
 from mlproject.state import HomeState, load_state
 from privacy.classification import LawfulBasis, Purpose
 from privacy.durable import locked
@@ -46,10 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["House", "build_serving"]
 
 UNUSABLE = frozenset("?%*[]{}$;\\")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+_now = partial(datetime.now, UTC)
 
 
 class House:
@@ -250,10 +241,16 @@ class House:
 
     @cached_property
     def rights(self) -> Rights:
+        from features.inbox import Inbox
         from privacy.rights import Rights
 
         self._require_stores()
-        stores: list[SubjectStore] = [self.quarantine, self.inference_flags, *self.gateway.subject_stores()]
+        stores: list[SubjectStore] = [
+            self.quarantine,
+            self.inference_flags,
+            Inbox(self.paths.inbox),
+            *self.gateway.subject_stores(),
+        ]
         return Rights(
             self.vault,
             self.keyring,
@@ -286,6 +283,7 @@ class House:
 
 def build_serving(home: Path) -> ServingParts:
     """Return what the prediction service needs; it opens the sealed sub-keyring and nothing of the vault."""
+    from mlproject.receiving import receiver_of
     from serving.auth import Verifier
     from serving.champion import ChampionFollower, file_stamp
     from serving.parts import ServingParts
@@ -297,4 +295,4 @@ def build_serving(home: Path) -> ServingParts:
     champions = ChampionFollower(house.registry, stamp=file_stamp(house.paths.mlflow_database))
     shop = Shop(currency=descriptor.currency, active_within_days=descriptor.targets.churn.active_within_days)
     predictor = Predictor(house.gateway, house.policy, house.audit, champions, shop)
-    return ServingParts(predictor, Verifier(house.sealed), house.policy, champions)
+    return ServingParts(predictor, Verifier(house.sealed), house.policy, champions, receiver=receiver_of(house))

@@ -42,6 +42,7 @@ EFFECTS: Final[tuple[Effect, ...]] = ("forbid", "permit", "mask", "filter")
 ACTIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "ingest": ("dataset",),
+        "push": ("dataset",),
         "build": ("dataset",),
         "materialize": ("dataset",),
         "train": ("service", "model"),

@@ -24,7 +24,17 @@ from privacy.masking import MaskSpec, apply_mask, mask_of
 from privacy.tokens import handles_to_tokens
 from privacy.vault import Vault
 
-__all__ = ["CUSTOMER_TOKEN", "ColumnRule", "Kind", "ProtectReport", "Protector", "TablePlan", "check_plan"]
+__all__ = [
+    "CUSTOMER_TOKEN",
+    "ColumnRule",
+    "Kind",
+    "ProtectReport",
+    "Protector",
+    "TablePlan",
+    "check_plan",
+    "key_tokens",
+    "without_marked",
+]
 
 CUSTOMER_TOKEN: Final = "customer_token"  # noqa: S105 - a column name
 """The column that replaces the subject's id, in the feature store's own domain."""
@@ -81,10 +91,13 @@ class ProtectReport:
 
 
 class Protector:
-    """Turns raw batches into protected ones, registering people in the vault as it meets them."""
+    """Turns raw batches into protected ones, registering people in the vault as it meets them.
 
-    def __init__(self, vault: Vault, keyring: Keyring) -> None:
-        self._vault, self._keyring = vault, keyring
+    `key_id` names the key that the tables they are added to were written under; a new table is under the primary one.
+    """
+
+    def __init__(self, vault: Vault, keyring: Keyring, *, key_id: str | None = None) -> None:
+        self._vault, self._keyring, self._key_id = vault, keyring, key_id
         self._register = vault.register
         self._seen: npt.NDArray[np.void] = np.zeros(0, "V16")
         self._held: list[pa.RecordBatch] = []
@@ -119,7 +132,7 @@ class Protector:
             if plan.subject:
                 answer = self._people_batch(batch, plan, report, macs)
             else:
-                answer = _unmarked(batch, _plain_batch(batch, plan), plan, report)
+                answer = without_marked(batch, _plain_batch(batch, plan), plan, report)
             report.rows_out += answer.num_rows
             yield answer
 
@@ -136,7 +149,7 @@ class Protector:
         """`customer_token`, `audit_reference` of everyone met so far, in the order of random handles."""
         handles = np.frombuffer(self._seen.tobytes(), np.uint8).reshape(-1, 16)
         references = self._vault.audit_references(handles)
-        tokens = handles_to_tokens(self._keyring, handles, FEATURE_STORE)
+        tokens = handles_to_tokens(self._keyring, handles, FEATURE_STORE, key_id=self._key_id)
         return pa.table({CUSTOMER_TOKEN: tokens, "audit_reference": pa.array(references, pa.string())})
 
     def _people_batch(
@@ -160,20 +173,21 @@ class Protector:
             ids = batch.column(subject.name)
         handles = self._register(ids, _identifiers(batch, plan))
         self._seen = np.union1d(self._seen, _distinct(handles))
-        columns: dict[str, pa.Array] = {CUSTOMER_TOKEN: handles_to_tokens(self._keyring, handles, FEATURE_STORE)}
+        tokens = handles_to_tokens(self._keyring, handles, FEATURE_STORE, key_id=self._key_id)
+        columns: dict[str, pa.Array] = {CUSTOMER_TOKEN: tokens}
         if plan.held:
             self._held.append(
                 pa.RecordBatch.from_pydict({**columns, **{name: batch.column(name) for name in plan.held}})
             )
         for rule in plan.columns:
             if rule.kind == "key":
-                columns[_token_name(rule.name)] = _key_tokens(macs[rule.name], handles, batch.column(rule.name))
+                columns[_token_name(rule.name)] = key_tokens(macs[rule.name], handles, batch.column(rule.name))
             elif rule.kind == "attribute" and not _is_dropped(rule, subject):
                 columns[rule.name] = _treated(batch.column(rule.name), rule)
-        return _unmarked(batch, pa.RecordBatch.from_pydict(columns), plan, report)
+        return without_marked(batch, pa.RecordBatch.from_pydict(columns), plan, report)
 
 
-def _unmarked(
+def without_marked(
     batch: pa.RecordBatch, protected: pa.RecordBatch, plan: TablePlan, report: ProtectReport
 ) -> pa.RecordBatch:
     """`protected` without the rows that are marked in `batch`, of which the report is told."""
@@ -187,15 +201,10 @@ def _unmarked(
             theirs = [name for name in (CUSTOMER_TOKEN, "order_token") if name in protected.schema.names]
             dates = batch.column(plan.dated_by).filter(pa.array(rows)).cast(pa.date32())
             told = pa.Table.from_batches([protected.select(theirs).filter(pa.array(rows))])
-            report.flags.append(
-                told.append_column("date", dates).append_column("attribute", _repeated(attribute, rows))
-            )
+            attributes = pa.array([attribute] * told.num_rows, pa.string())
+            report.flags.append(told.append_column("date", dates).append_column("attribute", attributes))
     report.marked += int(gone.sum())
     return protected.filter(pa.array(~gone)) if gone.any() else protected
-
-
-def _repeated(text: str, rows: npt.NDArray[np.bool_]) -> pa.Array:
-    return pa.array([text] * int(rows.sum()), pa.string())
 
 
 def _distinct(handles: npt.NDArray[np.uint8]) -> npt.NDArray[np.void]:
@@ -275,7 +284,7 @@ def _token_name(column: str) -> str:
     return f"{column.removesuffix('_id')}_token"
 
 
-def _key_tokens(mac: Mac, handles: npt.NDArray[np.uint8], column: pa.Array) -> pa.Array:
+def key_tokens(mac: Mac, handles: npt.NDArray[np.uint8], column: pa.Array) -> pa.Array:
     """32 hex digits a row, null where the key is null."""
     macs = mac.of_pairs(handles, column)
     digits = pa.py_buffer(macs.tobytes().hex().encode())

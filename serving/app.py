@@ -19,17 +19,17 @@ from starlette.responses import Response
 from privacy.errors import CustosError, Refused
 from privacy.policy import Principal
 
-from .errors import ModelUnavailable, TokensRefused, refused_detail
+from .errors import EventsRefused, ModelUnavailable, TokensRefused, refused_detail
 from .parts import ServingParts, Slot
 from .problems import Problem, answer, problem_schema
-from .schemas import PredictRequest, PredictResponse, ProblemDocument
+from .schemas import Event, EventsRequest, EventsResponse, Line, PredictRequest, PredictResponse, ProblemDocument
 
 __all__ = ["PREFIX", "build_app", "openapi_document", "routes_of", "strict_json"]
 
 PREFIX: Final = "/v1"
 _THREADS: Final = 8
 _MAX_ERRORS: Final = 20
-_FIELDS: Final = frozenset({"body", "customers", "models"})
+_FIELDS: Final = frozenset({"body", "customers", "models", "events", *Event.model_fields, *Line.model_fields})
 _ANY_ERROR: Final = (
     "bearer_missing", "bearer_invalid", "bearer_expired", "policy_refused", "method_not_allowed",
     "request_timeout", "body_too_large", "media_type_unsupported", "json_invalid", "request_invalid",
@@ -104,6 +104,8 @@ def _known(error: CustosError) -> Problem:
     """Turn one of our own errors into its problem; what could name a path or a store is not told."""
     if isinstance(error, TokensRefused):
         return Problem("tokens_invalid", str(error), errors=error.errors())
+    if isinstance(error, EventsRefused):
+        return Problem("request_invalid", str(error), errors=error.errors())
     if isinstance(error, Refused):
         return Problem("policy_refused", refused_detail(error))
     # Body and tokens were held to their form before: a BadInput from below is about this home, not the caller.
@@ -159,14 +161,30 @@ def build_app(slot: Slot) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )  # fmt: skip
     app.router.route_class = _StrictRoute
-    threads: list[anyio.CapacityLimiter] = []
     _handlers(app)
+    run = _Threads(slot)
+    _offer_predictions(app, run)
+    _offer_events(app, run)
+    return app
 
-    def parts() -> ServingParts:
-        if slot.parts is None:
+
+class _Threads:
+    """Where use cases run: a few threads, on the parts that start-up made."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot, self._limits = slot, list[anyio.CapacityLimiter]()
+
+    async def __call__(self, use: Callable[[ServingParts], Any]) -> Any:
+        """Return what `use` makes of the parts; Problem before start-up. What is abandoned runs on, unheard."""
+        parts = self.slot.parts
+        if parts is None:
             raise Problem("not_ready")
-        return slot.parts
+        if not self._limits:
+            self._limits.append(anyio.CapacityLimiter(_THREADS))
+        return await anyio.to_thread.run_sync(lambda: use(parts), limiter=self._limits[0], abandon_on_cancel=True)
 
+
+def _offer_predictions(app: FastAPI, run: _Threads) -> None:
     @app.post(
         "/predict",
         summary="Predict churn and value for up to 1,000 customers",
@@ -179,19 +197,38 @@ def build_app(slot: Slot) -> FastAPI:
         request: Request, body: PredictRequest, principal: Annotated[Principal, Depends(_principal)]
     ) -> Response:
         """Return one result a token, in the request's order, shaped by the caller's role and purpose."""
-        serving = parts()
-        if not threads:
-            threads.append(anyio.CapacityLimiter(_THREADS))
-        found = await anyio.to_thread.run_sync(
-            lambda: serving.predictor.predict(principal, body.customers, body.models, _request_id(request)),
-            limiter=threads[0],
-            abandon_on_cancel=True,
-        )
-        slot.metrics.results(result["status"] for result in found["results"])
+
+        def use(parts: ServingParts) -> dict[str, Any]:
+            return parts.predictor.predict(principal, body.customers, body.models, _request_id(request))
+
+        found = await run(use)
+        run.slot.metrics.results(result["status"] for result in found["results"])
         content = json.dumps(found, allow_nan=False, separators=(",", ":")).encode("ascii")
         return Response(content, media_type="application/json")
 
-    return app
+
+def _offer_events(app: FastAPI, run: _Threads) -> None:
+    @app.post(
+        "/events",
+        summary="Take new orders of up to 1,000 customers, named by tokens alone",
+        status_code=202,
+        response_model=EventsResponse,
+        responses=problem_schema(*_ANY_ERROR),
+        dependencies=[Depends(_bearer)],
+    )
+    async def events(
+        request: Request, body: EventsRequest, principal: Annotated[Principal, Depends(_principal)]
+    ) -> Response:
+        """Keep the events until the shop adds them; sent again with equal `event` ids, they count once."""
+
+        def use(parts: ServingParts) -> int:
+            if parts.receiver is None:
+                raise Problem("not_ready")
+            told = [event.model_dump() for event in body.events]
+            return parts.receiver.take(principal, told, _request_id(request))
+
+        content = json.dumps({"accepted": await run(use)}, separators=(",", ":")).encode("ascii")
+        return Response(content, 202, media_type="application/json")
 
 
 def routes_of(app: FastAPI) -> dict[str, frozenset[str]]:

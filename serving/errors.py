@@ -1,6 +1,7 @@
 """Serving's own branches of the error tree; light, so the web layer needn't import the predictor for them.
 
 BadInput
+├── EventsRefused        some events can't be of this shop
 └── TokensRefused        some tokens are mistyped or another purpose's
 EnvironmentFailed
 └── ModelUnavailable     no champion of an asked model is in service
@@ -15,9 +16,24 @@ from typing import Final
 
 from privacy.errors import BadInput, CustosError, EnvironmentFailed, Refused
 
-__all__ = ["ModelUnavailable", "TokensRefused", "named", "refused_detail"]
+__all__ = ["EventsRefused", "ModelUnavailable", "TokensRefused", "named", "refused_detail"]
 
 _MAX_POSITIONS: Final = 20
+
+
+class EventsRefused(BadInput):
+    """Some events are dated in the future or tell what the shop has no column for; holds positions, no value."""
+
+    def __init__(self, places: Sequence[int], asked: int, columns: Sequence[str]) -> None:
+        self.places = tuple(places)
+        super().__init__(
+            f"{len(places)} of {asked} events are dated in the future or have a column that this shop doesn't have",
+            remedy=f"its lines have {', '.join(columns)}",
+        )
+
+    def errors(self) -> list[dict[str, object]]:
+        """Return the code, the count and the first positions."""
+        return [{"code": "event_unfit", "count": len(self.places), "positions": list(self.places[:_MAX_POSITIONS])}]
 
 
 class TokensRefused(BadInput):

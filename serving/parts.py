@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # Bento's supervisor imports the web layer too, and needs no 
     from .auth import Verifier
     from .champion import ChampionFollower
     from .predictor import Predictor
+    from .receiver import Receiver
 
 __all__ = ["ServingParts", "Slot"]
 
@@ -28,7 +29,7 @@ class ServingParts:
 
     `predictor` answers, over gateway, policy, audit and these same `champions`; `verifier` checks bearers
     against the sealed sub-keyring; `policy` also says who may read metrics; `champions` is not started yet, the
-    service starts and stops it; `close` releases whatever else the factory opened.
+    service starts and stops it; `close` releases whatever else the factory opened; `receiver` takes events.
     """
 
     predictor: Predictor
@@ -36,6 +37,7 @@ class ServingParts:
     policy: Policy
     champions: ChampionFollower
     close: Callable[[], None] = _nothing
+    receiver: Receiver | None = None
 
 
 class Slot:

@@ -15,16 +15,14 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from privacy.audit import AuditLog, commitment
-from privacy.classification import Purpose
 from privacy.errors import CheckFailed, CustosError, Refused
 from privacy.policy import Decision, Policy, Principal
-from privacy.tokens import valid_tokens
 from training.scoring import COLD_START, INACTIVE, OK, score_rows
 
 from .bands import CHURN_BANDS, CLV_BANDS, Bands
+from .callers_tokens import require_own
 from .champion import Champion
 from .errors import ModelUnavailable, TokensRefused
 from .told import told
@@ -119,7 +117,7 @@ class Predictor:
         with _Ending(self._audit, self._policy, principal, models, len(tokens), request_id):
             decisions = {model: self._decide(principal, model) for model in models}
             distinct = list(dict.fromkeys(tokens))
-            self._check_tokens(principal, tokens, distinct)
+            require_own(tokens, principal.purpose)
             champions = {model: self._champion(model) for model in models}
             scored = {model: self._score(principal, model, champion, distinct) for model, champion in champions.items()}
             answers = dict(zip(distinct, self._results(distinct, scored, decisions), strict=True))
@@ -135,23 +133,6 @@ class Predictor:
         if principal.purpose is None:
             raise Refused("a prediction needs a purpose", remedy="ask for a bearer granted for one")
         return self._policy.require(principal, ACTION, f"model:{model}")
-
-    def _check_tokens(self, principal: Principal, tokens: Sequence[str], distinct: list[str]) -> None:
-        own = str(principal.purpose)
-        good = valid_tokens(pa.array(distinct, pa.string()), own)
-        if good.all():
-            return
-        bad = {token for token, fits in zip(distinct, good.tolist(), strict=True) if not fits}
-        refused = list(bad)
-        elsewhere = np.zeros(len(refused), dtype=bool)
-        for purpose in Purpose:
-            if purpose != own:
-                elsewhere |= valid_tokens(pa.array(refused, pa.string()), purpose.value)
-        foreign = {token for token, other in zip(refused, elsewhere.tolist(), strict=True) if other}
-        positions = [(i, token in foreign) for i, token in enumerate(tokens) if token in bad]
-        raise TokensRefused(
-            [i for i, other in positions if not other], [i for i, other in positions if other], len(tokens)
-        )
 
     def _champion(self, model: str) -> Champion:
         champion = self._champions.current(model)

@@ -16,6 +16,10 @@ __all__ = [
     "TOKEN_PATTERN",
     "ChurnAnswer",
     "ClvAnswer",
+    "Event",
+    "EventsRequest",
+    "EventsResponse",
+    "Line",
     "Model",
     "PredictRequest",
     "PredictResponse",
@@ -37,6 +41,16 @@ _EXAMPLE_TOKENS: Final[list[JsonValue]] = [
     "ret_aa" + "0123456789abcdef" * 2 + "5c",
     "ret_aa" + "fedcba9876543210" * 2 + "a1",
 ]
+
+
+def _moment(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("not a moment in ISO 8601") from None
+    if moment.tzinfo is None or not 1970 <= moment.year < 9999:
+        raise ValueError("a moment has a zone and is of 1970 or later")
+    return text
 
 
 def _distinct(values: list[str]) -> list[str]:
@@ -144,6 +158,66 @@ class PredictResponse(_Strict):
     as_of: Annotated[datetime, Field(description="Data time of the features.")]
     models: Annotated[dict[Model, str], Field(description="Model -> version that answered.")]
     results: list[Result]
+
+
+Amount = Annotated[float, Field(ge=-1e10, le=1e10, allow_inf_nan=False)]
+
+
+class Line(_Strict):
+    """One line of an order: its amount, and of the shop's other columns those that the shop has."""
+
+    amount: Annotated[Amount, Field(description="In the shop's currency; negative for what came back.")]
+    quantity: Amount | None = None
+    discount: Amount | None = None
+    coupon: Amount | None = None
+    category: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    product_id: Annotated[int, Field(ge=0, lt=2**63)] | Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+
+class Event(_Strict):
+    """A new order of one customer, who is named by a token of the caller's purpose and by nothing else.
+
+    `event` is made for this by the sender, at random: neither the shop's number of the order nor made of it. An event
+    sent twice counts once.
+    """
+
+    event: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="32 random hexadecimal digits.")]
+    customer: Annotated[str, Field(max_length=64, json_schema_extra={"pattern": TOKEN_PATTERN})]
+    ordered_at: Annotated[
+        str,
+        Field(max_length=40, json_schema_extra={"format": "date-time"}, description="ISO 8601, with its zone."),
+        AfterValidator(_moment),
+    ]
+    lines: Annotated[list[Line], Field(min_length=1, max_length=500)]
+
+
+class EventsRequest(_Strict):
+    """New orders of customers, 1 to 1,000 of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "events": [
+                        {
+                            "event": "0f" * 16,
+                            "customer": _EXAMPLE_TOKENS[0],
+                            "ordered_at": "2026-11-22T10:00:00+01:00",
+                            "lines": [{"amount": 3.5, "category": "dairy"}],
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
+    events: Annotated[list[Event], Field(min_length=1, max_length=MAX_CUSTOMERS)]
+
+
+class EventsResponse(_Strict):
+    """How many events were taken; they count once the shop has added them."""
+
+    accepted: int
 
 
 class ProblemDocument(BaseModel):

@@ -30,9 +30,11 @@ __all__ = [
     "dated_cutoffs",
     "days",
     "events",
+    "latecomers",
     "money",
     "seconds_of",
     "snapshots",
+    "together",
 ]
 
 DAY: Final = 86_400
@@ -111,12 +113,12 @@ def events(lines: ir.Table, keys: Sequence[str] = ("customer_token",)) -> ir.Tab
     """Fold order lines into events: the lines of one order at one instant.
 
     Columns: `keys`, at, second, value, gained, returned, discount, coupon, lines, purchase, number, gap,
-    and, where lines come late, `known`: the instant when all of the event was. The first event of an order
-    with a positive value is a purchase. A discount or coupon that the shop doesn't have is null.
+    and, where lines come late, `known`: the instant when all of a late event was, null for the others. The first
+    event of an order with a positive value is a purchase. A discount or coupon that the shop doesn't have is null.
     """
     absent = {name: ibis.null("float64") for name in ("discount", "coupon") if name not in lines.columns}
     lines = lines.mutate(**absent) if absent else lines
-    known = {"known": ibis.greatest(lines.ordered_at, _came(lines)).max()} if come_late(lines) else {}
+    known = {"known": lines[CREATED].max(where=lines[CREATED] > lines.ordered_at)} if come_late(lines) else {}
     folded = lines.group_by(*keys, "order_token", "ordered_at").agg(
         value=_units(lines, "amount"),
         gained=_units(lines, "amount", "gained"),
@@ -140,6 +142,11 @@ def events(lines: ir.Table, keys: Sequence[str] = ("customer_token",)) -> ir.Tab
         number=(ibis.row_number().over(past) + 1), gap=opened.second - opened.second.lag().over(past)
     )
     return numbered.rename(at="ordered_at")
+
+
+def latecomers(lines: ir.Table) -> ir.Table:
+    """Whose lines, one at least, came later than they are dated: the column customer_token, each once."""
+    return lines.filter(lines[CREATED] > lines.ordered_at).select("customer_token").distinct()
 
 
 def categories(lines: ir.Table, keys: Sequence[str] = ("customer_token",)) -> ir.Table | None:
@@ -175,6 +182,15 @@ def as_known(lines: ir.Table, cutoffs: ir.Table, *, longest_days: int) -> Snapsh
     keys = (*KEYS, "now")
     sorts = categories(come, keys)
     return Snapshots(_aged(events(come, keys)), None if sorts is None else _recent(sorts, longest_days))
+
+
+def together(one: Snapshots, other: Snapshots) -> Snapshots:
+    """The snapshots of two groups of people, of whom nobody is in both."""
+    sorts = None
+    if one.categories is not None and other.categories is not None:
+        sorts = one.categories.union(other.categories.cast(one.categories.schema()).select(one.categories.columns))
+    past = other.events.select(one.events.columns).cast(one.events.schema())
+    return Snapshots(one.events.union(past), sorts)
 
 
 def _came(lines: ir.Table) -> ir.Value:

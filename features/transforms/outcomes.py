@@ -21,7 +21,9 @@ def outcomes(happened: ir.Table, cutoffs: ir.Table, *, horizon_days: int, active
     close = ibis.literal(horizon_days * DAY, "int64")
     paired = happened.join(dated, [happened.second < dated.now + close], how="inner")
     before = paired.at < paired.event_timestamp
-    known = before & (paired.known < paired.event_timestamp) if "known" in paired.columns else before
+    known = before
+    if "known" in paired.columns:
+        known = before & (paired.known.isnull() | (paired.known < paired.event_timestamp))
     lead = paired.second - paired.now
     recent = known if active_within_days is None else known & (-lead <= active_within_days * DAY)
     summed = paired.group_by(*KEYS).agg(

@@ -70,17 +70,22 @@ def ingest(dataset: str, home: Path | None) -> None:
 @click.command()
 @options.home
 @options.as_of
-def build(home: Path | None, as_of: datetime | None) -> None:
+@options.since
+def build(home: Path | None, as_of: datetime | None, since: datetime | None) -> None:
     """Compute the features at every cut-off the models need and at --as-of.
+
+    With --since, rows at cut-offs before DATE (alone: before any) are carried over where they are built and still hold.
 
     \b
     Example: custos build
+    Example: custos build --since
+    Example: custos build --since 2026-10-01
     """
     from mlproject.pipelines.build import build_features
     from mlproject.stages import Stages
     from mlproject.wiring import House
 
-    for line in build_features(House.open(home), Stages(), as_of=as_of):
+    for line in build_features(House.open(home), Stages(), as_of=as_of, since=since):
         click.echo(line)
 
 

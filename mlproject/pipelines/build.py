@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from mlproject.pipelines.report import record
@@ -16,30 +16,39 @@ if TYPE_CHECKING:
     from mlproject.stages import Stages
     from mlproject.wiring import House
 
-__all__ = ["build_features", "data_time", "materialize_features"]
+__all__ = ["build_features", "data_time", "materialize_features", "up_to_date"]
 
 
 def data_time(state: HomeState, as_of: datetime | None) -> datetime:
     """Return the moment the data is looked at from: as asked, else as built, else the day after the last event."""
-    moment = as_of or state.as_of or _day_after(state.last_event)
+    from features.data_time import day_after
+
+    moment = as_of or state.as_of or day_after(state.last_event)
     if moment <= state.first_event:
         remedy = f"the first event is on {state.first_event.date()}"
         raise BadInput(f"no data before --as-of {moment.date()}", remedy=remedy)
     return moment
 
 
-def build_features(house: House, stages: Stages, *, as_of: datetime | None = None) -> Iterator[str]:
-    """Compute the features at the cut-offs of both models and at data time; register them with Feast."""
-    from features.build import build
+def build_features(
+    house: House, stages: Stages, *, as_of: datetime | None = None, since: datetime | None = None
+) -> Iterator[str]:
+    """Compute the features at the cut-offs of both models and at data time; register them with Feast.
 
-    state, descriptor = house.state, house.descriptor
-    moment = data_time(state, as_of or _day_after(state.last_event))
+    With `since`, rows at earlier cut-offs are carried over where they are built and still hold.
+    """
+    from features.build import build
+    from features.data_time import day_after
+
+    descriptor = house.descriptor
     resource = f"dataset:{descriptor.name}"
     decision = house.permit("build", resource)
     with house.lock(), stages.stage("features"):
+        state = up_to_date(house)
+        moment = data_time(state, as_of or day_after(state.last_event))
         cutoffs = _cutoffs(descriptor, state, moment)
-        name, stores = descriptor.name, house.stores
-        report = build(descriptor, stores.protected_store(name), stores.feature_store(name), cutoffs, moment)
+        protected, features = house.stores.protected_store(state.dataset), house.stores.feature_store(state.dataset)
+        report = build(descriptor, protected, features, cutoffs, moment, since=since)
         house.gateway.apply(descriptor)
         save_state(house.paths.state, replace(state, as_of=moment))
     house.note(decision, "build", resource, count=report.rows, detail={"digest": report.digest})
@@ -47,17 +56,41 @@ def build_features(house: House, stages: Stages, *, as_of: datetime | None = Non
     record(house, "features", {**shown, "columns": report.features, "digest": report.digest})
     record(house, "stages", stages)
     size = f"{report.features} columns, {report.rows:,} rows at {len(cutoffs)} cut-offs"
-    yield f"features: {size}, as of {moment.date()}"
+    kept = f", {len(report.carried)} of them as they were" if since is not None else ""
+    yield f"features: {size}{kept}, as of {moment.date()}"
 
 
 def materialize_features(house: House, stages: Stages, *, as_of: datetime | None = None) -> Iterator[str]:
-    """Write everyone's features at data time into the online store."""
+    """Write everyone's features at data time into the online store; those that are there already stay."""
     state = house.state
     with house.lock(), stages.stage("online store"):
-        people = house.gateway.materialize(house.operator(), data_time(state, as_of))
-        save_state(house.paths.state, replace(state, online=True))
+        moment = data_time(state, as_of or _clock(house, state))
+        people = house.gateway.materialize(house.operator(), moment)
+        save_state(house.paths.state, replace(house.state, online=True))
     record(house, "stages", stages)
-    yield f"online store: {people:,} people, as of {data_time(state, as_of).date()}"
+    yield f"online store: {people:,} people, as of {moment.date()}"
+
+
+def up_to_date(house: House) -> HomeState:
+    """Return the state with the dates of what is stored: a push that was killed may not have got to keep them.
+
+    To be called with the home locked.
+    """
+    state = house.state
+    manifest = house.stores.protected_store(state.dataset).manifest("first_event", "last_event")
+    first, last = (datetime.fromisoformat(manifest[name]) for name in ("first_event", "last_event"))
+    fresh = replace(state, first_event=first, last_event=last)
+    if fresh != state:
+        save_state(house.paths.state, fresh)
+    return fresh
+
+
+def _clock(house: House, state: HomeState) -> datetime | None:
+    """Where data time ends: as built, or as pushed events have moved it."""
+    store = house.stores.feature_store(state.dataset)
+    if state.as_of is None or store.snapshot() is None:
+        return None
+    return max(state.as_of, datetime.fromisoformat(store.manifest("as_of")["as_of"]))
 
 
 def _cutoffs(descriptor: Descriptor, state: HomeState, moment: datetime) -> list[datetime]:
@@ -75,8 +108,3 @@ def _cutoffs(descriptor: Descriptor, state: HomeState, moment: datetime) -> list
             )
         planned.update(plan_cutoffs(task, state.first_event, moment).all)
     return sorted(planned)
-
-
-def _day_after(moment: datetime) -> datetime:
-    # The midnight after the last event, so that every event lies before it and cut-offs fall on whole days.
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)

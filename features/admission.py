@@ -1,0 +1,58 @@
+"""One table's rows held to its contract, batch by batch: good ones go on, bad ones are packed for the quarantine."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from privacy.treatment import Protector, ProtectReport
+
+from .contracts import Contract, Tally
+from .datasets.tables import Table
+from .quarantine import Quarantine, written_ids
+
+__all__ = ["Admission"]
+
+
+class Admission:
+    """What became of the rows of `table`; `now` bounds their dates.
+
+    `tally` counts rows and reasons, `bad` holds what the quarantine is to seal, `done` what protection does.
+    """
+
+    def __init__(self, table: Table, protector: Protector, quarantine: Quarantine, now: dt.datetime) -> None:
+        self.table, self._protector, self._quarantine, self._now = table, protector, quarantine, now
+        self._contract = Contract(table, now)
+        self.tally, self.done, self.bad = Tally(table.name), ProtectReport(), list[pa.Table]()
+
+    def admit(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the good rows of `batch`, with the declared columns alone."""
+        found = self._contract.bad_rows(batch)
+        self.tally.rows += batch.num_rows
+        good = batch
+        if found.num_rows:
+            mask = pc.is_in(pa.array(range(batch.num_rows), pa.int64()), value_set=found["row"].combine_chunks())
+            good = batch.filter(pc.invert(mask))
+            held = self._not_of_the_erased(batch, found)
+            self.done.tombstoned += found.num_rows - held.num_rows
+            self.tally.add(held)
+            if held.num_rows:
+                self.bad.append(self._quarantine.pack(batch, held, self.table))
+        return good.select(list(self.table.columns))
+
+    def _not_of_the_erased(self, batch: pa.RecordBatch, found: pa.Table) -> pa.Table:
+        """Leave out the bad rows of erased people: they must not come back, not even sealed."""
+        table = self.table
+        if table.subject is None:
+            return found
+        bad = batch.take(found["row"].combine_chunks())
+        dates = None
+        if table.event_column is not None:
+            written = bad.column(table.event_column).cast(pa.timestamp("us", "UTC"))
+            # A bad row's date in the future is no proof that the person came back.
+            credible = pc.less_equal(written, pa.scalar(self._now, written.type))
+            dates = pc.if_else(credible, written, pa.scalar(None, written.type))
+        refused = self._protector.tombstoned(written_ids(bad, table.subject), dates)
+        return found.filter(pa.array(~refused))

@@ -1,0 +1,79 @@
+"""From what waits in the inbox to protected order lines: tokens are there already, orders get theirs here."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from privacy.classification import FEATURE_STORE
+from privacy.keyring import Keyring
+from privacy.tokens import handles_to_tokens, tokens_to_handles
+from privacy.treatment import ProtectReport, key_tokens, without_marked
+from privacy.vault import Vault
+
+from .datasets.descriptor import Descriptor
+from .inbox import taken_columns
+from .marking import MARKS, Marking
+from .push import Safe, Stores
+
+__all__ = ["inboxed_events"]
+
+
+def inboxed_events(
+    descriptor: Descriptor, events: Sequence[Mapping[str, Any]], vault: Vault, keyring: Keyring, stores: Stores
+) -> Safe:
+    """Return events as protected order lines of people the vault knows; who isn't known any more is refused.
+
+    An event is an order of its own: its token is made of the person and the event's id, so that the same event, sent
+    twice, is there once.
+    """
+    lines = [(event, line) for event in events for line in event["lines"]]
+    given = pa.array([event["customer_token"] for event, _ in lines], pa.string())
+    handles, known = tokens_to_handles(keyring, given, FEATURE_STORE)
+    references = pa.array(vault.audit_references(handles), pa.string())
+    there = pc.and_(pa.array(known), pc.greater(pc.utf8_length(references), 0))
+    tokens = handles_to_tokens(keyring, handles, FEATURE_STORE, key_id=stores.protected.key_id())
+    table = descriptor.tables["transactions"]
+    schema = pq.read_schema(stores.protected.files("transactions")[0])
+    columns: dict[str, pa.Array] = {field.name: pa.nulls(len(lines), field.type) for field in schema}
+    columns["customer_token"] = tokens
+    ids = pa.array([event["event"] for event, _ in lines], pa.string())
+    columns["order_token"] = key_tokens(keyring.attribute("order_id"), handles, ids)
+    moments = [dt.datetime.fromisoformat(event["ordered_at"]) for event, _ in lines]
+    columns["ordered_at"] = pa.array(moments, pa.timestamp("us", "UTC"))
+    for name in taken_columns(descriptor) & set(schema.names):
+        kind = schema.field(name).type
+        columns[name] = pa.array([_as(kind, line.get(name)) for _, line in lines], kind)
+    batch = pa.RecordBatch.from_pydict(columns).filter(there)
+    people = pa.table({"customer_token": tokens, "audit_reference": references}).filter(there)
+    safe = Safe(people.group_by(people.column_names).aggregate([]), rows_in=len(lines))
+    safe.tombstoned = len(lines) - batch.num_rows
+    if batch.num_rows:
+        marks = Marking.kept(stores.protected.root / MARKS, descriptor).of_table(table.name)
+        lacking = {name: pa.nulls(batch.num_rows, pa.string()) for name in table.columns if name not in schema.names}
+        whole, done = pa.RecordBatch.from_pydict({**_by_name(batch), **lacking}), ProtectReport()
+        plan = replace(table.plan(), marks=marks, held=())
+        kept = pa.Table.from_batches([without_marked(whole, batch, plan, done)])
+        safe.tables |= {table.name: kept} if kept.num_rows else {}
+        safe.marked, safe.flags = done.marked, done.flags
+    return safe
+
+
+def _as(kind: pa.DataType, value: Any) -> Any:
+    """A value as its column has it; None for what it can't hold, which no mark and no feature is about."""
+    if value is None:
+        return None
+    if pa.types.is_integer(kind):
+        text = str(value)
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    return float(value) if pa.types.is_floating(kind) else str(value)
+
+
+def _by_name(batch: pa.RecordBatch) -> dict[str, pa.Array]:
+    return dict(zip(batch.schema.names, batch.columns, strict=True))

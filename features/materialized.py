@@ -1,0 +1,75 @@
+"""Which stored feature files are online already, so that a materialisation writes only what isn't."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from privacy.durable import write_beside
+from privacy.errors import EnvironmentFailed
+from privacy.json_files import read_object
+from privacy.profile import PROFILE
+
+from .assembly import FEATURES
+from .online import Damaged, PackedRows
+from .packed_views import PERSON
+from .storage import TableStore
+
+__all__ = ["NOTE", "Materialized"]
+
+NOTE: Final = "materialized.json"
+"""The note's name, beside the registry."""
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """The note at `path` of what `online` holds of `store`; `suppressed` counts who must not be served.
+
+    It counts only while the online rows are those that it was written about: a store that was lost, restored or
+    written by something else is written whole again.
+    """
+
+    path: Path
+    online: PackedRows
+    store: TableStore
+    suppressed: int
+
+    def unwritten(self) -> list[str] | None:
+        """Return the files of the feature table that aren't online; None where everything is to be written."""
+        held = self._held()
+        tables = self.store.manifest()["tables"]
+        noted = None if held is None else held.get("files")
+        stamp = self._stamp()
+        if held is None or not isinstance(noted, dict) or stamp is None or held.get("stamp") != stamp:
+            return None
+        files = {name: set(tables[name]["files"]) for name in (FEATURES, PROFILE) if name in tables}
+        if set(noted) != set(files) or not set(noted[FEATURES]) <= files[FEATURES]:
+            return None  # files went: who was in them may have left
+        if PROFILE in files and set(noted[PROFILE]) != files[PROFILE]:
+            return None
+        return sorted(files[FEATURES] - set(noted[FEATURES]))
+
+    def note(self) -> None:
+        """Say that all that is stored is online."""
+        tables = self.store.manifest()["tables"]
+        files = {name: tables[name]["files"] for name in (FEATURES, PROFILE) if name in tables}
+        write_beside(self.path, json.dumps({"files": files, "stamp": self._stamp()}).encode())
+
+    def forget(self) -> None:
+        """Let the next materialisation write everything."""
+        self.path.unlink(missing_ok=True)
+
+    def _held(self) -> Mapping[str, Any] | None:
+        try:
+            return read_object(self.path, "the note of what is online", remedy="")
+        except EnvironmentFailed:
+            return None  # it saves work, no more
+
+    def _stamp(self) -> list[int | None] | None:
+        try:
+            return [self.online.newest(PERSON), self.online.people(PERSON), self.suppressed]
+        except Damaged:
+            return None

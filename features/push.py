@@ -1,0 +1,177 @@
+"""New events into a home: held to their contract, protected, added as an increment, their people's features at once."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from privacy.errors import BadInput
+from privacy.profile import PROFILE
+from privacy.treatment import Protector
+
+from .admission import Admission
+from .data_time import arrived, day_after
+from .datasets.descriptor import Descriptor
+from .inference_flags import InferenceFlags
+from .ingest import PEOPLE, digest_of
+from .marking import MARKS, Marking
+from .newest import missing, newest, put_beside
+from .quarantine import Quarantine
+from .services import shop_features
+from .storage import TableStore
+from .transforms.feature import Use, windows_for
+from .transforms.orders import CREATED
+
+__all__ = ["Added", "Safe", "Stores", "add_events", "protected_events", "refreshed"]
+
+TOKEN: Final = "customer_token"  # noqa: S105  a column name
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where events go: protected and feature tables, the sealed quarantine and the sealed flags."""
+
+    protected: TableStore
+    features: TableStore
+    quarantine: Quarantine
+    flags: InferenceFlags
+
+
+@dataclass
+class Safe:
+    """Protected events by table, the people they are of (customer_token, audit_reference), and what became of others.
+
+    `quarantined` counts by `table.column: reason`, the others rows; `bad` and `flags` are to be sealed.
+    """
+
+    people: pa.Table
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    rows_in: int = 0
+    quarantined: dict[str, int] = field(default_factory=dict)
+    tombstoned: int = 0
+    marked: int = 0
+    bad: dict[str, list[pa.Table]] = field(default_factory=dict)
+    flags: list[pa.Table] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> list[str]:
+        """Whose events they are."""
+        return [str(token) for token in self.people[TOKEN].to_pylist()]
+
+
+@dataclass(frozen=True)
+class Added:
+    """How many events were new to the home and of how many new people; the dates of all events; the data's digest."""
+
+    events: int
+    people: int
+    first_event: dt.datetime
+    last_event: dt.datetime
+    digest: str | None
+
+
+def protected_events(
+    descriptor: Descriptor,
+    batches: Mapping[str, pa.RecordBatch],
+    protector: Protector,
+    stores: Stores,
+    now: dt.datetime,
+) -> Safe:
+    """Hold events to their tables' contracts and protect them; to be called inside `Protector.on_trial`."""
+    marking, safe = Marking.kept(stores.protected.root / MARKS, descriptor), Safe(protector.people())
+    for name, batch in batches.items():
+        table = descriptor.tables[name]
+        admission = Admission(table, protector, stores.quarantine, now)
+        good, done = admission.admit(batch), admission.done
+        if good.num_rows:
+            plan = replace(table.plan(), marks=marking.of_table(name), held=())
+            kept = pa.Table.from_batches(protector.protect([good], plan, done))
+            safe.tables |= {name: kept} if kept.num_rows else {}
+        safe.bad[name] = admission.bad
+        safe.flags += done.flags if name == "transactions" else []
+        safe.rows_in += admission.tally.rows
+        safe.tombstoned += done.tombstoned
+        safe.marked += done.marked
+        safe.quarantined |= {f"{name}.{why}": count for why, count in admission.tally.by_reason().items()}
+    safe.people = protector.people()
+    return safe
+
+
+def add_events(descriptor: Descriptor, safe: Safe, stores: Stores, *, ahead_days: int) -> Added:
+    """Publish protected tables with the events that they lack, in files of their own; seal what isn't to be among them.
+
+    An event equal to one that is there, but for when it came, is that one: each is there as often as it was pushed
+    at once, however often that was repeated. Raises BadInput for an order more than `ahead_days` after data time.
+    """
+    store = stores.protected
+    with store.writer() as writer:
+        manifest = store.manifest("first_event", "last_event")
+        entries = manifest["tables"]
+        first, last = (dt.datetime.fromisoformat(manifest[name]) for name in ("first_event", "last_event"))
+        bounds = _bounds(safe, first, last)
+        if (bounds[1] - day_after(last)).days > ahead_days:
+            raise BadInput(
+                f"an order is {(bounds[1] - day_after(last)).days} days after data time, which would leave everybody's "
+                f"features too old (fresh_days: {ahead_days})",
+                remedy="check its date; if it is right, run `custos run` on the source, which has the days between",
+            )
+        stores.quarantine.add(descriptor.name, safe.bad)
+        stores.flags.add(descriptor.name, safe.flags)
+        held = {name: store.of(name, safe.tokens) for name in safe.tables}
+        fresh = {name: missing(held[name], table, but=[CREATED]) for name, table in safe.tables.items()}
+        fresh = {name: _dated(descriptor, name, rows, last) for name, rows in fresh.items() if rows.num_rows}
+        if not fresh:
+            return Added(0, 0, first, last, manifest.get("digest"))
+        known = store.of(PEOPLE, safe.tokens)[TOKEN].combine_chunks()
+        strangers = safe.people.filter(pc.invert(pc.is_in(safe.people[TOKEN], value_set=known)))
+        for name, entry in entries.items():
+            if name in fresh:
+                writer.amend(name, entry, fresh[name], held[name])
+            elif name == PEOPLE and strangers.num_rows:
+                writer.amend(name, entry, strangers, strangers.slice(0, 0))
+            else:
+                writer.carry(name, entry)
+        told = [name for name in entries if name != PEOPLE and (name != PROFILE or entries[name]["rows"])]
+        digest = None
+        if manifest.get("digest") is not None:  # else somebody was erased, and it tells of data that isn't there
+            digest = digest_of(descriptor, {name: writer.digest_of(name) for name in told})
+        notes = {name: note for name, note in manifest.items() if name != "tables"}
+        dates = {"first_event": bounds[0].isoformat(), "last_event": bounds[1].isoformat()}
+        writer.commit({**notes, **dates, "digest": digest})
+    return Added(sum(rows.num_rows for rows in fresh.values()), strangers.num_rows, *bounds, digest)
+
+
+def refreshed(descriptor: Descriptor, safe: Safe, stores: Stores) -> tuple[pa.Table, dt.datetime] | None:
+    """Compute the newest features of everybody whose events these are, beside what is built; None before a build.
+
+    Returns the rows, to be put online, and data time, which they are at.
+    """
+    manifest = stores.protected.manifest("last_event")
+    built = {} if stores.features.snapshot() is None else stores.features.manifest("as_of")
+    if not built or built.get("lineage") is None or built["lineage"] != manifest.get("lineage"):
+        return None
+    day = day_after(dt.datetime.fromisoformat(manifest["last_event"]))
+    moment = max(day, dt.datetime.fromisoformat(built["as_of"]))
+    listed = shop_features(descriptor)
+    lines = stores.protected.of("transactions", safe.tokens)
+    engaged = any(feature.use is Use.ENGAGEMENT for feature in listed)
+    met = stores.protected.of("interactions", safe.tokens) if engaged else None
+    events, rows = newest(listed, windows_for(descriptor.slow), lines, met, safe.people, moment)
+    return put_beside(stores.features, listed, events, rows, moment), moment
+
+
+def _bounds(safe: Safe, first: dt.datetime, last: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
+    if "transactions" not in safe.tables:
+        return first, last
+    found = pc.min_max(safe.tables["transactions"]["ordered_at"]).as_py()
+    return min(first, found["min"]), max(last, found["max"])
+
+
+def _dated(descriptor: Descriptor, name: str, rows: pa.Table, last: dt.datetime) -> pa.Table:
+    column = descriptor.tables[name].event_column
+    return rows if column is None or column not in rows.column_names else arrived(rows, column, last)

@@ -1,0 +1,181 @@
+"""New events -> protected -> their people's features online, within one command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+
+from features.datasets.descriptor import Descriptor
+from features.inbox import Inbox
+from features.inboxed import inboxed_events
+from features.json_lines import PUSHED, read_events
+from features.materialized import NOTE, Materialized
+from features.online import rows_at
+from features.own_tokens import OwnTokens
+from features.packed_views import PROJECT, put_people
+from features.push import Added, Safe, Stores, add_events, protected_events, refreshed
+from features.services import shop_features
+from mlproject.pipelines.build import up_to_date
+from mlproject.pipelines.report import record
+from mlproject.state import HomeState, save_state
+from privacy.errors import CheckFailed
+from privacy.policy import Decision
+from privacy.treatment import Protector
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlproject.wiring import House
+
+__all__ = ["Pushed", "push_inbox", "push_lines", "told"]
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did: events read, added, there already and kept out; people new and online; data time.
+
+    `seconds` are from the first look at the home until the features were online.
+    """
+
+    events: int
+    added: int
+    repeated: int
+    marked: int
+    tombstoned: int
+    quarantined: dict[str, int] = field(default_factory=dict)
+    new_people: int = 0
+    online: int = 0
+    as_of: str | None = None
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+def push_lines(house: House, lines: Iterable[bytes]) -> Pushed:
+    """Add the events of JSON `lines` and put the newest features of their people online; repeatable.
+
+    Raises BadInput for lines that are no events, and CheckFailed, once they are sealed, when none of them was good.
+    """
+    started, descriptor = time.perf_counter(), house.descriptor
+    decision, stores = _permitted(house, descriptor)
+    schemas: dict[str, pa.Schema] = {name: _schema(stores, name) for name in PUSHED if name in descriptor.tables}
+    batches = read_events(lines, descriptor, schemas)
+    with house.lock():
+        state = up_to_date(house)
+        protector = Protector(house.vault, house.keyring, key_id=stores.protected.key_id())
+        with protector.on_trial():
+            safe = protected_events(descriptor, batches, protector, stores, house.now())
+            added = add_events(descriptor, safe, stores, ahead_days=house.settings.fresh_days)
+        pushed = _settled(house, descriptor, state, safe, added, stores)
+    return _noted(house, decision, descriptor, pushed, added, started)
+
+
+def push_inbox(house: House) -> Pushed:
+    """Add what the API took and nobody has added yet, as `push_lines` does; then it waits no longer."""
+    started, descriptor, inbox = time.perf_counter(), house.descriptor, Inbox(house.paths.inbox)
+    decision, stores = _permitted(house, descriptor)
+    with house.lock():
+        state, waiting = up_to_date(house), inbox.waiting()
+        events = [event for _, held in waiting for event in held]
+        safe = inboxed_events(descriptor, events, house.vault, house.keyring, stores)
+        added = add_events(descriptor, safe, stores, ahead_days=house.settings.fresh_days)
+        pushed = _settled(house, descriptor, state, safe, added, stores)
+        inbox.remove([file for file, _ in waiting])
+    return _noted(house, decision, descriptor, pushed, added, started)
+
+
+def told(pushed: Pushed) -> Iterator[str]:
+    """Yield what to tell the user."""
+    bad = sum(pushed.quarantined.values())
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(pushed.quarantined.items()))
+    kept_out = [
+        (pushed.repeated, "there already"),
+        (bad, f"quarantined ({reasons})"),
+        (pushed.marked, "marked and left out"),
+        (pushed.tombstoned, "of the erased refused"),
+    ]
+    rest = "".join(f", {count:,} {why}" for count, why in kept_out if count)
+    yield f"push: {pushed.added:,} of {pushed.events:,} events added{rest}, {pushed.new_people:,} new people"
+    if pushed.as_of is None:
+        yield "no features are built of these data yet: run `custos build`, then `custos materialize`"
+    elif pushed.online:
+        day = datetime.fromisoformat(pushed.as_of).date()
+        yield f"online store: {pushed.online:,} people as of {day}, {pushed.seconds:.2f} s after the push began"
+
+
+def _permitted(house: House, descriptor: Descriptor) -> tuple[Decision, Stores]:
+    decision = house.permit("push", f"dataset:{descriptor.name}")
+    places, name = house.stores, descriptor.name
+    protected, features = places.protected_store(name), places.feature_store(name)
+    return decision, Stores(protected, features, house.quarantine, house.inference_flags)
+
+
+def _settled(
+    house: House, descriptor: Descriptor, state: HomeState, safe: Safe, added: Added, stores: Stores
+) -> Pushed:
+    """Put the people online whose events these are, and keep the dates; what the push did."""
+    moment, online = _put_online(house, descriptor, state, safe, stores)
+    save_state(house.paths.state, replace(house.state, first_event=added.first_event, last_event=added.last_event))
+    good = sum(table.num_rows for table in safe.tables.values())
+    return Pushed(
+        events=safe.rows_in,
+        added=added.events,
+        repeated=good - added.events,
+        marked=safe.marked,
+        tombstoned=safe.tombstoned,
+        quarantined=safe.quarantined,
+        new_people=added.people,
+        online=online,
+        as_of=None if moment is None else moment.isoformat(),
+    )
+
+
+def _noted(
+    house: House, decision: Decision, descriptor: Descriptor, pushed: Pushed, added: Added, started: float
+) -> Pushed:
+    """Audit and report a push; CheckFailed where nothing of it could be used."""
+    pushed = replace(pushed, seconds=round(time.perf_counter() - started, 3))
+    detail = {"digest": added.digest, "online": pushed.online}
+    house.note(decision, "push", f"dataset:{descriptor.name}", count=added.events, detail=detail)
+    record(house, "push", pushed.to_dict())
+    if pushed.quarantined and not pushed.added + pushed.repeated:
+        reason, count = max(pushed.quarantined.items(), key=lambda item: item[1])
+        what = f"no event could be used: {reason} in {count} of {pushed.events}"
+        raise CheckFailed(what, remedy="they are sealed in the quarantine; mend them where they come from, push again")
+    return pushed
+
+
+def _schema(stores: Stores, table: str) -> pa.Schema:
+    """The columns of a stored table, as its first file has them."""
+    return pq.read_schema(stores.protected.files(table)[0])
+
+
+def _put_online(
+    house: House, descriptor: Descriptor, state: HomeState, safe: Safe, stores: Stores
+) -> tuple[datetime | None, int]:
+    """Compute the newest features of whose events these are and put them online; data time, and how many people."""
+    if not safe.tables or state.as_of is None:
+        return None, 0
+    own, online = OwnTokens(house.sealed, house.suppression), rows_at(house.stores.online, PROJECT)
+    path = house.paths.feast_registry.with_name(NOTE)
+    note = Materialized(path, online, stores.features, own.how_many_suppressed())
+    all_there = state.online and note.unwritten() == []
+    note.forget()
+    found = refreshed(descriptor, safe, stores)
+    if found is None:
+        return None, 0
+    rows, moment = found
+    rows = own.unsuppressed(rows).sort_by("customer_token")
+    if not state.online or not rows.num_rows:
+        return moment, 0
+    put_people(online, shop_features(descriptor), rows)
+    if all_there:
+        note.note()
+    return moment, rows.num_rows
