@@ -18,8 +18,8 @@ RESOURCES = (
     "model:churn", "model:clv", "model:x", "vault", "access", "audit", "report", "metrics", "keyring",
 )  # fmt: skip
 READ_PEOPLE = ("materialize", "train", "score", "predict", "features.read", "attack", "count")
-ACTIONS = (*READ_PEOPLE, "ingest", "build", "promote", "identify", "erase", "grant", "audit.read", "report.read",
-           "metrics.read", "keys.manage", "keys.read", "inference.test")  # fmt: skip
+ACTIONS = (*READ_PEOPLE, "ingest", "push", "build", "promote", "identify", "erase", "grant", "audit.read",
+           "report.read", "metrics.read", "keys.manage", "keys.read", "inference.test")  # fmt: skip
 
 ALL = " ".join(name for name in RESOURCES if name.startswith(("service:", "model:")))
 
@@ -30,6 +30,8 @@ ALL = " ".join(name for name in RESOURCES if name.startswith(("service:", "model
 BY_HAND = f"""
 ingest: dataset:x {ALL}
     AAAAAAA admin
+push: dataset:x
+    AAAAAAA admin crm_service
 build: dataset:x {ALL}
     AAAAAAA admin data_scientist
 inference.test: dataset:x
@@ -179,9 +181,9 @@ def test_the_printed_matrix_holds_the_same() -> None:
         letter = row[PURPOSES.index(cell.purpose)]
         banded = column in ("churn.probability", "clv.value")
         assert cell.outcome == ({"M": "mask:band" if banded else "allow"} | letters)[letter], cell
-    per_action = {"ingest": 1, "build": 1, "materialize": 1, "train": 9, "promote": 3, "score": 11, "predict": 11,
-                  "features.read": 6, "attack": 10, "count": 9, "identify": 1, "erase": 1, "grant": 1, "audit.read": 1,
-                  "report.read": 1, "metrics.read": 1, "keys.manage": 1, "keys.read": 1,
+    per_action = {"ingest": 1, "push": 1, "build": 1, "materialize": 1, "train": 9, "promote": 3, "score": 11,
+                  "predict": 11, "features.read": 6, "attack": 10, "count": 9, "identify": 1, "erase": 1, "grant": 1, "audit.read": 1, "report.read": 1,
+                  "metrics.read": 1, "keys.manage": 1, "keys.read": 1,
                   "inference.test": 1}  # fmt: skip
     assert len(cells) == 49 * sum(per_action.values())
     assert {(cell.action, cell.column) for cell in cells} >= {("predict", "clv.band"), ("score", "service:*")}
