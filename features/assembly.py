@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from . import engine
+from .feature_table import EVENT_COLUMNS, UTC
 from .transforms import orders
 from .transforms.basket import basket
 from .transforms.decay import decay
 from .transforms.engagement import engagement
-from .transforms.feature import Feature, Windows
+from .transforms.feature import Windows
 from .transforms.insight import insight
 from .transforms.lifecycle import lifecycle
 from .transforms.rfm import rfm
@@ -25,12 +25,9 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     from ibis.backends.duckdb import Backend
 
-__all__ = ["EVENTS", "FAMILIES", "FEATURES", "Assembly", "Given", "cutoff_table", "schema_of", "stored"]
+__all__ = ["FAMILIES", "Assembly", "Given", "cutoff_table"]
 
-FEATURES: Final = "customer_features"
-EVENTS: Final = "order_events"
 FAMILIES: Final = (rfm, decay, rhythm, basket, lifecycle)
-UTC: Final = pa.timestamp("us", "UTC")
 
 
 @dataclass(frozen=True)
@@ -50,18 +47,20 @@ class Assembly:
     given: Given
     windows: Windows
     happened: ir.Table
-    timely: orders.Snapshots
+    timely: orders.Snapshots | None
     late: ir.Table | None
 
     @classmethod
-    def begun(cls, connection: Backend, given: Given, windows: Windows) -> Assembly:
-        """Fold the lines into events, once."""
+    def begun(cls, connection: Backend, given: Given, windows: Windows, *, few: bool = False) -> Assembly:
+        """Fold the lines into events, once; of a `few` people all are taken for late where any may be."""
         lines = given.lines
         happened = engine.freeze(connection, orders.events(lines), "events")
         kinds = orders.categories(lines)
         sorts = None if kinds is None else engine.freeze(connection, kinds, "sorts")
         if not orders.come_late(lines):
             return cls(connection, given, windows, happened, orders.Snapshots(happened, sorts), None)
+        if few:
+            return cls(connection, given, windows, happened, None, lines)
         late = engine.freeze(connection, orders.latecomers(lines), "latecomers")
         others = None if sorts is None else sorts.anti_join(late, "customer_token")
         timely = orders.Snapshots(happened.anti_join(late, "customer_token"), others)
@@ -73,37 +72,37 @@ class Assembly:
     @property
     def event_schema(self) -> pa.Schema:
         """The columns of events as they are stored."""
-        kinds = {
-            "customer_token": pa.string(),
-            "at": UTC,
-            "second": pa.int64(),
-            "value": pa.int64(),
-            "purchase": pa.bool_(),
-        }
-        kinds |= {"known": UTC} if "known" in self.happened.columns else {}
-        return pa.schema(kinds.items())
+        return pa.schema([field for field in EVENT_COLUMNS if field.name in self.happened.columns])
+
+    @property
+    def told_events(self) -> ir.Table:
+        """Everybody's events as they are stored."""
+        wanted = self.happened.select(*self.event_schema.names)
+        return wanted.mutate(value=wanted.value.cast("int64"))
 
     def events(self) -> Iterator[pa.RecordBatch]:
         """Stream everybody's events as they are stored."""
-        schema = self.event_schema
-        wanted = self.happened.select(*schema.names)
-        plain = wanted.mutate(value=wanted.value.cast("int64"))
-        for batch in engine.stream(self.connection, plain, 1_000_000):
-            yield batch.cast(schema)
+        for batch in engine.stream(self.connection, self.told_events, 1_000_000):
+            yield batch.cast(self.event_schema)
 
-    def features(self, moments: Sequence[dt.datetime], *, banded: bool = True) -> pa.Table:
-        """Compute every feature at `moments`; bands are among all people given, so a part of them has none."""
-        cutoffs = cutoff_table(self.connection, moments)
-        longest = self.windows.longest
-        paired = orders.snapshots(self.timely.events, self.timely.categories, cutoffs, longest_days=longest)
+    def features(self, moments: Sequence[dt.datetime]) -> pa.Table:
+        """Compute every feature at `moments`; bands are among all people given."""
+        return self.told_features(cutoff_table(self.connection, moments)).to_pyarrow()
+
+    def told_features(self, cutoffs: ir.Table, *, banded: bool = True) -> ir.Table:
+        """Every feature at the `cutoffs`, for the people who had bought; without the bands where not all are given."""
+        longest, paired = self.windows.longest, None
+        if self.timely is not None:
+            paired = orders.snapshots(self.timely.events, self.timely.categories, cutoffs, longest_days=longest)
         if self.late is not None:
-            paired = orders.together(paired, orders.as_known(self.late, cutoffs, longest_days=longest))
+            late = orders.as_known(self.late, cutoffs, longest_days=longest)
+            paired = late if paired is None else orders.together(paired, late)
+        if paired is None:
+            raise ValueError("nobody is given")
         past = engine.freeze(self.connection, paired.events, "past")
         kinds = paired.categories
         counted = None if kinds is None else engine.freeze(self.connection, kinds, "kinds")
-        table = self._joined(orders.Snapshots(past, counted), cutoffs, banded=banded).to_pyarrow()
-        # A row is made of what was known at its cut-off, whenever it is computed.
-        return table.append_column("created_timestamp", table["event_timestamp"].cast(UTC))
+        return self._joined(orders.Snapshots(past, counted), cutoffs, banded=banded)
 
     def _joined(self, past: orders.Snapshots, cutoffs: ir.Table, *, banded: bool) -> ir.Table:
         keys = list(orders.KEYS)
@@ -122,25 +121,7 @@ class Assembly:
         return joined.left_join(self.given.people, "customer_token", rname="{name}_person")
 
 
-def schema_of(listed: Sequence[Feature]) -> pa.Schema:
-    """The columns of the feature table, in stored order."""
-    told = [pa.field(feature.name, pa.string() if feature.bands else pa.float64()) for feature in listed]
-    keys = [pa.field("customer_token", pa.string()), pa.field("event_timestamp", UTC)]
-    return pa.schema([*keys, pa.field("created_timestamp", UTC), *told, pa.field("audit_reference", pa.string())])
-
-
 def cutoff_table(connection: Backend, moments: Sequence[dt.datetime]) -> ir.Table:
     """Return `moments` as a table with the column event_timestamp."""
     column = pa.array([moment.astimezone(dt.UTC) for moment in moments], UTC)
     return engine.place(connection, pa.table({"event_timestamp": column}), "cutoffs")
-
-
-def stored(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of `schema` as they are kept: null, not NaN or infinity, where a number has no meaning."""
-    table = table.select(schema.names).cast(schema)
-    for at, field in enumerate(schema):
-        if pa.types.is_floating(field.type):
-            column = table.column(at)
-            clean = pc.if_else(pc.is_finite(column), column, pa.scalar(None, pa.float64()))
-            table = table.set_column(at, field, clean)
-    return table

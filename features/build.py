@@ -14,13 +14,15 @@ import pyarrow.parquet as pq
 from privacy.errors import BadInput
 
 from . import engine
-from .assembly import EVENTS, FAMILIES, FEATURES, UTC, Assembly, Given, cutoff_table, schema_of, stored
+from .assembly import FAMILIES, Assembly, Given, cutoff_table
 from .datasets.descriptor import Descriptor
+from .feature_table import EVENTS, FEATURES, UTC, schema_of, stored
 from .profile import copy_profile, least_class
 from .services import shop_features
 from .small_bands import least_people, without_small_bands
+from .statements import newest_of
 from .storage import TableStore
-from .transforms.feature import Use, windows_for
+from .transforms.feature import Feature, Use, Windows, windows_for
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
@@ -100,7 +102,22 @@ def build(
             "digest": digest,
         }
         snapshot = writer.commit(notes)
+    _ready_for_pushes(protected, features, listed, people.schema, windows_for(descriptor.slow))
     return BuildReport(count, len(schema) - 4, tuple(moments), as_of, snapshot, digest, tuple(held))
+
+
+def _ready_for_pushes(
+    protected: TableStore, features: TableStore, listed: Sequence[Feature], people: pa.Schema, windows: Windows
+) -> None:
+    """Leave what the newest features of a few people are computed by, so that the first push needn't compile it."""
+    inputs = {
+        "lines": protected.of("transactions", []),
+        "people": people.empty_table(),
+        "cutoffs": pa.table({"event_timestamp": pa.array([], UTC)}),
+    }
+    if any(feature.use is Use.ENGAGEMENT for feature in listed):
+        inputs["interactions"] = protected.of("interactions", [])
+    newest_of(inputs, listed, windows, features.root)
 
 
 def _origin(protected: TableStore) -> dict[str, object]:

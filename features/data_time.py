@@ -8,7 +8,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .transforms.orders import CREATED
+from .transforms.vocabulary import CREATED
 
 __all__ = ["arrived", "day_after"]
 

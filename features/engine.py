@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import ibis
+
+from .statements import SETTINGS
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
     import pyarrow as pa
     from ibis.backends.duckdb import Backend
 
-__all__ = ["connect", "freeze", "place", "read_parquet", "stream"]
+__all__ = ["connect", "freeze", "place", "read_parquet", "recording", "stream"]
 
-MEMORY_LIMIT: Final = "2GB"
+_RECORDED: Final[ContextVar[list[str] | None]] = ContextVar("recorded", default=None)
 
 
 @contextmanager
@@ -28,13 +31,7 @@ def connect(*, threads: int | None = None) -> Iterator[Backend]:
 
     The session's zone is UTC. The connection is closed at the end, and with it every frozen table.
     """
-    settings: dict[str, object] = {
-        "memory_limit": MEMORY_LIMIT,
-        "temp_directory": "",
-        "preserve_insertion_order": False,
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-    }
+    settings = dict(SETTINGS)
     if threads is not None:
         settings["threads"] = threads
     connection = ibis.duckdb.connect(**settings)
@@ -42,6 +39,17 @@ def connect(*, threads: int | None = None) -> Iterator[Backend]:
         yield connection
     finally:
         connection.disconnect()
+
+
+@contextmanager
+def recording() -> Iterator[list[str]]:
+    """Give the list that every statement by which something is frozen in the block is added to."""
+    statements: list[str] = []
+    token = _RECORDED.set(statements)
+    try:
+        yield statements
+    finally:
+        _RECORDED.reset(token)
 
 
 def read_parquet(connection: Backend, files: Sequence[Path], name: str) -> ir.Table:
@@ -57,7 +65,11 @@ def freeze(connection: Backend, expression: ir.Table, name: str) -> ir.Table:
 
     Ibis 12's own create_table fails to parse on DuckDB 2.0, so the statement is ours.
     """
-    connection.raw_sql(f"CREATE OR REPLACE TEMP TABLE {name} AS {connection.compile(expression)}")
+    statement = f"CREATE OR REPLACE TEMP TABLE {name} AS {connection.compile(expression)}"
+    connection.raw_sql(statement)
+    recorded = _RECORDED.get()
+    if recorded is not None:
+        recorded.append(statement)
     return connection.table(name)
 
 

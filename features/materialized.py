@@ -13,7 +13,7 @@ from privacy.errors import EnvironmentFailed
 from privacy.json_files import read_object
 from privacy.profile import PROFILE
 
-from .assembly import FEATURES
+from .feature_table import FEATURES
 from .online import Damaged, PackedRows
 from .packed_views import PERSON
 from .storage import TableStore

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import engine
-from .assembly import EVENTS, FEATURES, UTC, Assembly, Given, schema_of, stored
 from .buckets import row_hashes
+from .feature_table import EVENT_COLUMNS, EVENTS, FEATURES, UTC, schema_of, stored
+from .statements import newest_of
 from .storage import TableStore
 from .transforms.feature import Feature, Windows
 
@@ -29,24 +30,22 @@ def newest(
     met: pa.Table | None,
     people: pa.Table,
     moment: dt.datetime,
+    kept: Path,
 ) -> tuple[pa.Table, pa.Table]:
     """Return the events that `lines` fold into, and a row of features at `moment` of each of `people` who has bought.
 
     `lines` and `met`, the interactions, are all that these people have. Bands, which are among all customers, are null.
+    The folder `kept` holds the statements of the computation.
     """
-    with engine.connect() as connection:
-        given = Given(
-            engine.place(connection, lines, "lines"),
-            engine.place(connection, people, "people"),
-            None if met is None else engine.place(connection, met, "interactions"),
-        )
-        work = Assembly.begun(connection, given, windows)
-        rows = work.features([moment], banded=False)
-        for feature in listed:
-            if feature.bands:
-                rows = rows.append_column(feature.name, pa.nulls(rows.num_rows, pa.string()))
-        events = pa.Table.from_batches(work.events(), work.event_schema)
-    return events, stored(rows, schema_of(listed))
+    inputs = {"lines": lines, "people": people, "cutoffs": pa.table({MOMENT: pa.array([moment], UTC)})}
+    if met is not None:
+        inputs["interactions"] = met
+    events, rows = newest_of(inputs, listed, windows, kept)
+    for feature in listed:
+        if feature.bands:
+            rows = rows.append_column(feature.name, pa.nulls(rows.num_rows, pa.string()))
+    schema = pa.schema([field for field in EVENT_COLUMNS if field.name in events.column_names])
+    return events.select(schema.names).cast(schema), stored(rows, schema_of(listed))
 
 
 def put_beside(

@@ -25,7 +25,7 @@ from .quarantine import Quarantine
 from .services import shop_features
 from .storage import TableStore
 from .transforms.feature import Use, windows_for
-from .transforms.orders import CREATED
+from .transforms.vocabulary import CREATED
 
 __all__ = ["Added", "Safe", "Stores", "add_events", "protected_events", "refreshed"]
 
@@ -161,7 +161,8 @@ def refreshed(descriptor: Descriptor, safe: Safe, stores: Stores) -> tuple[pa.Ta
     lines = stores.protected.of("transactions", safe.tokens)
     engaged = any(feature.use is Use.ENGAGEMENT for feature in listed)
     met = stores.protected.of("interactions", safe.tokens) if engaged else None
-    events, rows = newest(listed, windows_for(descriptor.slow), lines, met, safe.people, moment)
+    windows, kept = windows_for(descriptor.slow), stores.features.root
+    events, rows = newest(listed, windows, lines, met, safe.people, moment, kept)
     return put_beside(stores.features, listed, events, rows, moment), moment
 
 

@@ -10,9 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from . import engine
 from .transforms.feature import Feature
-from .transforms.insight import transitions
 from .transforms.vocabulary import STAGES
 
 __all__ = ["LEAST_PEOPLE", "joined_bands", "least_people", "transition_shares", "without_small_bands"]
@@ -67,6 +65,9 @@ def transition_shares(rows: pa.Table, days: int, least: int) -> dict[str, dict[s
 
     `rows` has customer_token, event_timestamp and stage. A stage with fewer than `least` people isn't told.
     """
+    from . import engine  # what features a shop has is told without them
+    from .transforms.insight import transitions
+
     counts = {(stage, later): 0 for stage in STAGES for later in STAGES}
     with engine.connect() as connection:
         for row in transitions(engine.place(connection, rows, "stages"), days).to_pyarrow().to_pylist():

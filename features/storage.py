@@ -111,7 +111,7 @@ class TableStore:
             entry, files = read_manifest(self.directory())["tables"][table], self.files(table)
             buckets = {bucket_of(token, entry["buckets"]) for token in tokens}
             mine = [file for file in files if bucket_of_file(file.name) in buckets] or files[:1]
-            return read_files(mine, None, pc.field(TOKEN).isin(list(tokens)))
+            return read_files(mine, None, pc.field(TOKEN).isin(pa.array(tokens, pa.string())))
 
     def key_id(self) -> str | None:
         """Return the id of the key that made the tokens of the published snapshot; None before the first."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from mlproject.home_paths import HomePaths
 from mlproject.settings import Guard, VaultPlaces, environment
@@ -12,11 +13,11 @@ from privacy.durable import expanded, locked
 from privacy.errors import EnvironmentFailed
 
 if TYPE_CHECKING:
-    from privacy.keyring import Keyring
+    from privacy.keyring import Keyring, SealedKeyring
     from privacy.kms import Kms
     from privacy.vault import Vault
 
-__all__ = ["SERVED_PURPOSES", "open_vault", "opener", "root_keyring"]
+__all__ = ["SERVED_PURPOSES", "begin_to_open", "open_vault", "opener", "root_keyring"]
 
 SERVED_PURPOSES: Final = (Purpose.RETENTION.value, Purpose.VALUE.value, Purpose.RESEARCH.value)
 
@@ -62,6 +63,29 @@ def root_keyring(paths: HomePaths, guard: Guard) -> Keyring:
                 SuppressionList.begin(paths.suppression, keyring)
             keyring.seal(paths.service_keyring, service, SERVED_PURPOSES)
     return keyring
+
+
+class _Keyrings(Protocol):
+    """A home, as far as its keyrings go."""
+
+    paths: HomePaths
+
+    @property
+    def keyring(self) -> Keyring: ...
+    @property
+    def sealed(self) -> SealedKeyring: ...
+
+
+def begin_to_open(house: _Keyrings) -> None:
+    """Begin to open both keyrings, each in a thread: that takes its time on purpose (Argon2id).
+
+    What hinders one is told when it is asked for.
+    """
+    if house.paths.keyring.exists():
+        pool = ThreadPoolExecutor(2, thread_name_prefix="keys")
+        for name in ("keyring", "sealed"):
+            pool.submit(getattr, house, name)
+        pool.shutdown(wait=False)
 
 
 def open_vault(paths: HomePaths, places: VaultPlaces, keyring: Keyring, *, create: bool) -> Vault:

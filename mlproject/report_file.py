@@ -81,12 +81,20 @@ class _Inference(_Part):
     verdicts: list[dict[str, Any]]
 
 
+class _Push(_Part):
+    events: int
+    added: int
+    online: int
+    quarantined: dict[str, int]
+
+
 class _Report(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     dataset: _Dataset | None = None
     tables: dict[str, _Table] = {}
     features: _Features | None = None
+    push: _Push | None = None
     models: dict[Literal["churn", "clv"], _Model] = {}
     membership: dict[Literal["churn", "clv"], _Membership] = {}
     inference: _Inference | None = None

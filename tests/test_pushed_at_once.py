@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.assembly import FEATURES
+from features.feature_table import FEATURES
 from features.inbox import Inbox
 from features.storage import TableStore
 from tests.features.pushes import split

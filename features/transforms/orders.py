@@ -16,6 +16,8 @@ from typing import Final, Literal
 import ibis
 import ibis.expr.types as ir
 
+from .vocabulary import CREATED
+
 __all__ = [
     "CREATED",
     "DAY",
@@ -43,8 +45,6 @@ TERM: Final = 1_000_000
 LEAST_TENURE_DAYS: Final = 14
 """Rates count at least so many days, else one purchase yesterday is a fortune a day."""
 KEYS: Final = ("customer_token", "event_timestamp")
-CREATED: Final = "created"
-"""The column of the lines that says when each came into the shop's books; most shops have none."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["GRID", "KINDS", "RFM_TIERS", "STAGES", "TRENDS", "VALUE_TIERS"]
+__all__ = ["CREATED", "GRID", "KINDS", "RFM_TIERS", "STAGES", "TRENDS", "VALUE_TIERS"]
 
+CREATED: Final = "created"
+"""The column of the lines that says when each came into the shop's books; most shops have none."""
 RFM_TIERS: Final = ("champions", "loyal", "big spenders", "promising", "steady", "at risk", "hibernating")
 VALUE_TIERS: Final = ("top", "high", "upper", "middle", "base")
 TRENDS: Final = ("rising", "steady", "falling")

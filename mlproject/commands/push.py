@@ -32,10 +32,13 @@ def push(file: Path | None, inbox: bool, home: Path | None, as_json: bool) -> No
     """
     if (file is None) != inbox:
         raise click.UsageError("name a file of events (- for standard input) or give --inbox")
-    from mlproject.pipelines.push import push_inbox, push_lines, told
+    from mlproject.home_keys import begin_to_open
     from mlproject.wiring import House
 
     house = House.open(home)
+    begin_to_open(house)
+    from mlproject.pipelines.push import push_inbox, push_lines, told
+
     if file is None:
         pushed = push_inbox(house)
     else:

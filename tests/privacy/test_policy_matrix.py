@@ -182,7 +182,8 @@ def test_the_printed_matrix_holds_the_same() -> None:
         banded = column in ("churn.probability", "clv.value")
         assert cell.outcome == ({"M": "mask:band" if banded else "allow"} | letters)[letter], cell
     per_action = {"ingest": 1, "push": 1, "build": 1, "materialize": 1, "train": 9, "promote": 3, "score": 11,
-                  "predict": 11, "features.read": 6, "attack": 10, "count": 9, "identify": 1, "erase": 1, "grant": 1, "audit.read": 1, "report.read": 1,
+                  "predict": 11, "features.read": 6, "attack": 10, "count": 9, "identify": 1, "erase": 1,
+                  "grant": 1, "audit.read": 1, "report.read": 1,
                   "metrics.read": 1, "keys.manage": 1, "keys.read": 1,
                   "inference.test": 1}  # fmt: skip
     assert len(cells) == 49 * sum(per_action.values())

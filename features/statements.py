@@ -1,0 +1,91 @@
+"""The statements that a few people's newest features are computed by: compiled from the transforms once, then kept.
+
+Compiling them costs more than computing with them. Those that are kept are used while nothing that they are made of
+has changed: the transforms, the columns that are read, the features that are told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from privacy.durable import write_beside
+from privacy.errors import EnvironmentFailed
+from privacy.json_files import read_object
+
+from .transforms.feature import Feature, Windows
+
+__all__ = ["SETTINGS", "newest_of"]
+
+SETTINGS: Final[Mapping[str, object]] = {
+    "memory_limit": "2GB",
+    "temp_directory": "",
+    "preserve_insertion_order": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+"""Of a DuckDB in memory for protected data: it never spills to disk."""
+KEPT: Final = "newest.json"
+MOST_KEPT: Final = 8
+ANSWERS: Final = ("told_events", "told_features")
+_SOURCES: Final = Path(__file__).parent
+
+
+def newest_of(
+    inputs: Mapping[str, pa.Table], listed: Sequence[Feature], windows: Windows, kept: Path
+) -> tuple[pa.Table, pa.Table]:
+    """Return the events and, at each of the `cutoffs`, the features of the people whose `lines` these are.
+
+    `inputs` are also their `people` and, where features need them, `interactions`. The folder `kept` holds the
+    statements from one time to the next.
+    """
+    made_of, path = _digest(inputs, listed, windows), kept / KEPT
+    try:
+        held = read_object(path, "the statements of the newest features", remedy="") or {}
+    except EnvironmentFailed:
+        held = {}  # compiled anew
+    statements = held.get(made_of)
+    if not isinstance(statements, list):
+        statements = _compiled(inputs, windows)
+        held = held if len(held) < MOST_KEPT else {}
+        write_beside(path, json.dumps({**held, made_of: statements}).encode())
+    with closing(duckdb.connect(config=dict(SETTINGS))) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for name, table in inputs.items():
+            connection.register(name, table)
+        connection.execute("SET enable_external_access = false")
+        for statement in statements:
+            connection.execute(str(statement))
+        events, features = (connection.sql(f"SELECT * FROM {name}").to_arrow_table() for name in ANSWERS)
+    return events, features
+
+
+def _compiled(inputs: Mapping[str, pa.Table], windows: Windows) -> list[str]:
+    """The statements, in order; no row is looked at."""
+    from . import engine
+    from .assembly import Assembly, Given
+
+    with engine.connect() as connection, engine.recording() as statements:
+        placed = {name: engine.place(connection, table.slice(0, 0), name) for name, table in inputs.items()}
+        given = Given(placed["lines"], placed["people"], placed.get("interactions"))
+        work = Assembly.begun(connection, given, windows, few=True)
+        engine.freeze(connection, work.told_events, ANSWERS[0])
+        engine.freeze(connection, work.told_features(placed["cutoffs"], banded=False), ANSWERS[1])
+    return statements
+
+
+def _digest(inputs: Mapping[str, pa.Table], listed: Sequence[Feature], windows: Windows) -> str:
+    told = [duckdb.__version__, repr(windows), *(feature.name for feature in listed)]
+    told += [f"{name}: {field.name} {field.type}" for name, table in inputs.items() for field in table.schema]
+    sources = [_SOURCES / "assembly.py", _SOURCES / "engine.py", *sorted((_SOURCES / "transforms").glob("*.py"))]
+    digest = hashlib.sha256("\n".join(told).encode())
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
