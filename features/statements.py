@@ -24,7 +24,7 @@ from .transforms.feature import Feature, Windows
 
 __all__ = ["SETTINGS", "newest_of"]
 
-SETTINGS: Final[Mapping[str, object]] = {
+SETTINGS: Final[Mapping[str, str | bool | int]] = {
     "memory_limit": "2GB",
     "temp_directory": "",
     "preserve_insertion_order": False,
@@ -56,7 +56,7 @@ def newest_of(
         statements = _compiled(inputs, windows)
         held = held if len(held) < MOST_KEPT else {}
         write_beside(path, json.dumps({**held, made_of: statements}).encode())
-    with closing(duckdb.connect(config=dict(SETTINGS))) as connection:
+    with closing(duckdb.connect(config={**SETTINGS})) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for name, table in inputs.items():
             connection.register(name, table)

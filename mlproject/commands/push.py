@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import IO
 
@@ -53,7 +54,7 @@ def push(file: Path | None, inbox: bool, home: Path | None, as_json: bool) -> No
 
 def _opened(file: Path) -> IO[bytes]:
     if str(file) == "-":
-        return click.get_binary_stream("stdin")
+        return sys.stdin.buffer
     try:
         return file.open("rb")
     except OSError as error:

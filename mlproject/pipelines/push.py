@@ -17,7 +17,7 @@ from features.json_lines import PUSHED, read_events
 from features.materialized import NOTE, Materialized
 from features.online import rows_at
 from features.own_tokens import OwnTokens
-from features.packed_views import PROJECT, put_people
+from features.packed_views import PERSON, PROJECT, put_people
 from features.push import Added, Safe, Stores, add_events, protected_events, refreshed
 from features.services import shop_features
 from mlproject.pipelines.build import up_to_date
@@ -108,6 +108,8 @@ def told(pushed: Pushed) -> Iterator[str]:
     elif pushed.online:
         day = datetime.fromisoformat(pushed.as_of).date()
         yield f"online store: {pushed.online:,} people as of {day}, {pushed.seconds:.2f} s after the push began"
+    elif pushed.added:
+        yield "nobody of them is online; the others are after `custos materialize`"
 
 
 def _permitted(house: House, descriptor: Descriptor) -> tuple[Decision, Stores]:
@@ -173,8 +175,8 @@ def _put_online(
         return None, 0
     rows, moment = found
     rows = own.unsuppressed(rows).sort_by("customer_token")
-    if not state.online or not rows.num_rows:
-        return moment, 0
+    if not state.online or online.newest(PERSON) is None or not rows.num_rows:
+        return moment, 0  # a few people alone are no online store: the rest would be taken for unknown
     put_people(online, shop_features(descriptor), rows)
     if all_there:
         note.note()

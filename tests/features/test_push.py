@@ -27,11 +27,12 @@ from features.packed_views import key_prefix, views_of
 from features.services import shop_features
 from features.storage import TableStore
 from features.transforms.feature import Use
-from privacy.errors import BadInput
+from privacy.errors import BadInput, EnvironmentFailed
 from tests.shops import make_shop
 
 from .conftest import Home, principal
 from .pushes import event_of, push, split, stores
+from .test_gateway import no_file_larger_than
 
 SPLIT = dt.datetime(2024, 1, 20, tzinfo=dt.UTC)
 CUTOFFS = tuple(SPLIT - dt.timedelta(days=28 * back) for back in range(6, 0, -1))
@@ -229,6 +230,25 @@ def test_numbers_are_read_as_they_are_written(shop: Shop) -> None:
     row = batch.to_pylist()[0]
     assert (row["customer_id"], row["order_id"], row["amount"]) == (12345678901234567, "7", 0.1)
     assert row["ordered_at"] == dt.datetime(2024, 2, 1, 10, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize("size", [1_000, 9_000])
+def test_a_full_disk_leaves_what_was_there_and_the_next_push_completes(shop: Shop, size: int) -> None:
+    home, descriptor, later = shop
+    places = stores(home, descriptor)
+    before = places.protected.manifest()
+    with no_file_larger_than(size), pytest.raises(EnvironmentFailed):
+        push(home, descriptor, later)
+    assert places.protected.read("transactions").num_rows in (
+        before["tables"]["transactions"]["rows"],
+        before["tables"]["transactions"]["rows"] + len(later),
+    )
+    _, _, rows = push(home, descriptor, later)
+    assert rows is not None
+    assert places.protected.manifest()["tables"]["transactions"]["rows"] == (
+        before["tables"]["transactions"]["rows"] + len(later)
+    )
+    assert at(places.features, end_of(home, descriptor), rows["customer_token"].to_pylist()).num_rows == rows.num_rows
 
 
 def test_an_order_far_from_the_data_is_refused_and_nobody_registered(shop: Shop) -> None:
