@@ -160,8 +160,6 @@ class FeatureGateway:
             """Without whoever was suppressed since; with the k that what is told of people keeps."""
             if view != PROFILE:
                 return self._own.unsuppressed(latest), 0
-            if files is not None:
-                return latest.slice(0, 0), 0
             profile, told = released(store, self._own.unsuppressed)
             return told, profile.k if profile else 0
 
