@@ -51,6 +51,7 @@ def state(home: Home) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_push_inbox_and_their_words(tmp_path: Path) -> None:
     home, later = made(tmp_path)
     told = home.custos("push", written(home, "a.jsonl", later[:4]))

@@ -289,6 +289,7 @@ def test_materialize_writes_what_is_new_and_takes_nothing_newer_away(shop: Shop)
         np.testing.assert_array_equal(answer.values, values)
 
 
+@pytest.mark.slow
 def test_since_gives_the_bits_of_a_full_build(shop: Shop, tmp_path: Path) -> None:
     home, descriptor, later = shop
     places, old = stores(home, descriptor), end_of(home, descriptor)
