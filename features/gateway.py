@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.audit import AuditLog
-from privacy.classification import Purpose
 from privacy.errors import BadInput, CustosError, EnvironmentFailed, Refused
 from privacy.inference import Firewall
 from privacy.keyring import Keyring, SealedKeyring
@@ -198,6 +197,10 @@ class FeatureGateway:
         found = {store.name: store.key_id() for store in self._table_stores()}
         found[self._online.name] = self._online.key_id()
         return {name: key_id for name, key_id in found.items() if key_id is not None}
+
+    def ever_online(self) -> bool:
+        """Say whether the online store was ever written, and still is there."""
+        return self._online.written()
 
     def online_size(self) -> int:
         """Count the people online."""

@@ -25,12 +25,12 @@ REFERENCE: Final = "audit_reference"
 
 @dataclass(frozen=True)
 class GatewayPaths:
-    """Absolute places: `protected` and `features` hold one directory a dataset; `online` is a URL."""
+    """Absolute places: `protected` and `features` hold one directory a dataset; `online` is a URL, perhaps a secret."""
 
     protected: Path
     features: Path
     registry: Path
-    online: str
+    online: str = field(repr=False)
 
     def protected_store(self, dataset: str) -> TableStore:
         """Return the protected tables of `dataset`."""

@@ -20,7 +20,7 @@ from .online import Damaged, PackedRows
 from .online_answer import key_prefix
 from .online_store import EPOCH, MICROSECOND, layout_of, microseconds
 from .packing import Layout
-from .provider import Destination, put_table
+from .provider import ROWS, Destination, put_batches
 
 __all__ = ["OnlineRows"]
 
@@ -93,6 +93,10 @@ class OnlineRows:
         """Return the id of the key that made the tokens online, or None while nobody is."""
         return self._held().key_id
 
+    def written(self) -> bool:
+        """Say whether anything was ever written."""
+        return self._rows.stamp() is not None
+
     def size(self) -> int:
         """Count the people online."""
         return self._rows.people(PERSON)
@@ -130,7 +134,7 @@ class OnlineRows:
                 if table.num_rows == 0:  # of nobody, perhaps without the view's columns
                     continue
                 into = Destination(writer, view.name, layout_of(view), least)
-                put_table(into, table, ENTITY, "event_timestamp")
+                put_batches(into, table.to_batches(max_chunksize=ROWS), ENTITY, "event_timestamp")
                 people += table.num_rows if view.name == PERSON else 0
             writer.drop_others(as_of)
         return people

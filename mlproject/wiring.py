@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mlproject import home_keys
 from mlproject.home_paths import HomePaths
 from mlproject.pipelines.targets import field_types
-from mlproject.settings import (
-    Settings,
-    find_home,
-    load_settings,
-    project_run,
-    quiet_environment,
-)
+from mlproject.settings import Settings, environment, find_home, load_settings, project_run, quiet_environment
 from mlproject.state import HomeState, load_state
 from privacy.classification import LawfulBasis, Purpose
 from privacy.durable import locked
@@ -206,7 +200,7 @@ class House:
         from features.gateway_types import GatewayPaths
 
         paths = self.paths
-        online = f"sqlite:///{paths.feast_online}"
+        online = self.settings.online.address(environment()) or f"sqlite:///{paths.feast_online}"
         return GatewayPaths(paths.protected, paths.features, registry=paths.feast_registry, online=online)
 
     @cached_property
@@ -277,8 +271,8 @@ class House:
             lost.append(("the quarantine is", self.paths.quarantine))
         if not (flags := self.inference_flags.place(state.dataset)).exists():
             lost.append(("the inference flags are", flags))
-        if state.online and not self.paths.feast_online.exists():
-            lost.append(("the online store is", self.paths.feast_online))
+        if state.online and not self.gateway.ever_online():
+            lost.append(("the online rows are", self.paths.feast_registry.parent))
         if lost:
             what, place = lost[0]
             raise EnvironmentFailed(f"{what} gone", where=str(place), remedy=remedy)

@@ -98,7 +98,8 @@ def _online(house: House) -> Iterator[Finding]:
     if house.state.as_of is None or not house.state.online:
         yield Finding("online", "note", "nobody is online yet", "run `custos materialize`")
         return
-    _sound(house.paths.feast_online, "custos_rows")
+    if not house.settings.online.url:
+        _sound(house.paths.feast_online, "custos_rows")
     if why := house.gateway.unready():
         raise EnvironmentFailed(why)
     people = house.gateway.online_size()

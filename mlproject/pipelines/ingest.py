@@ -52,7 +52,7 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
         )
         _keep_descriptor(house, descriptor)
         home = str(house.paths.root.resolve())
-        online = house.paths.feast_online.exists()
+        online = house.paths.state.exists() and house.state.online
         state = HomeState(home, descriptor.name, report.first_event, report.last_event, online=online)
         save_state(house.paths.state, state)
     rows = sum(table.kept for table in report.tables.values())
