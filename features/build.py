@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from .profile import copy_profile, least_class
 from .services import shop_features
 from .small_bands import least_people, without_small_bands
 from .storage import TableStore
+from .table_writer import TableWriter
 from .transforms import orders
 from .transforms.basket import basket
 from .transforms.decay import decay
@@ -38,6 +40,9 @@ FEATURES: Final = "customer_features"
 EVENTS: Final = "order_events"
 FAMILIES: Final = (rfm, decay, rhythm, basket, lifecycle)
 CUTOFFS_AT_ONCE: Final = 26
+LINES_AT_ONCE: Final = 5_000_000
+ROWS_AT_ONCE: Final = 2_000_000
+"""What bounds memory: order lines folded together, and rows of features that are in it at once."""
 UTC: Final = pa.timestamp("us", "UTC")
 
 
@@ -71,25 +76,13 @@ def build(
     if moments[-1] > as_of:
         raise BadInput("a cut-off lies after as-of", remedy="give a later --as-of or earlier cut-offs")
     tell = progress or (lambda _name, _rows: None)
-    people = protected.read("people", ["customer_token", "audit_reference"])
     listed = shop_features(descriptor)
     schema, least = _schema(listed), least_people(least_class(protected))
     with features.writer() as writer, protected.reading(), engine.connect() as connection:
-        lines = engine.read_parquet(connection, protected.files("transactions"), "lines")
-        happened = engine.freeze(connection, orders.events(lines), "events")
-        _require_purchase(happened, as_of)
-        sorts = orders.categories(lines)
-        frozen_sorts = None if sorts is None else engine.freeze(connection, sorts, "sorts")
-        writer.add(EVENTS, _events(connection, happened))
-        persons = engine.place(connection, people, "people")
-        late = lines if orders.come_late(lines) else None
-        met = None
-        if any(feature.use is Use.ENGAGEMENT for feature in listed):
-            met = engine.read_parquet(connection, protected.files("interactions"), "interactions")
-        job = _Job(connection, happened, frozen_sorts, late, met, persons, as_of, windows_for(descriptor.slow))
-        parts = [moments[at : at + CUTOFFS_AT_ONCE] for at in range(0, len(moments), CUTOFFS_AT_ONCE)]
-        safe = (without_small_bands(table, listed, least) for table in _tables(job, parts))
-        rows = writer.add(FEATURES, _rows(safe, schema, tell), schema)
+        job = _job(descriptor, listed, protected, connection, as_of)
+        with writer.adding(EVENTS) as events:
+            safe = (without_small_bands(table, listed, least) for table in _tables(job, moments, events))
+            rows = writer.add(FEATURES, _rows(safe, schema, tell), schema)
         digest = writer.digest_of(FEATURES)
         copy_profile(protected, writer, as_of)
         notes = {
@@ -106,25 +99,29 @@ def build(
 
 @dataclass(frozen=True)
 class _Job:
-    """A build under way; `late` are the lines, where some come later than they are dated."""
+    """A build under way; `groups` are files of order lines, each of whole people; `late` says that lines come late."""
 
     connection: Backend
-    happened: ir.Table
-    sorts: ir.Table | None
-    late: ir.Table | None
+    groups: Sequence[Sequence[Path]]
+    late: bool
     interactions: ir.Table | None
     people: ir.Table
+    size: int
     as_of: dt.datetime
     windows: Windows
 
 
-def _require_purchase(happened: ir.Table, as_of: dt.datetime) -> None:
-    first = happened.aggregate(first=happened.at.min(where=happened.purchase)).to_pyarrow()["first"][0].as_py()
-    if first is None or first >= as_of:
-        raise BadInput(
-            "no order with a positive amount lies before as-of: there are no features to compute",
-            remedy="check 'amount' in the descriptor, or give a later --as-of",
-        )
+def _job(
+    descriptor: Descriptor, listed: Sequence[Feature], protected: TableStore, connection: Backend, as_of: dt.datetime
+) -> _Job:
+    people = protected.read("people", ["customer_token", "audit_reference"])
+    groups = protected.groups("transactions", LINES_AT_ONCE)
+    late = orders.come_late(engine.read_parquet(connection, groups[0], "lines"))
+    met = None
+    if any(feature.use is Use.ENGAGEMENT for feature in listed):
+        met = engine.read_parquet(connection, protected.files("interactions"), "interactions")
+    placed = engine.place(connection, people, "people")
+    return _Job(connection, groups, late, met, placed, people.num_rows, as_of, windows_for(descriptor.slow))
 
 
 def _schema(listed: Sequence[Feature]) -> pa.Schema:
@@ -154,19 +151,73 @@ def _events(connection: Backend, happened: ir.Table) -> Iterator[pa.RecordBatch]
         yield batch.cast(pa.schema(kinds.items()))
 
 
-def _tables(job: _Job, parts: Sequence[Sequence[dt.datetime]]) -> Iterator[pa.Table]:
-    """Compute every feature of everybody, some cut-offs at a time; all people of a cut-off are in one table."""
-    for moments in parts:
-        cutoffs = cutoff_table(job.connection, moments)
-        if job.late is None:
-            paired = orders.snapshots(job.happened, job.sorts, cutoffs, longest_days=job.windows.longest)
-        else:
-            paired = orders.as_known(job.late, cutoffs, longest_days=job.windows.longest)
-        past = engine.freeze(job.connection, paired.events, "past")
-        kinds = paired.categories
-        counted = None if kinds is None else engine.freeze(job.connection, kinds, "kinds")
-        table = _join(job, orders.Snapshots(past, counted), cutoffs).to_pyarrow()
+def _tables(job: _Job, moments: Sequence[dt.datetime], written: TableWriter) -> Iterator[pa.Table]:
+    """Compute every feature of everybody, some cut-offs at a time; all people of a cut-off are in one table.
+
+    Numbers are computed for some people at a time, bands of everybody together. Events go to `written`.
+    """
+    at_once = min(CUTOFFS_AT_ONCE, max(1, ROWS_AT_ONCE // max(job.size, 1)))
+    parts = [moments[at : at + at_once] for at in range(0, len(moments), at_once)]
+    bought, folded = False, None
+    for part in parts:
+        cutoffs = cutoff_table(job.connection, part)
+        known: list[pa.Table] = []
+        for group in job.groups:
+            if folded is None or len(job.groups) > 1:
+                folded = _fold(job, group)
+                if part is parts[0]:
+                    bought |= _bought(folded.happened, job.as_of)
+                    for batch in _events(job.connection, folded.happened):
+                        written.write(batch)
+            numbers = _numbers(job, folded, cutoffs)
+            if len(job.groups) > 1:
+                known.append(numbers.to_pyarrow())
+        if not bought:
+            raise BadInput(
+                "no order with a positive amount lies before as-of: there are no features to compute",
+                remedy="check 'amount' in the descriptor, or give a later --as-of",
+            )
+        everybody = engine.place(job.connection, pa.concat_tables(known), "everybody") if known else numbers
+        table = _told(job, everybody, cutoffs).to_pyarrow()
         yield table.append_column("created_timestamp", pa.array([job.as_of] * table.num_rows, UTC))
+
+
+@dataclass(frozen=True)
+class _Folded:
+    """The order lines of some people, and what is made of them: events, and lines by category where there are any."""
+
+    lines: ir.Table
+    happened: ir.Table
+    sorts: ir.Table | None
+
+
+def _fold(job: _Job, files: Sequence[Path]) -> _Folded:
+    lines = engine.read_parquet(job.connection, files, "lines")
+    happened = engine.freeze(job.connection, orders.events(lines), "events")
+    sorts = orders.categories(lines)
+    return _Folded(lines, happened, None if sorts is None else engine.freeze(job.connection, sorts, "sorts"))
+
+
+def _bought(happened: ir.Table, as_of: dt.datetime) -> bool:
+    first = happened.aggregate(first=happened.at.min(where=happened.purchase)).to_pyarrow()["first"][0].as_py()
+    return first is not None and first < as_of
+
+
+def _numbers(job: _Job, folded: _Folded, cutoffs: ir.Table) -> ir.Table:
+    """Every number of some people at each cut-off."""
+    if job.late:
+        paired = orders.as_known(folded.lines, cutoffs, longest_days=job.windows.longest)
+    else:
+        paired = orders.snapshots(folded.happened, folded.sorts, cutoffs, longest_days=job.windows.longest)
+    events = engine.freeze(job.connection, paired.events, "past")
+    kinds = paired.categories
+    past = orders.Snapshots(events, None if kinds is None else engine.freeze(job.connection, kinds, "kinds"))
+    joined, *others = (
+        engine.freeze(job.connection, family(past, job.windows), f"family_{family.__name__}") for family in FAMILIES
+    )
+    for other in others:
+        joined = joined.inner_join(other, list(orders.KEYS))
+    return engine.freeze(job.connection, joined, "known")
 
 
 def _rows(tables: Iterable[pa.Table], schema: pa.Schema, tell: Callable[[str, int], None]) -> Iterator[pa.RecordBatch]:
@@ -177,15 +228,9 @@ def _rows(tables: Iterable[pa.Table], schema: pa.Schema, tell: Callable[[str, in
         yield from _finite(table.select(schema.names).cast(schema)).to_batches()
 
 
-def _join(job: _Job, past: orders.Snapshots, cutoffs: ir.Table) -> ir.Table:
+def _told(job: _Job, known: ir.Table, cutoffs: ir.Table) -> ir.Table:
+    """The numbers of everybody with the bands made of them, their engagement and their audit references."""
     keys = list(orders.KEYS)
-    first, *others = (
-        engine.freeze(job.connection, family(past, job.windows), f"family_{family.__name__}") for family in FAMILIES
-    )
-    joined = first
-    for other in others:
-        joined = joined.inner_join(other, keys)
-    known = engine.freeze(job.connection, joined, "known")
     joined = known.inner_join(insight(known, job.windows), keys)
     if job.interactions is not None:
         joined = joined.inner_join(engagement(known, job.interactions, cutoffs, job.windows), keys)

@@ -54,6 +54,7 @@ class FeatureGateway:
         suppression: SuppressionList,
     ) -> None:
         self._settings, self._paths = settings, settings.paths
+        self._ttl = dt.timedelta(days=settings.ttl_days)
         self._own = OwnTokens(keyring, suppression)
         self._disclosures, self._firewall = Disclosures(policy, audit), Firewall(audit, settings.marked)
         self._online = OnlineRows(rows_at(self._paths.online, PROJECT))
@@ -143,7 +144,7 @@ class FeatureGateway:
         dataset = services[0].tags["dataset"]
         access = self._disclosures.require(principal, "materialize", f"dataset:{dataset}")
         store = self._paths.feature_store(dataset)
-        oldest = as_of - dt.timedelta(days=self._settings.ttl_days)
+        oldest = as_of - self._ttl
         latest = self._own.unsuppressed(latest_rows(store, FEATURES, as_of, oldest))
         if latest.num_rows == 0:
             raise BadInput("no feature row is fresh at as-of", remedy="run `custos build` with this --as-of")
@@ -173,7 +174,7 @@ class FeatureGateway:
         stored, known = self._own.of(tokens, str(principal.purpose), self._online.key_id())
         answer = OnlineColumns(info, len(tokens))
         if stored:
-            oldest = self._data_time(info.dataset) - dt.timedelta(days=self._settings.ttl_days)
+            oldest = self._data_time(info.dataset) - self._ttl
             self._online.read(self._registered.views(service), stored, oldest, answer, np.flatnonzero(known))
         filtered = answer.keep(access.passing(answer.number, len(tokens)))
         answer.mask(access.masks)
@@ -252,7 +253,7 @@ class FeatureGateway:
     def _historical(self, info: ServiceInfo, entities: pa.Table) -> pa.Table:
         store = self._paths.feature_store(info.dataset)
         with store.reading():
-            known = as_known(self._registered.feast(), self._registered.service(info.name), info, entities)
+            known = as_known(store, info, entities, self._ttl)
         # Who is being erased is out of a class before the stores are.
         told = info.name == PROFILE_SERVICE
         return told_of(known, released(store, self._own.unsuppressed)[1], info.texts) if told else known
@@ -263,7 +264,7 @@ class FeatureGateway:
         if as_of is None:
             raise EnvironmentFailed("there are no online features yet", remedy="run `custos materialize`")
         behind = self._data_time(dataset) - as_of
-        if behind > dt.timedelta(days=self._settings.ttl_days):
+        if behind > self._ttl:
             what = f"online features are {behind.days} days behind the data"
             raise EnvironmentFailed(what, remedy="run `custos materialize`")
         return as_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +17,7 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 from feast.value_type import ValueType
 
+from features import engine
 from features.online import Batch, Writer
 from features.online_answer import key_prefix
 from features.online_store import PackedOnlineStore, layout_of
@@ -111,7 +112,7 @@ def _sorted(job: RetrievalJob, join_key: str) -> Iterable[pa.RecordBatch]:
     An Ibis job is sorted by its engine and comes piece by piece, so that no copy of all people is made here.
     """
     if isinstance(job, IbisRetrievalJob):
-        return cast("Iterable[pa.RecordBatch]", job.table.order_by(join_key).to_pyarrow_batches(chunk_size=ROWS))
+        return engine.stream(job.table.get_backend(), job.table.order_by(join_key), ROWS)
     return job.to_arrow().sort_by(join_key).to_batches(max_chunksize=ROWS)
 
 

@@ -65,10 +65,6 @@ class Registered:
             registry.replace(self._path)
         self.forget()
 
-    def feast(self) -> FeatureStore:
-        """Return Feast's store on the current file, opened anew only when the file was swapped."""
-        return self._open().store
-
     def service(self, name: str) -> FeatureService:
         """Return a service object, held in memory; BadInput if there is none of that name."""
         services = self._services()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,25 +14,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.durable import write_beside
-from privacy.errors import BadInput
 
 from .buckets import (
-    BUCKET_ROWS,
-    MOST_BUCKETS,
     TOKEN,
     Fingerprint,
-    bucket_count,
     bucket_of,
     bucket_of_file,
-    fingerprint_files,
     read_parquet,
     select,
-    write_buckets,
     write_parquet,
 )
 from .manifest import MANIFEST
 from .private_files import make_private
 from .small_classes import in_small_classes
+from .table_writer import TableWriter, entry_of
 
 if TYPE_CHECKING:
     from .storage import TableStore
@@ -46,39 +42,24 @@ class SnapshotWriter:
         self._store, self._part, self._publish = store, part, publish
         self._tables: dict[str, dict[str, Any]] = {}
 
-    def add(
-        self, table: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema | None = None, k: int | None = None
-    ) -> int:
-        """Write `batches` as `table`, sorted by token in runs of bounded size; return the rows.
+    @contextmanager
+    def adding(self, table: str, schema: pa.Schema | None = None, k: int | None = None) -> Iterator[TableWriter]:
+        """Open `table` to write batches to; it is part of the snapshot once the block ends well.
 
         `schema` is needed only where there may be no batch at all; `k` is what classes of the rows keep for good.
         """
-        directory = self._part / table
-        make_private(directory)
-        fingerprint, files, held, rows, buckets = Fingerprint(), list[str](), list[pa.RecordBatch](), 0, 0
-        for batch in batches:
-            held.append(batch)
-            rows += batch.num_rows
-            schema = schema or batch.schema
-            if rows >= BUCKET_ROWS:
-                buckets = buckets or MOST_BUCKETS // 4
-                run = pa.Table.from_batches(held)
-                files += write_buckets(directory, run, buckets)
-                if TOKEN not in schema.names:
-                    fingerprint.add(run)
-                held, rows = [], 0
-        if schema is None:
-            raise BadInput(f"table '{table}' has no rows")
-        keyed, several = TOKEN in schema.names, bool(files)
-        buckets = buckets or bucket_count(rows)
-        if held or not files:
-            run = pa.Table.from_batches(held, schema)
-            files += write_buckets(directory, run, buckets)
-            fingerprint.add(run)
-        if keyed and several:  # one person's rows may be in several runs, as the source had them
-            fingerprint = fingerprint_files(directory, files)
-        self._note(table, fingerprint, files, buckets, keyed=keyed, k=k)
-        return fingerprint.rows
+        rows = TableWriter(self._part / table, schema)
+        yield rows
+        self._tables[table] = {**rows.finish(), "k": k}
+
+    def add(
+        self, table: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema | None = None, k: int | None = None
+    ) -> int:
+        """Write `batches` as `table`; return the rows. See `adding`."""
+        with self.adding(table, schema, k) as rows:
+            for batch in batches:
+                rows.write(batch)
+        return int(self._tables[table]["rows"])
 
     def copy_without(self, table: str, entry: Mapping[str, Any], tokens: Sequence[str]) -> int:
         """Carry `table` over from the published snapshot without one person's rows; return how many rows went.
@@ -104,7 +85,8 @@ class SnapshotWriter:
             files.append(fresh)
         if mine:
             fingerprint.remove(pa.concat_tables(mine))
-        self._note(table, fingerprint, files, entry["buckets"], keyed=entry["keyed"], k=entry.get("k"))
+        told = entry_of(fingerprint, files, entry["buckets"], keyed=entry["keyed"])
+        self._tables[table] = {**told, "k": entry.get("k")}
         return entry["rows"] - fingerprint.rows
 
     def commit(self, notes: Mapping[str, Any]) -> str:
@@ -118,19 +100,6 @@ class SnapshotWriter:
     def digest_of(self, table: str) -> str:
         """Return the digest of a table already written."""
         return self._tables[table]["digest"]
-
-    def _note(
-        self, table: str, fingerprint: Fingerprint, files: list[str], buckets: int, *, keyed: bool, k: int | None
-    ) -> None:
-        self._tables[table] = {
-            "rows": fingerprint.rows,
-            "total": fingerprint.total,
-            "digest": fingerprint.text(),
-            "files": sorted(files),
-            "buckets": buckets,
-            "keyed": keyed,
-            "k": k,
-        }
 
 
 def _left_too_few(source: Path, entry: Mapping[str, Any], tokens: Sequence[str]) -> list[str]:

@@ -1,0 +1,78 @@
+"""One table of a snapshot being written: runs of bounded size, sorted, each into its buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from privacy.errors import BadInput
+
+from .buckets import (
+    BUCKET_ROWS,
+    MOST_BUCKETS,
+    TOKEN,
+    Fingerprint,
+    bucket_count,
+    fingerprint_files,
+    write_buckets,
+)
+from .private_files import make_private
+
+__all__ = ["TableWriter", "entry_of"]
+
+RUN_BYTES: Final = 2**29
+"""A run of wide rows ends here, before it has as many as a bucket: sorting it takes as much again."""
+
+
+class TableWriter:
+    """Takes the batches of one table in any order; the files lie in `directory`, with `entry` to tell of them."""
+
+    def __init__(self, directory: Path, schema: pa.Schema | None = None) -> None:
+        make_private(directory)
+        self._directory, self._schema = directory, schema
+        self._fingerprint, self._files, self._buckets = Fingerprint(), list[str](), 0
+        self._held, self._rows, self._bytes = list[pa.RecordBatch](), 0, 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take some rows; they are on disk when a run of them is full."""
+        self._schema = self._schema or batch.schema
+        self._held.append(batch)
+        self._rows += batch.num_rows
+        self._bytes += batch.nbytes
+        if self._rows >= BUCKET_ROWS or self._bytes >= RUN_BYTES:
+            self._buckets = self._buckets or MOST_BUCKETS // 4
+            self._flush()
+
+    def finish(self) -> dict[str, Any]:
+        """Write what is left; return the table's entry in the manifest."""
+        if self._schema is None:
+            raise BadInput(f"table '{self._directory.name}' has no rows")
+        several = bool(self._files)
+        self._buckets = self._buckets or bucket_count(self._rows)
+        if self._held or not several:
+            self._flush()
+        keyed = TOKEN in self._schema.names
+        if keyed and several:  # one person's rows may be in several runs, as the source had them
+            self._fingerprint = fingerprint_files(self._directory, self._files)
+        return entry_of(self._fingerprint, self._files, self._buckets, keyed=keyed)
+
+    def _flush(self) -> None:
+        run = pa.Table.from_batches(self._held, self._schema)
+        self._files += write_buckets(self._directory, run, self._buckets)
+        self._fingerprint.add(run)
+        self._held, self._rows, self._bytes = [], 0, 0
+
+
+def entry_of(fingerprint: Fingerprint, files: Sequence[str], buckets: int, *, keyed: bool) -> dict[str, Any]:
+    """Return what a manifest says of a table."""
+    return {
+        "rows": fingerprint.rows,
+        "total": fingerprint.total,
+        "digest": fingerprint.text(),
+        "files": sorted(files),
+        "buckets": buckets,
+        "keyed": keyed,
+    }
