@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ from feast.value_type import ValueType
 
 from features.online import Found, PackedRows
 
-__all__ = ["Answer", "Plan", "View", "asked_of", "key_prefix", "lists_of", "plan_of"]
+__all__ = ["Answer", "Plan", "View", "asked_of", "key_prefix", "keys_of", "lists_of", "plan_of"]
 
 SECOND: Final = 1_000_000
 
@@ -39,19 +38,18 @@ class Plan:
     before: bytes
     views: tuple[View, ...]
 
-    def key(self, token: str) -> bytes:
-        """Return the entity key as Feast serialises it (version 3)."""
-        text = token.encode()
-        return self.before + struct.pack("<I", len(text)) + text
+    def keys(self, tokens: Sequence[str]) -> list[bytes]:
+        """Return the entity keys as Feast serialises them (version 3)."""
+        return keys_of(self.before, [token.encode() for token in tokens])
 
 
 class Answer(OnlineResponse):
-    """Columns of Python values; the protobuf message is made by Feast when somebody asks for it."""
+    """Columns of Python values, and the rows that tell their moments; Feast makes its message when somebody asks."""
 
     def __init__(
-        self, columns: dict[str, list[Any]], seconds: dict[str, list[int]], slowly: Callable[[], OnlineResponse]
+        self, columns: dict[str, list[Any]], found: dict[str, Sequence[Found]], slowly: Callable[[], OnlineResponse]
     ) -> None:
-        self._columns, self._seconds, self._slowly = columns, seconds, slowly
+        self._columns, self._found, self._slowly = columns, found, slowly
 
     @cached_property
     def proto(self) -> Any:  # type: ignore[override]  # an attribute there; nobody sets it
@@ -64,7 +62,7 @@ class Answer(OnlineResponse):
             return self._columns
         told: dict[str, Any] = {}
         for name, column in self._columns.items():
-            told |= {name: column, name + TIMESTAMP_POSTFIX: self._seconds[name]}
+            told |= {name: column, name + TIMESTAMP_POSTFIX: seconds_of(self._found[name])}
         return told
 
 
@@ -72,6 +70,18 @@ def key_prefix(join_key: str) -> bytes:
     """Return the bytes before the length and the text in the key of an entity with one text (serialisation 3)."""
     key = EntityKey(join_keys=[join_key], entity_values=[Value(string_val="")])
     return bytes(serialize_entity_key(key, entity_key_serialization_version=3)[:-4])
+
+
+def keys_of(before: bytes, texts: Sequence[bytes]) -> list[bytes]:
+    """Return the keys of entities with one text; most have equal lengths, so what is before them is made once."""
+    heads: dict[int, bytes] = {}
+    keys = []
+    for text in texts:
+        head = heads.get(len(text))
+        if head is None:
+            head = heads[len(text)] = before + len(text).to_bytes(4, "little")
+        keys.append(head + text)
+    return keys
 
 
 def plan_of(context: Sequence[Any], full_names: bool) -> Plan | None:
@@ -103,20 +113,23 @@ def asked_of(entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Any], join_
     return asked if asked and all(isinstance(value, str) for value in asked) else None
 
 
-def lists_of(
-    rows: PackedRows, found: Sequence[Found], oldest: int, names: Sequence[str]
-) -> tuple[list[list[Any]], list[int]]:
-    """Return the columns `names` of the rows, None where there is no fresh row, and each row's second (0 without)."""
-    fresh = [at for at, row in enumerate(found) if row is not None and row[0] >= oldest]
-    seconds = [0 if row is None else row[0] // SECOND for row in found]
+def lists_of(rows: PackedRows, found: Sequence[Found], oldest: int, names: Sequence[str]) -> list[list[Any]]:
+    """Return the columns `names` of the rows as Python values, None where there is no fresh row."""
+    fresh = [row[1] for row in found if row is not None and row[0] >= oldest]
+    layout = rows.common_layout(fresh) if len(fresh) == len(found) else None
+    if layout is not None:
+        read = dict(zip(layout.names, layout.lists(fresh), strict=True))
+        return [read[name] if name in read else [None] * len(found) for name in names]
+    numbered = [(at, row[1]) for at, row in enumerate(found) if row is not None and row[0] >= oldest]
     columns: list[list[Any]] = [[None] * len(found) for _ in names]
-    for layout, places in rows.by_layout([(at, found[at][1]) for at in fresh]):  # type: ignore[index]
+    for layout, places in rows.by_layout(numbered):
         read = dict(zip(layout.names, layout.lists([row for _, row in places]), strict=True))
-        whole = len(places) == len(found)
         for at, name in enumerate(names):
-            if name in read and whole:
-                columns[at] = read[name]
-            elif name in read:
-                for (place, _), value in zip(places, read[name], strict=True):
-                    columns[at][place] = value
-    return columns, seconds
+            for (place, _), value in zip(places, read.get(name, ()), strict=name in read):
+                columns[at][place] = value
+    return columns
+
+
+def seconds_of(found: Sequence[Found]) -> list[int]:
+    """Return each row's whole second, 0 where there is none."""
+    return [0 if row is None else row[0] // SECOND for row in found]

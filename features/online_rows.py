@@ -17,7 +17,7 @@ from privacy.tokens import parse_token
 from .definitions import ENTITY, PERSON
 from .gateway_types import OnlineColumns
 from .online import Damaged, PackedRows
-from .online_answer import key_prefix
+from .online_answer import key_prefix, keys_of
 from .online_store import EPOCH, MICROSECOND, layout_of, microseconds
 from .packing import Layout
 from .provider import ROWS, Destination, put_batches
@@ -25,8 +25,7 @@ from .provider import ROWS, Destination, put_batches
 __all__ = ["OnlineRows"]
 
 TOKEN_LENGTH: Final = len("fs_") + 2 + 34
-_LENGTH: Final = TOKEN_LENGTH.to_bytes(4, "little")
-BEFORE: Final = key_prefix(ENTITY) + _LENGTH
+_BEFORE: Final = key_prefix(ENTITY)
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class OnlineRows:
 
     def read(
         self,
-        views: Sequence[tuple[str, Sequence[str]]],
+        views: Sequence[tuple[str, tuple[str, ...]]],
         tokens: Sequence[str],
         oldest: dt.datetime,
         answer: OnlineColumns,
@@ -78,12 +77,17 @@ class OnlineRows:
     ) -> None:
         """Fill `answer` at `places` with the views' columns of `tokens`, as far as a row isn't older than `oldest`."""
         limit = microseconds(oldest)
-        found = self._rows.read([BEFORE + token.encode() for token in tokens], [view for view, _ in views])
+        keys = keys_of(_BEFORE, [token.encode() for token in tokens])
+        found = self._rows.read(keys, [view for view, _ in views])
         for (_, names), rows in zip(views, found, strict=True):
-            fresh = [(at, row[1]) for at, row in enumerate(rows) if row is not None and row[0] >= limit]
-            for layout, mine in self._rows.by_layout(fresh):
-                at = places[[place for place, _ in mine]]
-                answer.take(at, layout, [row for _, row in mine], names)
+            fresh = [row[1] for row in rows if row is not None and row[0] >= limit]
+            layout = self._rows.common_layout(fresh) if len(fresh) == answer.count else None
+            if layout is not None:
+                answer.take(None, layout, fresh, names)
+                continue
+            numbered = [(at, row[1]) for at, row in enumerate(rows) if row is not None and row[0] >= limit]
+            for layout, mine in self._rows.by_layout(numbered):
+                answer.take(places[[place for place, _ in mine]], layout, [row for _, row in mine], names)
 
     def as_of(self) -> dt.datetime | None:
         """Return the data time of the newest row, or None before the first materialisation."""
@@ -152,7 +156,7 @@ class OnlineRows:
 
 
 def _keys(subject: Subject) -> list[bytes]:
-    return [BEFORE + token.encode() for token in subject.tokens]
+    return keys_of(_BEFORE, [token.encode() for token in subject.tokens])
 
 
 def _key_id(key: bytes) -> str:

@@ -19,7 +19,7 @@ from feast.value_type import ValueType
 
 from features import engine
 from features.online import Batch, Writer
-from features.online_answer import key_prefix
+from features.online_answer import key_prefix, keys_of
 from features.online_store import PackedOnlineStore, layout_of
 from features.packing import Layout
 
@@ -95,15 +95,8 @@ def put_batches(
 
 
 def key_bytes(join_key: str, texts: pa.Array) -> list[bytes]:
-    """Return Feast's keys of entities with one text; most have equal lengths, so the bytes before are made once."""
-    before, heads = key_prefix(join_key), dict[int, bytes]()
-    keys = []
-    for text in pc.cast(texts, pa.binary()).to_pylist():
-        head = heads.get(len(text))
-        if head is None:
-            head = heads[len(text)] = before + len(text).to_bytes(4, "little")
-        keys.append(head + text)
-    return keys
+    """Return Feast's keys of entities whose one text is in `texts`."""
+    return keys_of(key_prefix(join_key), pc.cast(texts, pa.binary()).to_pylist())
 
 
 def _sorted(job: RetrievalJob, join_key: str) -> Iterable[pa.RecordBatch]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from feast import FeatureService, FeatureStore, FeatureView
 from google.protobuf.message import DecodeError
@@ -40,6 +40,7 @@ class _Opened:
     stamp: tuple[int, int]
     store: FeatureStore
     services: dict[str, FeatureService]
+    infos: dict[str, ServiceInfo]
     views: dict[str, Views]
 
 
@@ -77,16 +78,12 @@ class Registered:
 
     def info(self, name: str) -> ServiceInfo:
         """Return what a service is: its purposes and its features, the audit reference left out."""
-        service = self.service(name)
-        purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
-        listed = [feature for projection in service.feature_view_projections for feature in projection.features]
-        names = tuple(feature.name for feature in listed if feature.name != REFERENCE)
-        texts = frozenset(feature.name for feature in listed if feature.dtype == TEXT) & set(names)
-        return ServiceInfo(name, purposes, names, service.tags["dataset"], texts)
+        self.service(name)
+        return self._open().infos[name]
 
     def feature_views(self) -> list[FeatureView]:
         """List the views that are registered."""
-        return cast("list[FeatureView]", self._open().store.list_feature_views())
+        return self._open().store.list_feature_views()
 
     def views(self, name: str) -> Views:
         """Return the views of a service that is registered, each with its columns."""
@@ -124,7 +121,8 @@ class Registered:
                 except DecodeError:
                     raise self._lost("damaged") from None
                 views = {name: _views(service) for name, service in services.items()}
-                self._opened = _Opened(stamp, store, services, views)
+                infos = {name: _info(service) for name, service in services.items()}
+                self._opened = _Opened(stamp, store, services, infos, views)
             return self._opened
 
     @contextmanager
@@ -143,6 +141,14 @@ class Registered:
             raise EnvironmentFailed(what, where=str(self._path), remedy=remedy) from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _info(service: FeatureService) -> ServiceInfo:
+    purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
+    listed = [feature for projection in service.feature_view_projections for feature in projection.features]
+    names = tuple(feature.name for feature in listed if feature.name != REFERENCE)
+    texts = frozenset(feature.name for feature in listed if feature.dtype == TEXT) & set(names)
+    return ServiceInfo(service.name, purposes, names, service.tags["dataset"], texts)
 
 
 def _views(service: FeatureService) -> Views:
