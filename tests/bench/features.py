@@ -84,7 +84,8 @@ def _people(tokens: list[str]) -> pa.Table:
 
 def by_build(protected: TableStore, root: Path, moments: list[dt.datetime]) -> None:
     """What `custos build` does with the protected tables."""
-    build(load_descriptor("complete_journey"), protected, TableStore(root), moments, moments[-1])
+    everything = load_descriptor("complete_journey").model_copy(update={"withhold": ()})
+    build(everything, protected, TableStore(root), moments, moments[-1])
 
 
 def by_sql(protected: TableStore, moments: list[dt.datetime], out: Path) -> None:

@@ -7,7 +7,7 @@ __all__ = ["EVENTS", "NUMBERS"]
 EVENTS = """
 CREATE TEMP TABLE events AS
 WITH folded AS (
-  SELECT customer_token, order_token, ordered_at AS at,
+  SELECT customer_token, order_token, ordered_at AS moment,
     sum(amount) AS value,
     coalesce(sum(amount) FILTER (amount > 0), 0) AS gained,
     coalesce(-sum(amount) FILTER (amount < 0), 0) AS returned,
@@ -15,11 +15,11 @@ WITH folded AS (
     count(*) FILTER (amount > 0) AS lines
   FROM lines GROUP BY ALL
 ), opened AS (
-  SELECT *, at = min(at) OVER (PARTITION BY customer_token, order_token) AND round(value, 4) > 0 AS purchase FROM folded
+  SELECT *, (moment = min(moment) OVER (PARTITION BY customer_token, order_token)) AND round(value, 4) > 0 AS purchase FROM folded
 )
-SELECT * EXCLUDE (order_token), row_number() OVER past AS number, epoch(at) - lag(epoch(at)) OVER past AS gap
+SELECT * EXCLUDE (order_token), row_number() OVER past AS number, epoch(moment) - lag(epoch(moment)) OVER past AS gap
 FROM opened
-WINDOW past AS (PARTITION BY customer_token, purchase ORDER BY at, value, gained, lines)
+WINDOW past AS (PARTITION BY customer_token, purchase ORDER BY moment, value, gained, lines)
 """
 
 _DAY = 86400.0
@@ -42,7 +42,7 @@ _FADED = ",\n".join(
 
 NUMBERS = f"""
 WITH past AS (
-  SELECT events.*, t, epoch(t) - epoch(at) AS age FROM events JOIN cutoffs ON at < t
+  SELECT events.*, t, epoch(t) - epoch(moment) AS age FROM events JOIN cutoffs ON moment < t
 ), summed AS (
   SELECT customer_token, t, count(*) FILTER (purchase) AS n,
     min(age) FILTER (purchase) AS newest, max(age) FILTER (purchase) AS oldest,
@@ -77,7 +77,8 @@ WITH past AS (
   FROM lines JOIN cutoffs ON ordered_at < t AND epoch(t) - epoch(ordered_at) <= 84 * {_DAY}
   WHERE amount > 0 AND category IS NOT NULL GROUP BY ALL
 ), spread AS (
-  SELECT customer_token, t, ln(sum(lines)) - sum(lines * ln(lines)) / sum(lines) AS category_entropy
+  SELECT customer_token, t,
+    greatest(round(ln(sum(lines)) - sum(lines * ln(lines)) / sum(lines), 9), 0) AS category_entropy
   FROM sorts GROUP BY ALL
 )
 SELECT customer_token, t AS event_timestamp, newest / {_DAY} AS recency_days,
@@ -93,7 +94,7 @@ SELECT customer_token, t AS event_timestamp, newest / {_DAY} AS recency_days,
   coalesce(active_weeks_share, 0) AS active_weeks_share, coalesce(weekly_spend_slope, 0) AS weekly_spend_slope,
   coalesce(weekly_spend_std, 0) AS weekly_spend_std,
   orders_28d / 28 / (n / {_TENURE}) AS order_rate_trend,
-  greatest(round(category_entropy, 9), 0) AS category_entropy,
+  category_entropy,
   CASE WHEN gained + coalesce(discount, 0) > 0 THEN discount / (gained + coalesce(discount, 0)) END AS discount_share,
   CASE WHEN gained + coalesce(discount, 0) > 0 THEN coupon / (gained + coalesce(discount, 0)) END AS coupon_share,
   CASE WHEN gained > 0 THEN returned / gained END AS return_share,
