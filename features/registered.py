@@ -15,7 +15,7 @@ from typing import Final, cast
 from feast import FeatureService, FeatureStore, FeatureView
 from google.protobuf.message import DecodeError
 
-from privacy.classification import Purpose
+from privacy.classification import Purpose, Role
 from privacy.durable import locked
 from privacy.errors import BadInput, EnvironmentFailed
 
@@ -80,13 +80,21 @@ class Registered:
         return services[name]
 
     def info(self, name: str) -> ServiceInfo:
-        """Return what a service is: its purposes and its features, the audit reference left out."""
+        """Return what a service is: purposes, roles, k and features, the audit reference left out.
+
+        Raises EnvironmentFailed where its tags don't say so: nothing is served by half a declaration.
+        """
         service = self.service(name)
-        purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
+        try:
+            purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
+            roles = frozenset(Role(text) for text in service.tags["roles"].split(","))
+            k = int(service.tags["k"])
+        except (KeyError, ValueError):
+            raise self._lost("of an older make, or changed by hand") from None
         listed = [feature for projection in service.feature_view_projections for feature in projection.features]
         names = tuple(feature.name for feature in listed if feature.name != REFERENCE)
         texts = frozenset(feature.name for feature in listed if feature.dtype == TEXT) & set(names)
-        return ServiceInfo(name, purposes, names, service.tags["dataset"], texts)
+        return ServiceInfo(name, purposes, names, service.tags["dataset"], texts, roles, k)
 
     def feature_views(self) -> list[FeatureView]:
         """List the views that are registered."""
