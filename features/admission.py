@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from privacy.errors import Refused
 from privacy.inference import Firewall
 from privacy.policy import Principal
@@ -14,6 +18,7 @@ from .gateway_types import ServiceInfo
 
 __all__ = ["Admission"]
 
+TOKEN: Final = "customer_token"  # noqa: S105  a column name
 FIGURES: Final = frozenset({"attack", "count"})
 """Actions that nobody's row leaves by, only figures."""
 
@@ -51,6 +56,14 @@ class Admission:
                 f"it answers: {', '.join(sorted(info.roles))}",
             )
         return info, access
+
+    def require_rows(self, access: Access, info: ServiceInfo, rows: pa.Table, asked: int) -> None:
+        """Hold an answer of `rows` to the service's k; who has no feature in it doesn't count: tokens are made up."""
+        if info.k == 1:
+            return
+        told = [rows[name].is_valid().to_numpy() for name in info.features if name in rows.column_names]
+        people = rows.filter(pa.array(np.any(told, axis=0)))[TOKEN] if told else rows[TOKEN]
+        self.require_people(access, info, len(pc.unique(people)), asked, banded=False)
 
     def require_people(self, access: Access, info: ServiceInfo, people: int, rows: int, *, banded: bool) -> None:
         """Raise Refused for an answer about somebody, but about fewer than the k people of a service.

@@ -260,7 +260,7 @@ class FeatureGateway:
         rows = asked.filter(pa.array(access.passing(lambda name: features[name].to_numpy(), asked.num_rows)))
         told = access.masked(rows, info.features)
         people, references = pc.unique(rows[ENTITY]).to_pylist(), []
-        self._admission.require_people(access, info, len(people), asked.num_rows, banded=False)
+        self._admission.require_rows(access, info, rows, asked.num_rows)
         if len(people) == 1:
             store = self._paths.feature_store(info.dataset)
             references = store.read(FEATURES, [REFERENCE], pc.field(ENTITY) == people[0])[REFERENCE].to_pylist()

@@ -8,7 +8,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
@@ -41,6 +41,8 @@ class _Opened:
     store: FeatureStore
     services: dict[str, FeatureService]
     views: dict[str, Views]
+    infos: dict[str, ServiceInfo] = field(default_factory=dict)
+    """What was asked for of the services so far."""
 
 
 class Registered:
@@ -84,7 +86,9 @@ class Registered:
 
         Raises EnvironmentFailed where its tags don't say so: nothing is served by half a declaration.
         """
-        service = self.service(name)
+        service, known = self.service(name), self._open().infos
+        if name in known:
+            return known[name]
         try:
             purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
             roles = frozenset(Role(text) for text in service.tags["roles"].split(","))
@@ -94,7 +98,8 @@ class Registered:
         listed = [feature for projection in service.feature_view_projections for feature in projection.features]
         names = tuple(feature.name for feature in listed if feature.name != REFERENCE)
         texts = frozenset(feature.name for feature in listed if feature.dtype == TEXT) & set(names)
-        return ServiceInfo(name, purposes, names, service.tags["dataset"], texts, roles, k)
+        known[name] = ServiceInfo(name, purposes, names, service.tags["dataset"], texts, roles, k)
+        return known[name]
 
     def feature_views(self) -> list[FeatureView]:
         """List the views that are registered."""

@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
@@ -26,11 +27,12 @@ from features.gateway import FeatureGateway
 from features.registered import Registered
 from features.services import DEVELOPERS, SERVICES, shop_features
 from features.small_bands import LEAST_PEOPLE
-from privacy.classification import LawfulBasis, Purpose, Role
+from privacy.classification import FEATURE_STORE, LawfulBasis, Purpose, Role
 from privacy.errors import EnvironmentFailed, Refused
 from privacy.inference import Firewall
 from privacy.policy import Policy, Principal
 from privacy.policy_rules import READS_PEOPLE
+from privacy.token_text import encode, parse_token
 
 from .conftest import AS_OF, CUTOFFS, Home, principal
 from .tables import entities, last_event
@@ -144,6 +146,11 @@ def test_an_answer_of_rows_is_about_k_people_or_about_nobody(served: Served) -> 
             gateway.historical(VALUE, "insight_v1", few)
         event = last_event(home.root / "audit")
         assert (event["outcome"], event["rule"], event["count"]) == ("deny", "service-k", few.num_rows)
+    blocks = np.arange(16 * LEAST_PEOPLE, dtype=np.uint8).reshape(-1, 16)
+    made_up = encode(blocks, FEATURE_STORE, parse_token(stored[0]).key_id).to_pylist()
+    padded = pa.concat_tables([about(LEAST_PEOPLE - 1), entities(made_up, [moment] * LEAST_PEOPLE)])
+    with pytest.raises(Refused, match="insight_v1 answers about 5 people or more at once"):
+        gateway.historical(VALUE, "insight_v1", padded)
     assert gateway.historical(principal(), "churn_v1", about(1)).num_rows == 1  # it has no k
     attack = principal(Role.PRIVACY_OFFICER, Purpose.VALUE)
     assert gateway.historical(attack, "insight_v1", about(1), action="attack").num_rows == 1  # only figures leave
