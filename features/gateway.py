@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.audit import AuditLog
-from privacy.errors import BadInput, CustosError, EnvironmentFailed, Refused
+from privacy.consent import LEFT_OUT, ConsentLedger
+from privacy.errors import BadInput, CustosError, EnvironmentFailed
 from privacy.inference import Firewall
 from privacy.keyring import Keyring, SealedKeyring
 from privacy.policy import Policy, Principal
 from privacy.rights import SubjectStore
 from privacy.suppression import SuppressionList
 
+from .admission import Admission
 from .build import FEATURES
 from .datasets.descriptor import Descriptor
 from .definitions import ENTITY, PROJECT, define
@@ -26,15 +29,17 @@ from .gateway_types import REFERENCE, GatewayPaths, GatewaySettings, OnlineAnswe
 from .online import rows_at
 from .online_rows import OnlineRows
 from .own_tokens import OwnTokens
-from .point_in_time import as_known, latest_rows, population, require_built, steady
+from .point_in_time import as_known, latest_rows, places, population, require_built, steady
 from .profile import PROFILE, PROFILE_SERVICE, profile_view, released, told_of
 from .registered import Registered
 from .services import shop_features
-from .storage import TableStore
 
 __all__ = ["FeatureGateway", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "ServiceInfo"]
 
 PREDICT: Final = "predict"
+READ: Final = "features.read"
+MOMENT: Final = "event_timestamp"
+WITHOUT_CONSENT: Final = "without_consent"
 UTC: Final = pa.timestamp("us", "UTC")
 
 
@@ -52,13 +57,15 @@ class FeatureGateway:
         policy: Policy,
         audit: AuditLog,
         suppression: SuppressionList,
+        consents: ConsentLedger | None = None,
     ) -> None:
         self._settings, self._paths = settings, settings.paths
         self._ttl = dt.timedelta(days=settings.ttl_days)
-        self._own = OwnTokens(keyring, suppression)
-        self._disclosures, self._firewall = Disclosures(policy, audit), Firewall(audit, settings.marked)
+        self._own = OwnTokens(keyring, suppression, consents)
+        self._disclosures = Disclosures(policy, audit)
         self._online = OnlineRows(rows_at(self._paths.online, PROJECT))
         self._registered = Registered(self._paths.registry, self._paths.online, self._paths.features)
+        self._admission = Admission(Firewall(audit, settings.marked), self._disclosures, self._registered.info)
         self._clock: tuple[str | None, dt.datetime] | None = None
 
     def apply(self, descriptor: Descriptor) -> None:
@@ -70,25 +77,49 @@ class FeatureGateway:
 
     def require(self, principal: Principal, service: str, asked: int = 0) -> None:
         """Raise Refused, audited, where the firewall, the service or the policy lets nothing of it be read."""
-        self._authorise(principal, service, asked)
+        self._admission.require(principal, service, asked, READ)
 
     def services(self) -> list[ServiceInfo]:
         """List what is registered."""
         return [self._registered.info(service.name) for service in self._registered.services()]
 
-    def historical(
-        self, principal: Principal, service: str, entities: pa.Table, *, action: str = "features.read"
-    ) -> pa.Table:
+    def historical(self, principal: Principal, service: str, entities: pa.Table, *, action: str = READ) -> pa.Table:
         """Return features of each (customer_token, event_timestamp), as known at that instant.
 
         Tokens are the feature store's own. Suppressed people are left out; of the others every row comes
         back once and in order, or CheckFailed is raised. Columns: the entity's, then float64 features.
         Raises BadInput for an event_timestamp that no features were built at.
         """
-        info, access = self._authorise(principal, service, entities.num_rows, action)
-        self._require_built(info, entities["event_timestamp"])
-        rows = self._historical(info, self._own.unsuppressed(entities.select([ENTITY, "event_timestamp"])))
+        info, access = self._admission.require(principal, service, entities.num_rows, action)
+        self._require_built(info, entities[MOMENT])
+        rows = self._historical(info, self._permitted(access, entities.select([ENTITY, MOMENT])))
         return self._disclosed(access, info, rows)
+
+    def historical_own(self, principal: Principal, service: str, entities: pa.Table) -> pa.Table:
+        """Return `historical` of tokens of the principal's own purpose: each row's features, in order, none left out.
+
+        A boolean `known` comes first. Where it is False every feature is null, and whether somebody is unknown, erased,
+        objecting, filtered out or had not bought yet isn't told.
+        """
+        info, _ = self._admission.require(principal, service, entities.num_rows, READ)
+        moments = entities[MOMENT].cast(UTC)
+        self._require_built(info, moments)
+        key_id = self._paths.feature_store(info.dataset).key_id()
+        own, served = self._own.of(entities[ENTITY].to_pylist(), str(principal.purpose), key_id)
+        tokens = pa.array(own, pa.string()).take(pa.array(np.cumsum(served) - 1, mask=~served))
+        asked = pa.table({ENTITY: tokens, MOMENT: moments})
+        once = asked.filter(pa.array(served)).group_by(asked.column_names).aggregate([])
+        found = self.historical(principal, service, once)
+        told = found.drop_columns(asked.column_names).take(places(asked, found))
+        filled = [column.is_valid().to_numpy() for column in told.columns]
+        known = np.any(filled, axis=0) if filled else np.zeros(asked.num_rows, np.bool_)
+        return told.add_column(0, "known", pa.array(known))
+
+    def cutoffs(self, principal: Principal, service: str) -> list[dt.datetime]:
+        """List the moments that features of a service were built at, in order."""
+        info, _ = self._admission.require(principal, service, 0, READ)
+        noted = self._paths.feature_store(info.dataset).manifest("cutoffs")["cutoffs"]
+        return sorted(dt.datetime.fromisoformat(text).astimezone(dt.UTC) for text in noted)
 
     def training_rows(
         self,
@@ -98,37 +129,38 @@ class FeatureGateway:
         horizon_days: int,
         active_within_days: int | None,
         *,
-        action: str = "features.read",
+        action: str = READ,
     ) -> pa.Table:
         """Return the population at each cut-off and its outcome in the next `horizon_days`.
 
-        Columns: customer_token, event_timestamp, spend_in_horizon (float64, >= 0), orders_in_horizon (int64).
+        Columns: customer_token, event_timestamp, spend_in_horizon (float64, >= 0), orders_in_horizon (int64); in the
+        metadata how many rows were left out for want of a consent (`LEFT_OUT`).
         Raises BadInput for a cut-off that no features were built at.
         """
-        info, access = self._authorise(principal, service, action=action)
+        info, access = self._admission.require(principal, service, 0, action)
         self._require_built(info, pa.chunked_array([pa.array(cutoffs, UTC)]))
         store = self._paths.feature_store(info.dataset)
-        asked = self._own.unsuppressed(population(store, cutoffs, horizon_days, active_within_days))
-        known = self._historical(info, asked.select([ENTITY, "event_timestamp"])) if access.filters else asked
-        return self._disclosed(access, info, asked, known)
+        asked = self._permitted(access, population(store, cutoffs, horizon_days, active_within_days))
+        known = self._historical(info, asked.select([ENTITY, MOMENT])) if access.filters else asked
+        told = self._disclosed(access, info, asked, known)
+        left_out = access.counted.get(WITHOUT_CONSENT)
+        return told if left_out is None else told.replace_schema_metadata({LEFT_OUT: str(left_out)})
 
-    def snapshot_rows(
-        self, principal: Principal, service: str, as_of: dt.datetime, *, action: str = "features.read"
-    ) -> pa.Table:
+    def snapshot_rows(self, principal: Principal, service: str, as_of: dt.datetime, *, action: str = READ) -> pa.Table:
         """Return the features of everybody who had bought before `as_of`, as known then.
 
         `action` is what the policy is asked for: `features.read`, `score` where the caller turns the features into
         scores, `count` or `attack` where only figures leave. Raises BadInput when no features were built at `as_of`.
         """
-        info, access = self._authorise(principal, service, action=action)
+        info, access = self._admission.require(principal, service, 0, action)
         store = self._paths.feature_store(info.dataset)
 
         def rows() -> pa.Table:
             self._require_built(info, pa.chunked_array([pa.array([as_of], UTC)]), name_day=True)
-            then = pc.field("event_timestamp") == pa.scalar(as_of, UTC)
+            then = pc.field(MOMENT) == pa.scalar(as_of, UTC)
             tokens = pc.unique(store.read(FEATURES, [ENTITY], then)[ENTITY]).sort()
-            asked = pa.table({ENTITY: tokens, "event_timestamp": pa.array([as_of] * len(tokens), UTC)})
-            return self._historical(info, self._own.unsuppressed(asked))
+            asked = pa.table({ENTITY: tokens, MOMENT: pa.array([as_of] * len(tokens), UTC)})
+            return self._historical(info, self._permitted(access, asked))
 
         return self._disclosed(access, info, steady(store, rows))
 
@@ -160,27 +192,31 @@ class FeatureGateway:
 
         return self._online.replace(self._registered.feature_views(), rows, as_of, self._data_time(dataset))
 
-    def online(
-        self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = "features.read"
-    ) -> OnlineAnswer:
+    def online(self, principal: Principal, service: str, tokens: Sequence[str], *, action: str = READ) -> OnlineAnswer:
         """Return current features of `tokens`, which are of the principal's purpose.
 
         `action` is what the policy is asked for: `features.read`, or `predict` where the caller turns the
         features into a prediction, never shows them, and keeps the log of what it answered itself.
         Raises EnvironmentFailed when the online rows are older than the settings allow, in data time.
         """
-        info, access = self._authorise(principal, service, len(tokens), action)
+        info, access = self._admission.require(principal, service, len(tokens), action)
         as_of = self._fresh(info.dataset)
         stored, known = self._own.of(tokens, str(principal.purpose), self._online.key_id())
-        answer = OnlineColumns(info, len(tokens))
+        answer, now = OnlineColumns(info, len(tokens)), self._data_time(info.dataset)
+        if access.on_consent:
+            rows = pa.table({ENTITY: pa.array(stored, pa.string()), MOMENT: pa.array([now] * len(stored), UTC)})
+            consenting = self._consenting(access, rows)
+            known[np.flatnonzero(known)[~consenting]] = False
+            stored = rows[ENTITY].filter(pa.array(consenting)).to_pylist()
         if stored:
-            oldest = self._data_time(info.dataset) - self._ttl
+            oldest = now - self._ttl
             self._online.read(self._registered.views(service), stored, oldest, answer, np.flatnonzero(known))
         filtered = answer.keep(access.passing(answer.number, len(tokens)))
         answer.mask(access.masks)
         present, references = answer.present, answer.references
+        people = {token for token, there in zip(tokens, present, strict=True) if there}
+        self._admission.require_people(access, info, len(people), len(tokens), banded=not info.numbers)
         if action != PREDICT:
-            people = [token for token, there in zip(tokens, present, strict=True) if there]
             self._disclosures.disclosed(access, people, len(tokens), references, filtered)
         return OnlineAnswer(answer.names, answer.values, present, references, as_of, answer.texts)
 
@@ -195,7 +231,7 @@ class FeatureGateway:
 
     def stored_keys(self) -> dict[str, str]:
         """Return, by store, the id of the key that its tokens were made by; empty stores are left out."""
-        found = {store.name: store.key_id() for store in self._table_stores()}
+        found = {store.name: store.key_id() for store in self._paths.table_stores()}
         found[self._online.name] = self._online.key_id()
         return {name: key_id for name, key_id in found.items() if key_id is not None}
 
@@ -209,30 +245,19 @@ class FeatureGateway:
 
     def subject_stores(self) -> list[SubjectStore]:
         """List every store of this room that holds rows of a person, in the order to erase them."""
-        return [*self._table_stores(), self._online]
+        return [*self._paths.table_stores(), self._online]
 
-    def _table_stores(self) -> list[TableStore]:
-        stores: list[TableStore] = []
-        for root, open_store in (
-            (self._paths.protected, self._paths.protected_store),
-            (self._paths.features, self._paths.feature_store),
-        ):
-            names = sorted(item.name for item in root.iterdir() if item.is_dir()) if root.exists() else []
-            stores += [open_store(name) for name in names]
-        return stores
+    def _permitted(self, access: Access, rows: pa.Table) -> pa.Table:
+        """The rows of who isn't suppressed and, where it rests on that, consents as of the row's moment and now."""
+        served = self._own.unsuppressed(rows)
+        return served.filter(pa.array(self._consenting(access, served))) if access.on_consent else served
 
-    def _authorise(
-        self, principal: Principal, service: str, asked: int = 0, action: str = "features.read"
-    ) -> tuple[ServiceInfo, Access]:
-        self._firewall.require(principal, action, service)
-        info, resource = self._registered.info(service), f"service:{service}"
-        if principal.purpose not in info.purposes:
-            self._disclosures.refused(Access(principal, action, resource, "deny", "service-purposes"), asked)
-            raise Refused(
-                f"service {service} does not serve the purpose {principal.purpose or 'none'}",
-                remedy=f"it serves: {', '.join(info.purposes)}",
-            )
-        return info, self._disclosures.require(principal, action, resource, asked, info.numbers)
+    def _consenting(self, access: Access, rows: pa.Table) -> npt.NDArray[np.bool_]:
+        """(n,) bool; how many don't consent is noted for the event."""
+        purpose = str(access.principal.purpose)
+        found = self._own.consenting(rows[ENTITY].combine_chunks(), purpose, rows[MOMENT].combine_chunks())
+        access.counted[WITHOUT_CONSENT] = int((~found).sum())
+        return found
 
     def _disclosed(self, access: Access, info: ServiceInfo, asked: pa.Table, known: pa.Table | None = None) -> pa.Table:
         """Return the rows that pass the filters by what is `known` of them, masked, having noted who they are."""
@@ -240,6 +265,7 @@ class FeatureGateway:
         rows = asked.filter(pa.array(access.passing(lambda name: features[name].to_numpy(), asked.num_rows)))
         told = access.masked(rows, info.features)
         people, references = pc.unique(rows[ENTITY]).to_pylist(), []
+        self._admission.require_rows(access, info, rows, asked.num_rows)
         if len(people) == 1:
             store = self._paths.feature_store(info.dataset)
             references = store.read(FEATURES, [REFERENCE], pc.field(ENTITY) == people[0])[REFERENCE].to_pylist()

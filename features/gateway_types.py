@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from privacy.classification import Purpose
+from privacy.classification import Purpose, Role
 from privacy.masks._base import Mask
 
 from .packing import Layout, run_of
@@ -40,6 +40,14 @@ class GatewayPaths:
     def feature_store(self, dataset: str) -> TableStore:
         """Return the feature tables of `dataset`."""
         return TableStore(self.features / dataset, "feature tables")
+
+    def table_stores(self) -> list[TableStore]:
+        """List every store of tables that is there, in the order to erase people from them."""
+        stores: list[TableStore] = []
+        for root, open_store in ((self.protected, self.protected_store), (self.features, self.feature_store)):
+            names = sorted(item.name for item in root.iterdir() if item.is_dir()) if root.exists() else []
+            stores += [open_store(name) for name in names]
+        return stores
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class Placing:
 
 @dataclass(frozen=True)
 class ServiceInfo:
-    """A feature service: its purposes and, in order, its features."""
+    """A feature service: its purposes, its features in order, its roles, and how many people it answers about."""
 
     name: str
     purposes: tuple[Purpose, ...]
@@ -78,6 +86,10 @@ class ServiceInfo:
     dataset: str
     texts: frozenset[str] = frozenset()
     """Those of `features` that are texts; all others are numbers."""
+    roles: frozenset[Role] = frozenset()
+    """Who may be answered, where the policy lets them."""
+    k: int = 1
+    """How many people share a band at least, and how many an answer with rows offline is about."""
 
     @cached_property
     def numbers(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from privacy.consent import ConsentLedger
 from privacy.errors import BadInput
 from privacy.profile import PROFILE, release_profile
 from privacy.treatment import CUSTOMER_TOKEN, Protector, ProtectReport
@@ -20,7 +21,7 @@ from . import sources
 from .contracts import Contract, Tally
 from .datasets.anonymity import profile_rule
 from .datasets.descriptor import Descriptor
-from .datasets.tables import Table
+from .datasets.tables import CONSENTS, Table
 from .expressions import check_expressions
 from .inference_flags import InferenceFlags
 from .marking import Marking
@@ -101,6 +102,7 @@ def ingest(
     store: TableStore,
     quarantine: Quarantine,
     flags: InferenceFlags,
+    consents: ConsentLedger,
     progress: Progress | None = None,
     now: dt.datetime | None = None,
 ) -> IngestReport:
@@ -108,10 +110,9 @@ def ingest(
 
     `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates.
     Raises BadInput when a source is missing or empty or over a tenth of its rows are bad: the tables, the
-    quarantine and the vault then stay as they were. Only somebody whom another ingest met meanwhile stays
+    quarantine, the consents and the vault then stay as they were. Only somebody whom another ingest met meanwhile stays
     registered. Killed, it leaves people in the vault whom no table names; the next ingest finds them there.
     """
-    _refuse_consents(descriptor)
     check_expressions(descriptor)
     with protector.on_trial(), store.writer() as writer:
         moment = now or dt.datetime.now(dt.UTC)
@@ -120,6 +121,7 @@ def ingest(
             if name in descriptor.tables:
                 _ingest_table(run, descriptor.tables[name])
                 _release_profile(run, descriptor.tables[name], store.root / GENERALISATION)
+        given = _take_consents(run)
         people = protector.people()
         run.progress(PEOPLE, people.num_rows)
         writer.add(PEOPLE, people.to_batches(), people.schema)
@@ -135,6 +137,8 @@ def ingest(
         }
         quarantine.replace(descriptor.name, {**run.bad})
         flags.replace(descriptor.name, run.flags)
+        if given is not None:
+            consents.append(given)
         snapshot = writer.commit(notes)
     return IngestReport(
         descriptor.name, run.tables, people.num_rows, run.first, run.last, snapshot, digest, run.marking.unmatched()
@@ -161,6 +165,22 @@ def _ingest_table(run: _Run, table: Table) -> None:
         kept=kept,
         columns_dropped=list(done.columns_dropped),
     )
+
+
+def _take_consents(run: _Run) -> pa.Table | None:
+    """Protect the table `consents` for the ledger, which alone keeps it; None where the shop has none.
+
+    Raises BadInput where a row is bad: a withdrawal that is left out would pass for consent.
+    """
+    table = run.descriptor.tables.get(CONSENTS)
+    if table is None:
+        return None
+    tally, done = Tally(table.name), ProtectReport()
+    run.bad[table.name] = []
+    good = list(run.protector.protect(_checked(run, table, tally, done), table.plan(), done))
+    kept = sum(batch.num_rows for batch in good)
+    run.tables[table.name] = TableReport(rows_in=tally.rows, tombstoned=done.tombstoned, kept=kept)
+    return pa.Table.from_batches(good) if good else None
 
 
 def _release_profile(run: _Run, table: Table, kept: Path) -> None:
@@ -224,20 +244,10 @@ def _dated(run: _Run, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBa
 
 
 def _digest(descriptor: Descriptor, run: _Run) -> str:
-    written = sorted(name for name, table in run.tables.items() if table.anonymity is None or table.kept)
+    stored = {name: table for name, table in run.tables.items() if name != CONSENTS}
+    written = sorted(name for name, table in stored.items() if table.anonymity is None or table.kept)
     parts = [descriptor.digest(), *(f"{name}={run.writer.digest_of(name)}" for name in written)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _refuse_consents(descriptor: Descriptor) -> None:
-    table = descriptor.tables.get("consents")
-    if table is None:
-        return
-    if any(batch.num_rows for batch in sources.batches(descriptor, table)):
-        raise BadInput(
-            "table 'consents' has rows, and there is no consent ledger yet",
-            remedy="leave the table out; purposes then rest on the lawful bases of the settings",
-        )
 
 
 def _silent(_table: str, _rows: int) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from privacy.classification import FEATURE_STORE
+from privacy.consent import ConsentLedger
 from privacy.errors import EnvironmentFailed
 from privacy.keyring import Keyring, SealedKeyring
 from privacy.suppression import SuppressionList
@@ -23,8 +24,10 @@ TOKEN: Final = "customer_token"  # noqa: S105  a column name
 class OwnTokens:
     """Translates and holds back; `key_id` is that of the key which the store asked was written under."""
 
-    def __init__(self, keyring: SealedKeyring | Keyring, suppression: SuppressionList) -> None:
-        self._keyring, self._suppression = keyring, suppression
+    def __init__(
+        self, keyring: SealedKeyring | Keyring, suppression: SuppressionList, consents: ConsentLedger | None = None
+    ) -> None:
+        self._keyring, self._suppression, self._consents = keyring, suppression, consents
 
     def of(self, tokens: Sequence[str], purpose: str, key_id: str | None) -> tuple[list[str], npt.NDArray[np.bool_]]:
         """Translate the valid tokens of `purpose`; say which positions the answer came from.
@@ -34,7 +37,7 @@ class OwnTokens:
         """
         if key_id is not None and key_id not in self._keyring.token_keys(FEATURE_STORE).by_id:
             raise EnvironmentFailed(
-                f"the online features are under key {key_id}, which isn't enabled",
+                f"the stored features are under key {key_id}, which isn't enabled",
                 remedy="enable it again (custos keys list), or run `custos run` on the source",
             )
         handles, known = tokens_to_handles(self._keyring, pa.array(list(tokens), pa.string()), purpose)
@@ -54,6 +57,12 @@ class OwnTokens:
         if rows.num_rows == 0:
             return rows
         return rows.filter(pa.array(~self._suppression.contains(rows[TOKEN].combine_chunks())))
+
+    def consenting(self, tokens: pa.Array, purpose: str, moments: pa.Array) -> npt.NDArray[np.bool_]:
+        """(n,) bool: who of the store's tokens consents to `purpose`, as of their moment and now."""
+        if self._consents is None:
+            return np.zeros(len(tokens), np.bool_)
+        return self._consents.consented(tokens, purpose, moments)
 
     def list_is_readable(self) -> None:
         """Raise EnvironmentFailed unless the suppression list can be asked."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .storage import TableStore
 
-__all__ = ["as_known", "latest_rows", "population", "require_built", "steady"]
+__all__ = ["as_known", "latest_rows", "places", "population", "require_built", "steady"]
 
 UTC: Final = pa.timestamp("us", "UTC")
 _MOMENT: Final = "event_timestamp"
@@ -64,6 +64,27 @@ def _newest(asked: ir.Table, rows: ir.Table, ttl: dt.timedelta) -> ir.Table:
     fresh = latest.filter(latest[_KNOWN] + ibis.interval(seconds=int(ttl.total_seconds())) >= latest[_MOMENT])
     answering = fresh.select(_ROW, _PERSON, _KNOWN)
     return answering.inner_join(rows, [answering[_PERSON] == rows[ENTITY], answering[_KNOWN] == rows[_MOMENT]])
+
+
+def places(asked: pa.Table, found: pa.Table) -> pa.Array:
+    """Return for each row of `asked` the row of `found` with its customer_token and event_timestamp, null for none.
+
+    `found` has each pair once.
+
+    >>> day = pa.array([0, 1], pa.timestamp("us", "UTC"))
+    >>> found = pa.table({"customer_token": ["a", "b"], "event_timestamp": day})
+    >>> asked = pa.table({"customer_token": ["b", "b", None], "event_timestamp": day.take([1, 0, 0])})
+    >>> places(asked, found).to_pylist()
+    [1, None, None]
+    """
+    pairs = []
+    for rows in (asked, found):
+        who, when = (
+            pc.index_in(rows[key].combine_chunks(), value_set=pc.unique(found[key])).cast(pa.int64())
+            for key in (ENTITY, _MOMENT)
+        )
+        pairs.append(pc.add(pc.multiply(who, max(found.num_rows, 1)), when))
+    return pc.index_in(pairs[0], value_set=pairs[1])
 
 
 def population(

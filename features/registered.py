@@ -8,14 +8,14 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from feast import FeatureService, FeatureStore, FeatureView
 from google.protobuf.message import DecodeError
 
-from privacy.classification import Purpose
+from privacy.classification import Purpose, Role
 from privacy.durable import locked
 from privacy.errors import BadInput, EnvironmentFailed
 
@@ -40,8 +40,9 @@ class _Opened:
     stamp: tuple[int, int]
     store: FeatureStore
     services: dict[str, FeatureService]
-    infos: dict[str, ServiceInfo]
     views: dict[str, Views]
+    infos: dict[str, ServiceInfo] = field(default_factory=dict)
+    """What was asked for of the services so far."""
 
 
 class Registered:
@@ -77,9 +78,24 @@ class Registered:
         return services[name]
 
     def info(self, name: str) -> ServiceInfo:
-        """Return what a service is: its purposes and its features, the audit reference left out."""
-        self.service(name)
-        return self._open().infos[name]
+        """Return what a service is: purposes, roles, k and features, the audit reference left out.
+
+        Raises EnvironmentFailed where its tags don't say so: nothing is served by half a declaration.
+        """
+        service, known = self.service(name), self._open().infos
+        if name in known:
+            return known[name]
+        try:
+            purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
+            roles = frozenset(Role(text) for text in service.tags["roles"].split(","))
+            k = int(service.tags["k"])
+        except (KeyError, ValueError):
+            raise self._lost("of an older make, or changed by hand") from None
+        listed = [feature for projection in service.feature_view_projections for feature in projection.features]
+        names = tuple(feature.name for feature in listed if feature.name != REFERENCE)
+        texts = frozenset(feature.name for feature in listed if feature.dtype == TEXT) & set(names)
+        known[name] = ServiceInfo(name, purposes, names, service.tags["dataset"], texts, roles, k)
+        return known[name]
 
     def feature_views(self) -> list[FeatureView]:
         """List the views that are registered."""
@@ -121,8 +137,7 @@ class Registered:
                 except DecodeError:
                     raise self._lost("damaged") from None
                 views = {name: _views(service) for name, service in services.items()}
-                infos = {name: _info(service) for name, service in services.items()}
-                self._opened = _Opened(stamp, store, services, infos, views)
+                self._opened = _Opened(stamp, store, services, views)
             return self._opened
 
     @contextmanager
@@ -141,14 +156,6 @@ class Registered:
             raise EnvironmentFailed(what, where=str(self._path), remedy=remedy) from None
         finally:
             shutil.rmtree(part, ignore_errors=True)
-
-
-def _info(service: FeatureService) -> ServiceInfo:
-    purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
-    listed = [feature for projection in service.feature_view_projections for feature in projection.features]
-    names = tuple(feature.name for feature in listed if feature.name != REFERENCE)
-    texts = frozenset(feature.name for feature in listed if feature.dtype == TEXT) & set(names)
-    return ServiceInfo(service.name, purposes, names, service.tags["dataset"], texts)
 
 
 def _views(service: FeatureService) -> Views:

@@ -92,6 +92,10 @@ class HomePaths:
         return self.root / "suppression.json"
 
     @property
+    def consents(self) -> Path:
+        return self.root / "consents.ledger"
+
+    @property
     def receipts(self) -> Path:
         return self.root / "receipts"
 

@@ -21,6 +21,7 @@ from privacy.errors import BadInput
 from privacy.strict_yaml import UnreadableYaml, read_document
 
 from .anonymity import check_anonymity
+from .consents import check_consents
 from .inference import Inference, check_inference, check_withheld
 from .strict import Name, Strict
 from .tables import Table
@@ -207,6 +208,7 @@ def _table_faults(descriptor: Descriptor, where: str) -> Iterator[BadInput]:
                 where=where,
             )
         yield from _refusals(check_anonymity, table, where)
+        yield from _refusals(check_consents, table, where)
     if "transactions" in descriptor.tables:
         yield from _line_faults(descriptor.tables["transactions"], where)
 

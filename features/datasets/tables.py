@@ -18,8 +18,10 @@ from .strict import Name, Strict
 if TYPE_CHECKING:
     from privacy.treatment import TablePlan
 
-__all__ = ["Anonymity", "Column", "Table"]
+__all__ = ["CONSENTS", "CONSENT_TYPES", "Anonymity", "Column", "Table"]
 
+CONSENTS: Final = "consents"
+"""The table that the consent ledger is filled from."""
 IMPLIED_KEYS: Final = frozenset({"order_id", "ticket_id", "device_id"})
 Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
 DEFAULT_TYPES: Final[dict[str, Kind]] = {
@@ -32,6 +34,7 @@ DEFAULT_TYPES: Final[dict[str, Kind]] = {
     "coupon": "float",
     "category": "string",
 }
+CONSENT_TYPES: Final[dict[str, Kind]] = {"purpose": "string", "granted": "boolean", "at": "timestamp"}
 
 
 def _how(source: object) -> str:
@@ -125,8 +128,8 @@ class Table(Strict):
 
     def kind_of(self, column: str) -> Kind | None:
         """Return the declared type of `column`, or the one its role implies."""
-        implied = DEFAULT_TYPES.get(column) if self._name in {"transactions", "interactions"} else None
-        return self.columns[column].type or implied
+        known = {"transactions": DEFAULT_TYPES, "interactions": DEFAULT_TYPES, CONSENTS: CONSENT_TYPES}
+        return self.columns[column].type or known.get(self._name, {}).get(column)
 
     @property
     def event_column(self) -> str | None:

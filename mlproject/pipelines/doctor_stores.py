@@ -78,6 +78,13 @@ def _flags(house: House) -> Iterator[Finding]:
     yield Finding("inference", "ok", f"{house.inference_flags.size(house.state.dataset):,} marked baskets, sealed")
 
 
+def _consents(house: House) -> Iterator[Finding]:
+    if house.paths.consents.exists():
+        yield Finding("consents", "ok", f"consents and withdrawals on record: {len(house.consents):,}")
+    elif "consents" in house.descriptor.tables:
+        raise EnvironmentFailed("the consent ledger is gone", where=str(house.paths.consents))
+
+
 def _protected(house: House) -> Iterator[Finding]:
     rows = _read_through(house.stores.protected_store(house.state.dataset))
     yield Finding("protected", "ok", f"{rows['transactions']:,} order lines")
@@ -183,6 +190,7 @@ OF_DATA: Final[tuple[tuple[str, Check, str], ...]] = (
     ("dataset", _dataset, "run `custos ingest` on the source again, which keeps a new copy"),
     ("quarantine", _quarantine, "run `custos ingest` on the source again"),
     ("inference", _flags, AGAIN),
+    ("consents", _consents, "restore it from its backup, or run `custos run` on the source again"),
     ("protected", _protected, AGAIN),
     ("features", _features, "run `custos build`, which writes them anew"),
     ("online", _online, "mend what is told above, then run `custos materialize`, which writes it anew"),

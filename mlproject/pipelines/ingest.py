@@ -42,12 +42,14 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     house.audit.check()  # refuse before anything is stored if it is damaged
     with house.lock(), stages.stage("validate and protect"):
         _one_dataset(house, descriptor)  # again: another first ingest may have come before
+        on_record = house.paths.consents.exists()
         report = ingest(
             descriptor,
             protector=Protector(house.vault, house.keyring),
             store=house.stores.protected_store(descriptor.name),
             quarantine=house.quarantine,
             flags=house.inference_flags,
+            consents=house.consents,
             progress=lambda table, rows: stages.progress(table, rows, 0),
         )
         _keep_descriptor(house, descriptor)
@@ -55,6 +57,8 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
         online = house.paths.state.exists() and house.state.online
         state = HomeState(home, descriptor.name, report.first_event, report.last_event, online=online)
         save_state(house.paths.state, state)
+        if house.paths.consents.exists() and not on_record:
+            house.forget_sealed()  # and what the policy decided while nobody had consented
     rows = sum(table.kept for table in report.tables.values())
     house.note(decision, "ingest", resource, count=rows, detail={"digest": report.digest})
     record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict()})

@@ -17,7 +17,8 @@ WITH folded AS (
 ), opened AS (
   SELECT *, (moment = min(moment) OVER (PARTITION BY customer_token, order_token)) AND round(value, 4) > 0 AS purchase FROM folded
 )
-SELECT * EXCLUDE (order_token), row_number() OVER past AS number, epoch(moment) - lag(epoch(moment)) OVER past AS gap
+SELECT * EXCLUDE (order_token), row_number() OVER past AS number,
+  epoch(moment) - lag(epoch(moment)) OVER past AS gap
 FROM opened
 WINDOW past AS (PARTITION BY customer_token, purchase ORDER BY moment, value, gained, lines)
 """

@@ -21,6 +21,7 @@ from features.ingest import IngestReport, ingest
 from features.quarantine import Quarantine
 from privacy.audit import AuditLog
 from privacy.classification import Purpose, Role
+from privacy.consent import ConsentLedger
 from privacy.keyring import Keyring
 from privacy.kms import Argon2Parameters, LocalKms
 from privacy.policy import Policy, Principal
@@ -84,9 +85,14 @@ class Home:
     def flags(self) -> InferenceFlags:
         return InferenceFlags(self.root / "inference", self.keyring)
 
-    def gateway(self, ttl_days: int = 35) -> FeatureGateway:
+    @property
+    def consents(self) -> ConsentLedger:
+        return ConsentLedger(self.root / "consents.ledger", self.keyring)
+
+    def gateway(self, ttl_days: int = 35, policy: Policy | None = None) -> FeatureGateway:
         settings = GatewaySettings(self.paths, ttl_days=ttl_days)
-        return FeatureGateway(settings, self.keyring, Policy.load(), self.audit, self.suppression)
+        parts = (policy or Policy.load(), self.audit, self.suppression, self.consents)
+        return FeatureGateway(settings, self.keyring, *parts)
 
     def ingest(self, descriptor: Descriptor) -> IngestReport:
         return ingest(
@@ -95,6 +101,7 @@ class Home:
             store=self.paths.protected_store(descriptor.name),
             quarantine=self.quarantine,
             flags=self.flags,
+            consents=self.consents,
             now=NOW,
         )
 
