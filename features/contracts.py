@@ -23,7 +23,7 @@ from privacy.errors import BadInput
 from .datasets.tables import Table
 from .source_columns import RAW
 
-__all__ = ["BAD_SHARE", "Contract", "Tally"]
+__all__ = ["BAD_SHARE", "Contract", "Tally", "first_reasons"]
 
 BAD_SHARE: Final = 0.10
 """A table with a larger share of bad rows is refused whole."""
@@ -57,7 +57,7 @@ class Tally:
         return {f"{column}: {reason}": count for (column, reason), count in self.reasons.most_common()}
 
     def add(self, found: pa.Table) -> None:
-        """Count the bad rows `found`, as `Contract.bad_rows` gives them."""
+        """Count the bad rows `found`, as `first_reasons` gives them."""
         self.reasons.update(zip(found["column"].to_pylist(), found["reason"].to_pylist(), strict=True))
 
     def check(self) -> None:
@@ -88,13 +88,6 @@ class Contract:
             required |= {"order_id", "ordered_at", "amount"}
         self._required = frozenset(name for name in required if name is not None)
         self._schema: pandera.DataFrameSchema | None = None
-
-    def bad_rows(self, batch: pa.RecordBatch) -> pa.Table:
-        """Return (row, column, reason) of each bad row of `batch`, first reason only."""
-        found = self.failures(batch)
-        rows = found["row"].to_numpy()
-        keep = np.concatenate([[True], np.diff(rows) > 0]) if len(rows) else np.zeros(0, np.bool_)
-        return found.filter(pa.array(keep))
 
     def failures(self, batch: pa.RecordBatch) -> pa.Table:
         """Return (row, column, reason) of everything that is wrong with `batch`, by row."""
@@ -131,6 +124,13 @@ class Contract:
                 pandera.Check(_not_after(self._now + SLACK), name="in the future"),
             ]
         return []
+
+
+def first_reasons(failures: pa.Table) -> pa.Table:
+    """Return (row, column, reason) of each bad row of `Contract.failures`, first reason only."""
+    rows = failures["row"].to_numpy()
+    keep = np.concatenate([[True], np.diff(rows) > 0]) if len(rows) else np.zeros(0, np.bool_)
+    return failures.filter(pa.array(keep))
 
 
 def _arrow(series: pd.Series) -> pa.ChunkedArray:
