@@ -20,7 +20,7 @@ STYLE: Final = """
 --stop:#b3202a}
 @media (prefers-color-scheme:dark){:root{--back:#10141a;--text:#e6edf3;--soft:#a3adb8;--rule:#39424d;--curve:#74b5ff;
 --warn:#f0a458;--stop:#ff8178}}
-body{background:var(--back);color:var(--text);font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;
+body{background:var(--back);color:var(--text);font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;
 padding:0 1rem}
 h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.2rem;margin:2.2rem 0 .2rem}p,dd{margin:.2rem 0}
 .soft,dd,summary{color:var(--soft)}.breach{border-left:4px solid var(--warn);padding-left:.7rem}
@@ -31,7 +31,7 @@ svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:11p
 .grid{stroke:var(--rule)}.curve{fill:none;stroke:var(--curve);stroke-width:1.6}.dot{fill:var(--curve)}
 path.warn{fill:var(--warn)}path.stop{stroke:var(--stop);stroke-width:2.4;fill:none}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;margin:.5rem 0}
-th,td{padding:.25rem .7rem;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap;
+th,td{padding:.25rem .55rem;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap;
 font-variant-numeric:tabular-nums}
 th:first-child,td:first-child{text-align:left}dt{font-weight:600;margin-top:.5rem}
 """
@@ -53,8 +53,8 @@ def _opening(cards: Sequence[Card]) -> Iterator[str]:
     last = cards[-1]
     kept = "published" if last.outcome == "kept" else "stopped: what was published before stays"
     yield f"<h1>Data quality of {escape(last.dataset)}</h1>"
-    yield f'<p class="soft">Last ingest {_moment(last)}, {kept}; {len(cards)} in all. Counts of fewer than {last.k} '
-    yield "rows are not told, and scores that would tell them are bounds.</p>"
+    yield f'<p class="soft">Last ingest {_moment(last)} UTC, {kept}; {len(cards)} in all. '
+    yield f"Counts of fewer than {last.k} rows are not told, and scores that would tell them are bounds.</p>"
     if not last.breaches:
         yield "<p>Nothing is below what the descriptor asks.</p>"
     for breach in last.breaches:
@@ -92,8 +92,8 @@ def _figure(name: str, dimension: Dimension, held: Sequence[Card]) -> Iterator[s
         for card, score in zip(held, shares, strict=True)
     ]
     told = [point for point in points if point.value is not None]
-    caption: str = "age of the newest row, days" if dimension == "timeliness" and not share else dimension
-    caption = "volume, rows" if dimension == "volume" else caption
+    unit = {"timeliness": ", days since the newest row", "volume": ", rows"}.get(dimension, "")
+    caption = f"{dimension}{unit}" if told and not share else dimension
     now = points[-1].text if told else "not measured"
     yield f"<figure><figcaption><span>{caption}</span><strong>{escape(now)}</strong></figcaption>"
     if told:
@@ -110,7 +110,11 @@ def _point(card: Card, name: str, dimension: Dimension, score: Score | None, *, 
         return Point(moment, None if score is None else score.value, score_text(score), mark)
     if dimension == "volume":
         return Point(moment, table.rows.rows, told_rows(table.rows, card.k), mark)
-    return Point(moment, table.age_days, "-" if table.age_days is None else f"{table.age_days:,}", mark)
+    return Point(moment, table.age_days, _days_old(table), mark)
+
+
+def _days_old(table: TableCard) -> str:
+    return "-" if table.age_days is None else f"{table.age_days:,}"
 
 
 def _columns(table: TableCard, k: int) -> Iterator[str]:
@@ -124,15 +128,21 @@ def _columns(table: TableCard, k: int) -> Iterator[str]:
 
 def _history(name: str, held: Sequence[Card]) -> Iterator[str]:
     rows = (
-        [_moment(card), card.outcome, told_rows(card.tables[name].rows, card.k)]
-        + [score_text(card.tables[name].scores.get(dimension)) for dimension in DIMENSIONS]
+        [
+            _moment(card),
+            card.outcome,
+            told_rows(card.tables[name].rows, card.k),
+            _days_old(card.tables[name]),
+            *(score_text(card.tables[name].scores.get(dimension)) for dimension in DIMENSIONS),
+        ]
         for card in reversed(held)
     )
-    yield from _grid("Every ingest", ["ingest", "outcome", "rows", *DIMENSIONS], rows)
+    yield from _grid("Every ingest", ["ingest (UTC)", "outcome", "rows", "days old", *DIMENSIONS], rows)
 
 
 def _grid(summary: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f'<details><summary>{summary}</summary><div class="scroll"><table><thead><tr>'
+    yield f'<details><summary>{summary}</summary><div class="scroll" role="region" tabindex="0" aria-label="{summary}">'
+    yield "<table><thead><tr>"
     yield "".join(f'<th scope="col">{head}</th>' for head in heads) + "</tr></thead><tbody>"
     for first, *rest in rows:
         cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
@@ -149,4 +159,4 @@ def _closing() -> Iterator[str]:
 
 
 def _moment(card: Card) -> str:
-    return f"{card.moment[:16].replace('T', ' ')} UTC"
+    return card.moment[:16].replace("T", " ")

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.buckets import TOKEN, bucket_of_file
@@ -28,6 +32,7 @@ __all__ = ["whole_tables"]
 
 MEMORY: Final = "2GB"
 Files = Mapping[str, Sequence[Path]]
+Hashes = npt.NDArray[np.uint64]
 
 
 def whole_tables(descriptor: Descriptor, files: Files, returned: bool) -> Iterator[tuple[str, Measure]]:
@@ -61,28 +66,38 @@ def whole_tables(descriptor: Descriptor, files: Files, returned: bool) -> Iterat
 def _repeated(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], key: str) -> int:
     """How many rows have the key of another before them, or all of its columns where there is no key."""
     names = [key] if key else pq.read_schema(files[0]).names
-    value = quoted(key) if key == TOKEN else f"hash({', '.join(map(quoted, names))})"
-    filled = f" WHERE {quoted(key)} IS NOT NULL" if key else ""
-    query = f"SELECT count(*) - count(DISTINCT {value}) FROM {{}}{filled}"
-    return sum(_count(connection, query.format(_read(bucket))) for bucket in _buckets(files).values())
+    total = 0
+    for bucket in _buckets(files).values():
+        hashes = np.sort(_hashes(connection, bucket, ", ".join(map(quoted, names)), key))
+        total += int((hashes[1:] == hashes[:-1]).sum())
+    return total
 
 
 def _dangling(connection: duckdb.DuckDBPyConnection, descriptor: Descriptor, reference: Reference, files: Files) -> int:
-    """How many rows name a key that isn't there; both sides of a person's key are in the same bucket."""
+    """How many rows name a key that isn't there; both sides of what is a person's own are in the same bucket."""
     (name, column), (to, key) = reference.column, reference.to
-    own = quoted(stored_as(descriptor.tables[name], column) or "")
-    other = quoted(stored_as(descriptor.tables[to], key) or "")
+    own, other = stored_as(descriptor.tables[name], column) or "", stored_as(descriptor.tables[to], key) or ""
     mine, theirs = _buckets(files[name]), _buckets(files[to])
-    together = min(_span(mine), _span(theirs)) if descriptor.tables[name].role_of(column) == "subject" else 1
+    alike = _type(files[name], own) == _type(files[to], other)
+    asked = [quoted(each) if alike else f"CAST({quoted(each)} AS VARCHAR)" for each in (own, other)]
+    anybodys = descriptor.tables[name].role_of(column) == "attribute"
+    together = 1 if anybodys else min(_span(mine), _span(theirs))
     total = 0
-    for bucket in range(together):
-        rows = [file for number, parts in mine.items() if number % together == bucket for file in parts]
-        keys = [file for number, parts in theirs.items() if number % together == bucket for file in parts]
-        if rows:
-            found = f"AND hash(CAST({own} AS VARCHAR)) NOT IN (SELECT hash(CAST({other} AS VARCHAR)) FROM {_read(keys)}"
-            lacking = f"{found} WHERE {other} IS NOT NULL)" if keys else ""
-            total += _count(connection, f"SELECT count(*) FROM {_read(rows)} WHERE {own} IS NOT NULL {lacking}")
+    for place in range(together):
+        parts = (_hashes(connection, theirs[each], asked[1], other) for each in theirs if each % together == place)
+        keys = np.unique(np.concatenate([np.zeros(0, np.uint64), *parts]))
+        for bucket in (each for each in mine if each % together == place):
+            values, rows = np.unique(_hashes(connection, mine[bucket], asked[0], own), return_counts=True)
+            total += int(rows[~np.isin(values, keys, assume_unique=True)].sum())
     return total
+
+
+def _hashes(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], values: str, filled: str) -> Hashes:
+    """64 bits of each row's `values`, of those rows where the column `filled` is; of all where there is none."""
+    where = f" WHERE {quoted(filled)} IS NOT NULL" if filled else ""
+    with _told():
+        found = connection.sql(f"SELECT hash({values}) AS h FROM {_read(files)}{where}").to_arrow_table()
+    return found["h"].to_numpy()
 
 
 def _unbought(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> int:
@@ -92,16 +107,15 @@ def _unbought(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> i
         schema = pq.read_schema(bucket[0])
         counted = "quantity" in schema.names and is_number(schema.field("quantity").type)
         back = "amount < 0 OR coalesce(quantity < 0, false)" if counted else "amount < 0"
-        total += _count(
-            connection,
-            f"""WITH lines AS (SELECT {TOKEN}, ordered_at, amount, {back} AS back FROM {_read(bucket)}),
+        query = f"""WITH lines AS (SELECT {TOKEN}, ordered_at, amount, {back} AS back FROM {_read(bucket)}),
             returned AS (SELECT {TOKEN}, ordered_at FROM lines WHERE back),
             bought AS (
                 SELECT {TOKEN}, min(ordered_at) AS since FROM lines
                 WHERE amount > 0 AND NOT back AND {TOKEN} IN (SELECT {TOKEN} FROM returned) GROUP BY ALL
             )
-            SELECT count(*) FROM returned LEFT JOIN bought USING ({TOKEN}) WHERE coalesce(ordered_at < since, true)""",
-        )
+            SELECT count(*) FROM returned LEFT JOIN bought USING ({TOKEN}) WHERE coalesce(ordered_at < since, true)"""
+        with _told():
+            total += int(connection.sql(query).fetchall()[0][0])
     return total
 
 
@@ -122,10 +136,15 @@ def _read(files: Sequence[Path]) -> str:
     return f"read_parquet({listed(literally(files))})"
 
 
-def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+def _type(files: Sequence[Path], column: str) -> pa.DataType:
+    return pq.read_schema(files[0]).field(column).type
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """One clear line for what DuckDB can't do, such as with too little memory."""
     try:
-        [(found,)] = connection.sql(query).fetchall()
+        yield
     except duckdb.Error as error:
         what = f"the quality of what was just protected can't be measured ({type(error).__name__})"
         raise EnvironmentFailed(what, remedy=f"see that {MEMORY} of memory are free, then run it again") from None
-    return int(found)

@@ -133,11 +133,11 @@ def score_text(score: Score | None) -> str:
     """Return a score in per cent, cut off rather than rounded, so that only what is perfect is 100 %.
 
     >>> score_text(Score(value=0.99999)), score_text(Score(value=0.5, bound="at most")), score_text(None)
-    ('99.99 %', '<= 50.00 %', '-')
+    ('99.99 %', '≤ 50.00 %', '-')
     """
     if score is None:
         return "-"
-    sign = {"exact": "", "at least": ">= ", "at most": "<= ", "about": "~ "}[score.bound]
+    sign = {"exact": "", "at least": "≥ ", "at most": "≤ ", "about": "≈ "}[score.bound]
     shown = "100 %" if score.value == 1 else f"{math.floor(score.value * 10_000 + 1e-9) / 100:.2f} %"
     return f"{sign}{shown}"
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.checking.check import check
 from features.datasets.descriptor import Descriptor, load_descriptor
 from features.datasets.quality import Quality
 from features.ingest import ingest
@@ -140,6 +141,20 @@ def test_what_cannot_be_asked_is_refused(asked: dict[str, Any], said: str, tmp_p
     assert said in str(refused.value).replace(" (shop.yaml)", "")
 
 
+def test_a_check_tells_all_that_is_asked_in_vain(tmp_path: Path) -> None:
+    asked = {"validty": 1, "tables": {"customers": {"timeliness": 1}, "tranactions": {}}}
+    path = make_shop(tmp_path, customers=3, quality=asked)
+    found = check(str(path), now=NOW)
+    assert (found.status, [(each.code, each.what.split(" (")[0]) for each in found.findings][:2]) == (
+        2,
+        [
+            ("unknown_key", "the descriptor has an unknown key 'quality.validty'"),
+            ("refused", "quality: timeliness of 'customers' isn't measured"),
+        ],
+    )
+    assert found.rows["customers"] == 3  # its data were looked at all the same
+
+
 def test_what_is_asked_leaves_the_digest_of_the_shop_alone(tmp_path: Path) -> None:
     plain = load_descriptor(str(write_descriptor(tmp_path, shop_document())))
     strict = load_descriptor(str(write_descriptor(tmp_path, {**shop_document(), "quality": {"validity": 1}})))
@@ -263,7 +278,7 @@ def test_the_page_needs_nothing_and_says_in_words_what_it_draws() -> None:
     assert not [1 for _, attributes in outline.tags if {"src", "href", "onclick"} & attributes.keys()]
     assert "http" not in text.replace("http-equiv", "")
     assert "<b>" not in text
-    for told in ("97.00 %", "40.00 %", "2026-01-02 08:00 UTC", "fewer than 5", "stopped", "prefers-color-scheme:dark"):
+    for told in ("97.00 %", "40.00 %", "2026-01-02 08:00</th>", "fewer than 5", "stopped", "prefers-color-scheme:dark"):
         assert told in text, told
     assert "2 ingests, last 97.00 %" in page([card(1, 1.0), card(2, 0.97)])
 
