@@ -66,7 +66,7 @@ def _of_limits(found: TableScores, card: TableCard, asked: TableQuality, k: int)
     if asked.min_rows is not None and found.rows < asked.min_rows:
         limits.append(("volume", f"{told_rows(card.rows, k)} rows", f"{asked.min_rows:,} rows"))
     if asked.max_age_days is not None and found.age_days is not None and found.age_days > asked.max_age_days:
-        age = "older" if card.age_days is None else f"{card.age_days:,} days old"
+        age = "more" if card.age_days is None else f"{card.age_days:,} days (its newest row)"
         limits.append(("timeliness", age, f"at most {asked.max_age_days:,} days"))
     for dimension, told, wanted in limits:
         yield Breach(table=found.table, column="", dimension=dimension, found=told, wanted=wanted, on_breach=on_breach)

@@ -182,7 +182,7 @@ def _table_lines(name: str, table: TableCard, k: int) -> Iterator[str]:
         facts.append(f"newest {table.age_days:,} days old")
     yield f"{name}: {', '.join(facts)}"
     if table.scores:
-        yield f"  {'':<18}" + "".join(f"{dimension:>14}" for dimension in DIMENSIONS) + f"{'outliers':>12}"
+        yield f"  {'':<18}" + "".join(f"{dimension:>14}" for dimension in DIMENSIONS) + f"{'outliers':>14}"
         yield _row("the table", table.scores, "")
     for column, card in table.columns.items():
         yield _row(column, card.scores, outliers_text(card, k))
@@ -195,7 +195,7 @@ def outliers_text(card: ColumnCard, k: int) -> str:
 
 def _row(name: str, scores: Mapping[Dimension, Score], outliers: str) -> str:
     cells = "".join(f"{score_text(scores.get(dimension)):>14}" for dimension in DIMENSIONS)
-    return f"  {name:<18}{cells}{outliers:>12}".rstrip()
+    return f"  {name:<18}{cells}{outliers:>14}".rstrip()
 
 
 def told_rows(count: Count, k: int) -> str:

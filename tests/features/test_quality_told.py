@@ -106,7 +106,7 @@ def test_a_breach_says_where_what_and_how_much() -> None:
         ("validity of transactions is at least 0.963666 (least in amount: 0.9), wanted 0.999", "stop"),
         ("volume of transactions is 0.25, wanted 0.5", "stop"),
         ("volume of transactions is 1,000 rows, wanted 2,000 rows", "stop"),
-        ("timeliness of transactions is 12 days old, wanted at most 7 days", "stop"),
+        ("timeliness of transactions is 12 days (its newest row), wanted at most 7 days", "stop"),
         ("validity of transactions.quantity is at least 0.991, wanted 1", "warn"),
     ]
     assert str(refusal(breaches)).startswith(f"{breaches[0].line()} (and 3 more); mend the source")
