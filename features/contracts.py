@@ -24,7 +24,7 @@ from privacy.errors import BadInput
 from .datasets.tables import CONSENT_TYPES, CONSENTS, Table
 from .source_columns import RAW
 
-__all__ = ["REMEDIES", "Contract", "Tally", "most_bad"]
+__all__ = ["BAD_SHARE", "REMEDIES", "Contract", "Tally", "first_reasons", "most_bad"]
 
 BAD_SHARE: Final = 0.10
 """A table with a larger share of bad rows is refused whole."""
@@ -69,7 +69,7 @@ class Tally:
         return {f"{column}: {reason}": count for (column, reason), count in self.reasons.most_common()}
 
     def add(self, found: pa.Table) -> None:
-        """Count the bad rows `found`, as `Contract.bad_rows` gives them."""
+        """Count the bad rows `found`, as `first_reasons` gives them."""
         self.reasons.update(zip(found["column"].to_pylist(), found["reason"].to_pylist(), strict=True))
 
     def check(self) -> None:
@@ -102,13 +102,6 @@ class Contract:
             required |= set(CONSENT_TYPES)
         self._required = frozenset(name for name in required if name is not None)
         self._schema: pandera.DataFrameSchema | None = None
-
-    def bad_rows(self, batch: pa.RecordBatch) -> pa.Table:
-        """Return (row, column, reason) of each bad row of `batch`, first reason only."""
-        found = self.failures(batch)
-        rows = found["row"].to_numpy()
-        keep = np.concatenate([[True], np.diff(rows) > 0]) if len(rows) else np.zeros(0, np.bool_)
-        return found.filter(pa.array(keep))
 
     def failures(self, batch: pa.RecordBatch) -> pa.Table:
         """Return (row, column, reason) of everything that is wrong with `batch`, by row."""
@@ -147,6 +140,13 @@ class Contract:
                 pandera.Check(_not_after(self._now + SLACK), name="in the future"),
             ]
         return []
+
+
+def first_reasons(failures: pa.Table) -> pa.Table:
+    """Return (row, column, reason) of each bad row of `Contract.failures`, first reason only."""
+    rows = failures["row"].to_numpy()
+    keep = np.concatenate([[True], np.diff(rows) > 0]) if len(rows) else np.zeros(0, np.bool_)
+    return failures.filter(pa.array(keep))
 
 
 def _arrow(series: pd.Series) -> pa.ChunkedArray:

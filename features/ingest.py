@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -18,17 +18,22 @@ from privacy.profile import PROFILE, release_profile
 from privacy.treatment import CUSTOMER_TOKEN, Protector, ProtectReport
 
 from . import sources
-from .contracts import Contract, Tally
+from .contracts import Contract, Tally, first_reasons
 from .datasets.anonymity import profile_rule
 from .datasets.descriptor import Descriptor
 from .datasets.tables import CONSENTS, Table
 from .expressions import check_expressions
 from .inference_flags import InferenceFlags
 from .marking import Marking
+from .quality.history import QualityHistory
+from .quality.judge import judged
+from .quality.meter import Meter
+from .quality.thresholds import refusal
+from .quality.told import Card
 from .quarantine import Quarantine, written_ids
 from .storage import SnapshotWriter, TableStore
 
-__all__ = ["IngestReport", "TableReport", "ingest"]
+__all__ = ["Destinations", "IngestReport", "TableReport", "ingest"]
 
 # Transactions first: they are dated, so they alone can tell that an erased person came back, and their ids are what
 # `identify` gives back.
@@ -69,11 +74,12 @@ class IngestReport:
     last_event: dt.datetime
     snapshot: str
     digest: str
+    quality: Card
     unmatched: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
-        plain = asdict(self)
+        plain = {**asdict(self), "quality": self.quality.model_dump()}
         return {**plain, "first_event": self.first_event.isoformat(), "last_event": self.last_event.isoformat()}
 
 
@@ -89,38 +95,49 @@ class _Run:
     writer: SnapshotWriter
     marking: Marking
     tables: dict[str, TableReport] = field(default_factory=dict)
+    meters: dict[str, Meter] = field(default_factory=dict)
     bad: dict[str, list[pa.Table]] = field(default_factory=dict)
     flags: list[pa.Table] = field(default_factory=list)
     first: dt.datetime | None = None
     last: dt.datetime | None = None
 
 
+@dataclass(frozen=True)
+class Destinations:
+    """What an ingest writes: tables, bad rows, marks, consents and, where there is one, the history of scorecards."""
+
+    store: TableStore
+    quarantine: Quarantine
+    flags: InferenceFlags
+    consents: ConsentLedger
+    history: QualityHistory | None = None
+
+
 def ingest(
     descriptor: Descriptor,
     *,
     protector: Protector,
-    store: TableStore,
-    quarantine: Quarantine,
-    flags: InferenceFlags,
-    consents: ConsentLedger,
+    into: Destinations,
     progress: Progress | None = None,
     now: dt.datetime | None = None,
 ) -> IngestReport:
     """Read every table of the shop into a new protected snapshot, without the lines that are marked.
 
-    `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates.
-    Raises BadInput when a source is missing or empty or over a tenth of its rows are bad: the tables, the
-    quarantine, the consents and the vault then stay as they were. Only somebody whom another ingest met meanwhile stays
+    `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates; the
+    scorecard goes into `history`. Raises BadInput when a source is missing or empty or over a tenth of its rows
+    are bad, CheckFailed when the scorecard breaches what the descriptor stops for: the tables, the quarantine, the
+    consents and the vault then stay as they were. Only somebody whom another ingest met meanwhile stays
     registered. Killed, it leaves people in the vault whom no table names; the next ingest finds them there.
     """
     check_expressions(descriptor)
-    with protector.on_trial(), store.writer() as writer:
+    rows_before = into.history.rows_before() if into.history else {}  # before anything is done: it may be damaged
+    with protector.on_trial(), into.store.writer() as writer:
         moment = now or dt.datetime.now(dt.UTC)
-        run = _Run(descriptor, protector, quarantine, progress or _silent, moment, writer, Marking.of(descriptor))
+        run = _Run(descriptor, protector, into.quarantine, progress or _silent, moment, writer, Marking.of(descriptor))
         for name in ORDER:
             if name in descriptor.tables:
                 _ingest_table(run, descriptor.tables[name])
-                _release_profile(run, descriptor.tables[name], store.root / GENERALISATION)
+                _release_profile(run, descriptor.tables[name], into.store.root / GENERALISATION)
         given = _take_consents(run)
         people = protector.people()
         run.progress(PEOPLE, people.num_rows)
@@ -128,6 +145,7 @@ def ingest(
         if run.first is None or run.last is None:
             raise BadInput("table 'transactions' has no row left", remedy="all of it was erased before, or is marked")
         digest = _digest(descriptor, run)
+        card = _scored(run, rows_before, digest, into.history)
         notes = {
             "dataset": descriptor.name,
             "descriptor": descriptor.digest(),
@@ -135,14 +153,30 @@ def ingest(
             "first_event": run.first.isoformat(),
             "last_event": run.last.isoformat(),
         }
-        quarantine.replace(descriptor.name, {**run.bad})
-        flags.replace(descriptor.name, run.flags)
+        into.quarantine.replace(descriptor.name, {**run.bad})
+        into.flags.replace(descriptor.name, run.flags)
         if given is not None:
-            consents.append(given)
+            into.consents.append(given)
         snapshot = writer.commit(notes)
+    if into.history is not None:
+        into.history.append(card)
+    unmatched = run.marking.unmatched()
     return IngestReport(
-        descriptor.name, run.tables, people.num_rows, run.first, run.last, snapshot, digest, run.marking.unmatched()
+        descriptor.name, run.tables, people.num_rows, run.first, run.last, snapshot, digest, card, unmatched
     )
+
+
+def _scored(run: _Run, rows_before: Mapping[str, int], digest: str, history: QualityHistory | None) -> Card:
+    """Score what is about to be published; where it is too bad for that, keep the card and refuse the rest."""
+    run.progress("quality", 0)
+    files = {name: run.writer.files_of(name) for name in run.meters}
+    card = judged(run.descriptor, run.meters, files, rows_before, digest, run.now)
+    refused = refusal(card.breaches)
+    if refused is not None:
+        if history is not None:
+            history.append(card)
+        raise refused
+    return card
 
 
 def _ingest_table(run: _Run, table: Table) -> None:
@@ -200,8 +234,11 @@ def _release_profile(run: _Run, table: Table, kept: Path) -> None:
 def _checked(run: _Run, table: Table, tally: Tally, done: ProtectReport) -> Iterator[pa.RecordBatch]:
     """Pass on the good rows of `table`; refuse the table at its end if too few were good."""
     contract = Contract(table, run.now)
+    meter = run.meters[table.name] = Meter(table, run.now, run.descriptor.quality.late_after_days)
     for batch in sources.batches(run.descriptor, table):
-        found = contract.bad_rows(batch)
+        failures = contract.failures(batch)
+        found = first_reasons(failures)
+        meter.meet(batch, failures)
         tally.rows += batch.num_rows
         run.marking.meet(table.name, batch)
         run.progress(table.name, tally.rows)
@@ -214,6 +251,7 @@ def _checked(run: _Run, table: Table, tally: Tally, done: ProtectReport) -> Iter
             tally.add(held)
             if held.num_rows:
                 run.bad[table.name].append(run.quarantine.pack(batch, held, table))
+        meter.keep(good)
         if good.num_rows or tally.rows == 0:
             yield good.select(list(table.columns))
     tally.check()

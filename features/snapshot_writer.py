@@ -97,6 +97,10 @@ class SnapshotWriter:
         )
         return self._publish(self._part)
 
+    def files_of(self, table: str) -> list[Path]:
+        """List the files of a table already written, where they are before `commit`."""
+        return [self._part / table / name for name in self._tables[table]["files"]]
+
     def digest_of(self, table: str) -> str:
         """Return the digest of a table already written."""
         return self._tables[table]["digest"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from mlproject.commands import answers, audit, budget, control, dataset, inference, jobs, keys, policy, risk
+from mlproject.commands import answers, audit, budget, control, dataset, inference, jobs, keys, policy, quality, risk
 from mlproject.settings import debugging, quiet_environment
 from privacy.errors import BadInput, CustosError, EnvironmentFailed
 
@@ -47,6 +47,7 @@ _COMMANDS = (
     *budget.COMMANDS,
     *inference.COMMANDS,
     *dataset.COMMANDS,
+    *quality.COMMANDS,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -124,6 +124,10 @@ class HomePaths:
         return self.root / "budget.json"
 
     @property
+    def quality(self) -> Path:
+        return self.root / "quality.jsonl"
+
+    @property
     def descriptors(self) -> Path:
         return self.root / "datasets"
 

@@ -81,11 +81,17 @@ class _Inference(_Part):
     verdicts: list[dict[str, Any]]
 
 
+class _Quality(_Part):
+    outcome: str
+    breaches: list[str]
+
+
 class _Report(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     dataset: _Dataset | None = None
     tables: dict[str, _Table] = {}
+    quality: _Quality | None = None
     features: _Features | None = None
     models: dict[Literal["churn", "clv"], _Model] = {}
     membership: dict[Literal["churn", "clv"], _Membership] = {}

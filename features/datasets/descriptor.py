@@ -23,6 +23,7 @@ from privacy.strict_yaml import UnreadableYaml, read_document
 from .anonymity import check_anonymity
 from .consents import check_consents
 from .inference import Inference, check_inference, check_withheld
+from .quality import Quality, check_quality
 from .strict import Name, Strict
 from .tables import Table
 from .targets import Targets
@@ -37,7 +38,7 @@ MOMENTS: Final = {"transactions": {"created"}, "interactions": {"happened_at", "
 
 
 class Descriptor(Strict):
-    """A shop: its tables, its clock, its currency, what must not be inferred and what to predict."""
+    """A shop: its tables, its clock, its currency, what must not be inferred, how good it must be, what to predict."""
 
     name: Name
     subject: Name
@@ -48,6 +49,7 @@ class Descriptor(Strict):
     tables: dict[str, Table]
     inference: Inference = Field(default_factory=dict)
     withhold: tuple[Name, ...] = ()
+    quality: Quality = Field(default_factory=Quality)
     targets: Targets
     _base_dir: Path = PrivateAttr(default_factory=Path)
     _environment: Mapping[str, str] = PrivateAttr(default_factory=dict)
@@ -75,8 +77,8 @@ class Descriptor(Strict):
         return self.targets.churn.horizon_days > SLOW_SHOP_HORIZON_DAYS
 
     def digest(self) -> str:
-        """Return the SHA-256 of the meaning of this descriptor, 64 hex digits."""
-        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+        """Return the SHA-256 of the meaning of this descriptor, 64 hex digits; how good the data must be is no part."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True, exclude={"quality"}).encode()).hexdigest()
 
 
 def builtin_names() -> list[str]:
@@ -147,6 +149,7 @@ def faults(descriptor: Descriptor, where: str) -> Iterator[BadInput]:
     yield from _moment_faults(descriptor, where)
     for attribute, columns in descriptor.inference.items():
         yield from _refusals(check_inference, {attribute: columns}, descriptor.tables, where)
+    yield from _refusals(check_quality, descriptor.quality, descriptor.tables, descriptor.subject, where)
     for name in descriptor.withhold:
         yield from _refusals(check_withheld, [name], where, slow=descriptor.slow)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from mlproject.pipelines.quality import breach_lines, table_scores
 from mlproject.pipelines.report import marked_told, record
 from mlproject.settings import environment
 from mlproject.state import HomeState, save_state
@@ -31,7 +32,8 @@ _CONTACT: Final = re.compile(r"e.?mail|phone|mobile|address|passport|national_?i
 def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     """Validate and protect a dataset's tables; publish them as one snapshot; yield what to tell the user."""
     from features.datasets.descriptor import load_descriptor
-    from features.ingest import ingest
+    from features.ingest import Destinations, ingest
+    from features.quality.history import QualityHistory
     from privacy.treatment import Protector
 
     descriptor = load_descriptor(dataset, environment())
@@ -46,10 +48,13 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
         report = ingest(
             descriptor,
             protector=Protector(house.vault, house.keyring),
-            store=house.stores.protected_store(descriptor.name),
-            quarantine=house.quarantine,
-            flags=house.inference_flags,
-            consents=house.consents,
+            into=Destinations(
+                store=house.stores.protected_store(descriptor.name),
+                quarantine=house.quarantine,
+                flags=house.inference_flags,
+                consents=house.consents,
+                history=QualityHistory(house.paths.quality),
+            ),
             progress=lambda table, rows: stages.progress(table, rows, 0),
         )
         _keep_descriptor(house, descriptor)
@@ -63,12 +68,15 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     house.note(decision, "ingest", resource, count=rows, detail={"digest": report.digest})
     record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict()})
     record(house, "tables", {name: asdict(table) for name, table in report.tables.items()})
+    warnings = list(breach_lines(report.quality.breaches))
+    record(house, "quality", {**table_scores(report.quality), "breaches": warnings})
     record(house, "stages", stages)
     yield from _lines(report.tables)
     for value in report.unmatched:
         yield f"Mind: nothing in the data is {value}, which the descriptor marks (inference)"
     for column in contact_columns(descriptor):
         yield f"Mind: {column} is stored as it is; if it tells who somebody is, declare it direct_identifier"
+    yield from warnings
 
 
 def contact_columns(descriptor: Descriptor) -> list[str]:

@@ -132,6 +132,7 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
         bad = sum(table["quarantined"].values())
         told = f", {marked_told(table['marked'], table['marked_by'])}" if table.get("marked") else ""
         yield f"  {name:<14} {table['rows_in']:>10,} in {table['kept']:>10,} kept {bad:>7,} quarantined{told}"
+    yield from report.get("quality", {}).get("breaches", [])
     if "features" in report:
         built = report["features"]
         days = ", ".join(cutoff[:10] for cutoff in built["cutoffs"])

@@ -17,7 +17,7 @@ from features.datasets.descriptor import Descriptor, load_descriptor
 from features.gateway import FeatureGateway
 from features.gateway_types import GatewayPaths, GatewaySettings
 from features.inference_flags import InferenceFlags
-from features.ingest import IngestReport, ingest
+from features.ingest import Destinations, IngestReport, ingest
 from features.quarantine import Quarantine
 from privacy.audit import AuditLog
 from privacy.classification import Purpose, Role
@@ -95,15 +95,12 @@ class Home:
         return FeatureGateway(settings, self.keyring, *parts)
 
     def ingest(self, descriptor: Descriptor) -> IngestReport:
-        return ingest(
-            descriptor,
-            protector=Protector(self.vault, self.keyring),
-            store=self.paths.protected_store(descriptor.name),
-            quarantine=self.quarantine,
-            flags=self.flags,
-            consents=self.consents,
-            now=NOW,
-        )
+        into = self.destinations(descriptor)
+        return ingest(descriptor, protector=Protector(self.vault, self.keyring), into=into, now=NOW)
+
+    def destinations(self, descriptor: Descriptor) -> Destinations:
+        store = self.paths.protected_store(descriptor.name)
+        return Destinations(store, self.quarantine, self.flags, self.consents)
 
     def build(self, descriptor: Descriptor, as_of: dt.datetime = AS_OF) -> BuildReport:
         name = descriptor.name
