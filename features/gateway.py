@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.audit import AuditLog
-from privacy.classification import Purpose
 from privacy.errors import BadInput, CustosError, EnvironmentFailed, Refused
 from privacy.inference import Firewall
 from privacy.keyring import Keyring, SealedKeyring
@@ -81,14 +80,17 @@ class FeatureGateway:
     ) -> pa.Table:
         """Return features of each (customer_token, event_timestamp), as known at that instant.
 
-        Tokens are the feature store's own. Suppressed people are left out; of the others every row comes
-        back once and in order, or CheckFailed is raised. Columns: the entity's, then float64 features.
+        Tokens are the feature store's own, those from before a link too. Suppressed people are left out; of the
+        others every row comes back once and in order, or CheckFailed is raised. Columns: the entity's, then float64
+        features.
         Raises BadInput for an event_timestamp that no features were built at.
         """
         info, access = self._authorise(principal, service, entities.num_rows, action)
         self._require_built(info, entities["event_timestamp"])
-        rows = self._historical(info, self._own.unsuppressed(entities.select([ENTITY, "event_timestamp"])))
-        return self._disclosed(access, info, rows)
+        asked = self._own.unsuppressed(entities.select([ENTITY, "event_timestamp"]))
+        self._data_time(info.dataset)
+        now = asked.set_column(0, ENTITY, self._own.former.canonical_tokens(asked[ENTITY]))
+        return self._disclosed(access, info, self._historical(info, now).set_column(0, ENTITY, asked[ENTITY]))
 
     def training_rows(
         self,
@@ -238,7 +240,8 @@ class FeatureGateway:
         people, references = pc.unique(rows[ENTITY]).to_pylist(), []
         if len(people) == 1:
             store = self._paths.feature_store(info.dataset)
-            references = store.read(FEATURES, [REFERENCE], pc.field(ENTITY) == people[0])[REFERENCE].to_pylist()
+            now = self._own.former.canonical_tokens(pa.array(people))[0]
+            references = store.read(FEATURES, [REFERENCE], pc.field(ENTITY) == now)[REFERENCE].to_pylist()
         self._disclosures.disclosed(access, people, rows.num_rows, references, asked.num_rows - rows.num_rows)
         return told
 
@@ -266,9 +269,10 @@ class FeatureGateway:
         return as_of
 
     def _data_time(self, dataset: str) -> dt.datetime:
-        """Return the end of data time, as the features were built; remembered for a snapshot."""
+        """Return the end of data time, as the features were built; with the former tokens remembered for a snapshot."""
         store = self._paths.feature_store(dataset)
         snapshot = store.snapshot()
         if self._clock is None or self._clock[0] != snapshot:
+            self._own.former.follow(store)
             self._clock = (snapshot, dt.datetime.fromisoformat(store.manifest("as_of")["as_of"]))
         return self._clock[1]

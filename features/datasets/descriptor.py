@@ -21,6 +21,7 @@ from privacy.errors import BadInput
 from privacy.strict_yaml import UnreadableYaml, read_document
 
 from .anonymity import check_anonymity
+from .identity import Identity, check_identity
 from .inference import Inference, check_inference, check_withheld
 from .strict import Name, Strict
 from .tables import Table
@@ -36,7 +37,7 @@ MOMENTS: Final = {"transactions": {"created"}, "interactions": {"happened_at", "
 
 
 class Descriptor(Strict):
-    """A shop: its tables, its clock, its currency, what must not be inferred and what to predict."""
+    """A shop: its tables, its clock, its currency, who is one person, what must not be inferred, what to predict."""
 
     name: Name
     subject: Name
@@ -45,6 +46,7 @@ class Descriptor(Strict):
     description: str = ""
     folder: str = Field(default="", exclude=True)
     tables: dict[str, Table]
+    identity: Identity = Field(default_factory=Identity)
     inference: Inference = Field(default_factory=dict)
     withhold: tuple[Name, ...] = ()
     targets: Targets
@@ -144,6 +146,8 @@ def faults(descriptor: Descriptor, where: str) -> Iterator[BadInput]:
     yield from _table_faults(descriptor, where)
     yield from _reference_faults(descriptor, where)
     yield from _moment_faults(descriptor, where)
+    declared = "identity" in descriptor.model_fields_set
+    yield from check_identity(descriptor.identity, descriptor.tables, where, declared=declared)
     for attribute, columns in descriptor.inference.items():
         yield from _refusals(check_inference, {attribute: columns}, descriptor.tables, where)
     for name in descriptor.withhold:
