@@ -40,9 +40,12 @@ class LinkRules:
 
 @dataclass(frozen=True)
 class Evidence:
-    """By kind, which of `people` customers have which ids, each pair once; by field, the code of what each one has."""
+    """Customers by number: by kind, which of them have which ids, each pair once; by field, the code of what one has.
 
-    people: int
+    `homes` says which person each customer is already, as links of before made them: all of 0 to the largest.
+    """
+
+    homes: Codes
     pairs: Mapping[LinkKind, Edges]
     unique: Mapping[str, Codes] = field(default_factory=dict)
 
@@ -51,7 +54,7 @@ class Evidence:
 class LinkReport:
     """Counts of customers and ids, of nobody in particular.
 
-    `joined` customers became one with another, which makes `persons` of several; `by_kind` says how many have an id of
+    `joined` people became one with another, which makes `persons` of several; `by_kind` says how many have an id of
     that kind in common. `conflicts` are customers kept apart by a unique field though they share an id of that kind, or
     are connected `through others`; `too_shared` and `junk` are ids that link nobody, `too_many` customers that would be
     one person.
@@ -81,25 +84,26 @@ class LinkReport:
 
 
 def joined(evidence: Evidence, rules: LinkRules) -> tuple[Codes, LinkReport]:
-    """(people,) which group each customer is of, -1 for those who are one with nobody else; and the counts.
+    """For each of the persons of before, the group that is one person now, -1 for whom nothing changes; the counts.
 
     Two customers are linked by each strong id, or by two weak ones, that they share with at most `shared_by` customers
     in all, unless a unique field of theirs differs. What is linked is one person, over any number of links, unless a
-    unique field differs anywhere in it or it is of more than `largest`: then nobody in it is joined. The order of
-    customers, ids and pairs means nothing. Time and memory grow as the pairs do.
+    unique field differs anywhere in it or it is of more than `largest` customers: then nobody in it is joined. The
+    order of customers, ids and pairs means nothing. Time and memory grow as the pairs do.
     """
     report = LinkReport()
+    homes, none = evidence.homes, np.zeros(0, np.int64)
+    people = int(homes.max(initial=-1)) + 1
     edges = _without_conflicts(_all_edges(evidence, rules, report), evidence, report)
-    none = np.zeros(0, np.int64)
-    firsts = np.concatenate([none, *(first for first, _ in edges.values())])
-    seconds = np.concatenate([none, *(second for _, second in edges.values())])
+    firsts = homes[np.concatenate([none, *(first for first, _ in edges.values())])]
+    seconds = homes[np.concatenate([none, *(second for _, second in edges.values())])]
     if not len(firsts):
-        return np.full(evidence.people, -1, np.int64), report
-    labels, count = _components(firsts, seconds, evidence.people)
-    sizes = np.bincount(labels, minlength=count)
-    good = sizes > 1
+        return np.full(people, -1, np.int64), report
+    labels, count = _components(firsts, seconds, people)
+    persons, sizes = np.bincount(labels, minlength=count), np.bincount(labels[homes], minlength=count)
+    good = persons > 1
     for place, values in evidence.unique.items():
-        clash = good & _differing(labels, values, count)
+        clash = good & _differing(labels[homes], values, count)
         _add(report.conflicts, f"{_THROUGH}: {place}", int(sizes[clash].sum()))
         good &= ~clash
     large = good & (sizes > rules.largest)
@@ -107,28 +111,29 @@ def joined(evidence: Evidence, rules: LinkRules) -> tuple[Codes, LinkReport]:
     good &= ~large
     groups = np.where(good[labels], labels, -1)
     for kind, (first, second) in edges.items():
-        inside = groups[first] >= 0
+        inside = groups[homes[first]] >= 0
         _add(report.by_kind, kind.value, _distinct(first[inside], second[inside]))
     report.persons = int(good.sum())
-    report.joined = int(sizes[good].sum()) - report.persons
+    report.joined = int(persons[good].sum()) - report.persons
     return groups, report
 
 
 def _all_edges(evidence: Evidence, rules: LinkRules, report: LinkReport) -> dict[LinkKind, Edges]:
-    """By kind, the pairs of customers that share ids of it; of weak ones only pairs that share two."""
+    """By kind, the pairs of customers that share ids of it and aren't one yet; of weak ones only who shares two."""
     edges: dict[LinkKind, Edges] = {}
     for kind, (people, ids) in sorted(evidence.pairs.items()):
         edges[kind], shared = _edges(people, ids, rules.shared_by)
         _add(report.too_shared, kind.value, shared)
     weak = [kind for kind in edges if kind in rules.weak]
     if weak:
-        keys = {kind: edges[kind][0] * evidence.people + edges[kind][1] for kind in weak}
+        keys = {kind: edges[kind][0] * len(evidence.homes) + edges[kind][1] for kind in weak}
         pairs, counts = np.unique(np.concatenate(list(keys.values())), return_counts=True)
         enough = pairs[counts > 1]
         for kind in weak:
             both = np.isin(keys[kind], enough)
             edges[kind] = edges[kind][0][both], edges[kind][1][both]
-    return edges
+    apart = {kind: evidence.homes[first] != evidence.homes[second] for kind, (first, second) in edges.items()}
+    return {kind: (first[apart[kind]], second[apart[kind]]) for kind, (first, second) in edges.items()}
 
 
 def _edges(people: Codes, ids: Codes, most: int) -> tuple[Edges, int]:
@@ -173,12 +178,12 @@ def _components(firsts: Codes, seconds: Codes, people: int) -> tuple[Codes, int]
 
 
 def _differing(labels: Codes, values: Codes, count: int) -> npt.NDArray[np.bool_]:
-    """(count,) bool: whose members have more than one value."""
+    """(count,) bool: whose members have more than one value, or one has contradictory ones."""
     known = values >= 0
     low, high = np.full(count, np.iinfo(np.int64).max), np.full(count, -1, np.int64)
     np.minimum.at(low, labels[known], values[known])
     np.maximum.at(high, labels[known], values[known])
-    return np.asarray(high > low, np.bool_)
+    return np.asarray((high > low) | (np.bincount(labels[values == CONTRADICTORY], minlength=count) > 0), np.bool_)
 
 
 def _distinct(first: Codes, second: Codes) -> int:

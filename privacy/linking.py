@@ -34,6 +34,7 @@ class Linker:
 
     def __init__(self, intake: Intake, keyring: Keyring, rules: LinkRules) -> None:
         self._intake, self._keyring, self._mac, self._rules = intake, keyring, keyring.index, rules
+        self._homes = _Distinct(32)
         self._pairs: dict[LinkKind, _Distinct] = {}
         self._junk: dict[LinkKind, _Distinct] = {}
         self._unique: dict[str, _Distinct] = {}
@@ -47,7 +48,8 @@ class Linker:
 
         Raises BadInput naming the place of a column that can't hold ids.
         """
-        handles = self._intake.register(subjects)
+        who = self._mac.of_ids(subjects)
+        self._homes.add(who, self._intake.register(subjects))
         for place, kind, column in ids:
             try:
                 texts = normalised(column, kind, self._rules.region)
@@ -56,29 +58,33 @@ class Linker:
             indexes, junk = link_indexes(self._mac, texts, kind), is_junk(texts, kind, self._rules.junk.get(kind, ()))
             there = texts.is_valid().to_numpy(zero_copy_only=False)
             good = there & ~junk
-            self._pairs.setdefault(kind, _Distinct(32)).add(handles[good], indexes[good])
+            self._pairs.setdefault(kind, _Distinct(32)).add(who[good], indexes[good])
             self._junk.setdefault(kind, _Distinct(16)).add(indexes[there & junk])
         for place, column in unique.items():
             values = field_indexes(self._mac, column, place)
             there = values.any(axis=1)
-            self._unique.setdefault(place, _Distinct(32)).add(handles[there], values[there])
+            self._unique.setdefault(place, _Distinct(32)).add(who[there], values[there])
 
     def resolve(self) -> LinkReport:
         """Decide who is one person; from here on `register` gives all of them one handle, the smallest."""
-        rows = [found.rows() for found in (*self._pairs.values(), *self._unique.values())]
-        handles, people = _coded(np.concatenate([np.zeros((0, 16), np.uint8), *(each[:, :16] for each in rows)]))
-        parts = np.split(people, np.cumsum([len(each) for each in rows])[:-1]) if rows else []
-        values = [_coded(each[:, 16:])[1] for each in rows]
-        pairs = {kind: (parts[at], values[at]) for at, kind in enumerate(self._pairs)}
+        lists = (self._homes, *self._pairs.values(), *self._unique.values())
+        rows = [found.rows() for found in lists]
+        known, customers = _coded(np.concatenate([each[:, :16] for each in rows]))
+        parts = np.split(customers, np.cumsum([len(each) for each in rows])[:-1])
+        handles, codes = _coded(rows[0][:, 16:])
+        homes = np.zeros(len(known), np.int64)
+        homes[parts[0]] = codes
+        values = [_coded(each[:, 16:])[1] for each in rows[1:]]
+        pairs = {kind: (parts[at + 1], values[at]) for at, kind in enumerate(self._pairs)}
         fields = {
-            place: _one_value(parts[at], values[at], len(handles))
+            place: _one_value(parts[at + 1], values[at], len(homes))
             for at, place in enumerate(self._unique, len(self._pairs))
         }
-        groups, report = joined(Evidence(len(handles), pairs, fields), self._rules)
+        groups, report = joined(Evidence(homes, pairs, fields), self._rules)
         report.junk = {kind.value: len(found.rows()) for kind, found in self._junk.items() if len(found.rows())}
         self._old, self._new = _led(handles[groups >= 0], groups[groups >= 0])
         self._led = Segment.of(self._old, self._new)
-        self._pairs, self._junk, self._unique = {}, {}, {}
+        self._homes, self._pairs, self._junk, self._unique = _Distinct(32), {}, {}, {}
         return report
 
     def register(self, ids: pa.Array, records: pa.RecordBatch | Sequence[Mapping[str, object]] | None = None) -> Blocks:

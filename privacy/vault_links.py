@@ -129,11 +129,11 @@ class Links:
         # Nobody is on trial any more: a link relies on them.
         led = sa.update(identities).where(identities.c.idx == bound("one"))
         connection.execute(led.values(handle=bound("home"), intake=0), redirected)
-        led_here = sa.update(aliases).where(aliases.c.canonical == bound("older"))
-        connection.execute(
-            led_here.values(canonical=bound("home")),
-            [{"older": old, "home": new} for old, new in sorted(moved.items())],
-        )
+        led_here = list(select_rows(connection, sa.select(aliases), aliases.c.canonical, moved.keys()))
+        if led_here:
+            on = sa.update(aliases).where(aliases.c.old == bound("older"))
+            leads = [{"older": old, "home": moved[home]} for old, home in sorted(led_here)]
+            connection.execute(on.values(canonical=bound("home")), leads)
         _take_along(connection, moved, data_keys)
         insert_rows(connection, aliases, moved.keys(), moved.values())
         delete_rows(connection, people, people.c.handle, moved.keys())

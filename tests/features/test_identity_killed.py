@@ -19,18 +19,22 @@ def shop(tmp_path: Path) -> Shop:
 
 
 MOMENTS = (
-    ("/privacy/linking.py", "resolve", "return"),
     ("/privacy/linking.py", "settle", "call"),
-    ("/privacy/vault_links.py", "_merge", "return"),
     ("/privacy/vault_keys.py", "destroy", "call"),
+    ("/privacy/vault_intake.py", "keep", "call"),
+)
+MORE = (
+    ("/privacy/linking.py", "resolve", "return"),
+    ("/privacy/vault_links.py", "_merge", "return"),
     ("/privacy/linking.py", "settle", "return"),
     ("/features/storage.py", "_publish", "return"),
-    ("/privacy/vault_intake.py", "keep", "call"),
     ("/privacy/vault_intake.py", "keep", "return"),
 )
+NAMED = [pytest.param(*at, id=f"{at[1]} {at[2]}") for at in MOMENTS]
+NAMED += [pytest.param(*at, id=f"{at[1]} {at[2]}", marks=pytest.mark.slow) for at in MORE]
 
 
-@pytest.mark.parametrize(("within", "name", "event"), MOMENTS, ids=[f"{name} {event}" for _, name, event in MOMENTS])
+@pytest.mark.parametrize(("within", "name", "event"), NAMED)
 def test_killed_anywhere_the_next_ingest_comes_to_the_same_end(shop: Shop, within: str, name: str, event: str) -> None:
     gateway = shop.serve(APART)
     issued = [shop.token(who, "retention") for who in ("web-1", "till-9", "web-2")]

@@ -123,6 +123,19 @@ def test_a_link_beside_an_earlier_one_leads_older_handles_on(protector: Protecto
     assert vault.find(ids)[0][0].tobytes() == min(handle.tobytes() for handle in older)
 
 
+def test_an_id_that_more_customers_have_at_each_ingest_joins_no_more_than_it_may(
+    protector: Protector, vault: Vault
+) -> None:
+    names = [f"c{number}" for number in range(6)]
+    for count in range(2, 7):
+        with protector.on_trial(RULES) as linker:
+            meet(linker, **dict.fromkeys(names[:count], "family@shop.cn"))
+            report = linker.resolve()
+            linker.settle()
+        assert report.too_shared == ({"email": 1} if count > 3 else {})
+    assert people(vault, *names) == 4
+
+
 def test_unique_fields_and_junk_are_counted(protector: Protector, vault: Vault) -> None:
     with protector.on_trial(RULES) as linker:
         meet(linker, {"customers.born": ["1990-01-01", "1985-01-01"]}, a="ann@shop.cn", b="ann@shop.cn")
