@@ -125,6 +125,22 @@ def test_an_account_may_name_another_account(shop: Shop) -> None:
     assert shop.people("other", "web-2", "till-9", "web-1") == 4
 
 
+def test_a_device_links_only_together_with_another_and_stays_a_key(shop: Shop) -> None:
+    tables = document()["tables"]
+    columns = tables["customers"]["columns"]
+    columns["device_id"] = {"from": "card", "sensitivity": "behavioural", "identifies": "device"}
+    del columns["card"]
+    seen = [("a", "d-71"), ("a", "d-72"), ("b", "d-71"), ("b", "d-72"), ("c", "d-72")]
+    people: list[Row] = [{"customer": who, "card": device} for who, device in seen]
+    report = shop.ingest(people, tables=tables)
+    assert report.links is not None
+    assert report.links.by_kind == {"device": 2}
+    assert (shop.people("a", "b"), shop.people("a", "b", "c")) == (1, 2)
+    stored = shop.home.paths.protected_store("till_and_web").read("customers")
+    assert "device_token" in stored.column_names
+    assert not {device for _, device in seen} & set(stored["device_token"].to_pylist())
+
+
 def test_a_refused_ingest_takes_links_back_and_the_next_one_makes_them(shop: Shop) -> None:
     shop.ingest(APART)
     before = [shop.token(name) for name in ("web-1", "till-9")]

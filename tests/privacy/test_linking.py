@@ -17,11 +17,17 @@ from privacy.policy import Principal
 from privacy.tokens import Pseudonymiser
 from privacy.treatment import Protector
 from privacy.vault import Vault
+from tests.postgres import Server
 
-from .conftest import Home
+from .conftest import Home, on_both
 
 OFFICER = Principal("olga", Role.PRIVACY_OFFICER, Purpose.RETENTION)
 RULES = LinkRules(region="CN")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest) -> Server | None:
+    return on_both(request)
 
 
 @pytest.fixture
