@@ -15,6 +15,7 @@ from privacy.errors import BadInput
 
 from . import engine
 from .datasets.descriptor import Descriptor
+from .former import copy_former
 from .profile import copy_profile, least_class
 from .services import shop_features
 from .small_bands import least_people, without_small_bands
@@ -85,6 +86,7 @@ def build(
             rows = writer.add(FEATURES, _rows(safe, schema, tell), schema)
         digest = writer.digest_of(FEATURES)
         copy_profile(protected, writer, as_of)
+        copy_former(protected, writer)
         notes = {
             "dataset": descriptor.name,
             "slow": descriptor.slow,

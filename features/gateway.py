@@ -41,6 +41,7 @@ READ: Final = "features.read"
 MOMENT: Final = "event_timestamp"
 WITHOUT_CONSENT: Final = "without_consent"
 UTC: Final = pa.timestamp("us", "UTC")
+GIVEN: Final = "given"
 
 
 class FeatureGateway:
@@ -86,14 +87,19 @@ class FeatureGateway:
     def historical(self, principal: Principal, service: str, entities: pa.Table, *, action: str = READ) -> pa.Table:
         """Return features of each (customer_token, event_timestamp), as known at that instant.
 
-        Tokens are the feature store's own. Suppressed people are left out; of the others every row comes
-        back once and in order, or CheckFailed is raised. Columns: the entity's, then float64 features.
+        Tokens are the feature store's own, those from before a link too. Suppressed people are left out; of the
+        others every row comes back once and in order, or CheckFailed is raised. Columns: the entity's, then float64
+        features.
         Raises BadInput for an event_timestamp that no features were built at.
         """
         info, access = self._admission.require(principal, service, entities.num_rows, action)
         self._require_built(info, entities[MOMENT])
-        rows = self._historical(info, self._permitted(access, entities.select([ENTITY, MOMENT])))
-        return self._disclosed(access, info, rows)
+        self._data_time(info.dataset)
+        asked = self._own.unsuppressed(entities.select([ENTITY, MOMENT]))
+        now = asked.set_column(0, ENTITY, self._own.former.canonical_tokens(asked[ENTITY]))
+        served = self._permitted(access, now.append_column(GIVEN, asked[ENTITY]))
+        rows = self._historical(info, served.select([ENTITY, MOMENT]))
+        return self._disclosed(access, info, rows.set_column(0, ENTITY, served[GIVEN]))
 
     def historical_own(self, principal: Principal, service: str, entities: pa.Table) -> pa.Table:
         """Return `historical` of tokens of the principal's own purpose: each row's features, in order, none left out.
@@ -104,6 +110,7 @@ class FeatureGateway:
         info, _ = self._admission.require(principal, service, entities.num_rows, READ)
         moments = entities[MOMENT].cast(UTC)
         self._require_built(info, moments)
+        self._data_time(info.dataset)
         key_id = self._paths.feature_store(info.dataset).key_id()
         own, served = self._own.of(entities[ENTITY].to_pylist(), str(principal.purpose), key_id)
         tokens = pa.array(own, pa.string()).take(pa.array(np.cumsum(served) - 1, mask=~served))
@@ -268,7 +275,8 @@ class FeatureGateway:
         self._admission.require_rows(access, info, rows, asked.num_rows)
         if len(people) == 1:
             store = self._paths.feature_store(info.dataset)
-            references = store.read(FEATURES, [REFERENCE], pc.field(ENTITY) == people[0])[REFERENCE].to_pylist()
+            now = self._own.former.canonical_tokens(pa.array(people))[0]
+            references = store.read(FEATURES, [REFERENCE], pc.field(ENTITY) == now)[REFERENCE].to_pylist()
         self._disclosures.disclosed(access, people, rows.num_rows, references, asked.num_rows - rows.num_rows)
         return told
 
@@ -296,9 +304,10 @@ class FeatureGateway:
         return as_of
 
     def _data_time(self, dataset: str) -> dt.datetime:
-        """Return the end of data time, as the features were built; remembered for a snapshot."""
+        """Return the end of data time, as the features were built; with the former tokens remembered for a snapshot."""
         store = self._paths.feature_store(dataset)
         snapshot = store.snapshot()
         if self._clock is None or self._clock[0] != snapshot:
+            self._own.former.follow(store)
             self._clock = (snapshot, dt.datetime.fromisoformat(store.manifest("as_of")["as_of"]))
         return self._clock[1]

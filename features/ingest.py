@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from privacy.consent import ConsentLedger
 from privacy.errors import BadInput
+from privacy.link_rules import LinkReport
 from privacy.profile import PROFILE, release_profile
 from privacy.treatment import CUSTOMER_TOKEN, Protector, ProtectReport
 
@@ -21,8 +22,11 @@ from . import sources
 from .contracts import Contract, Tally, first_reasons
 from .datasets.anonymity import profile_rule
 from .datasets.descriptor import Descriptor
+from .datasets.identity import link_rules
 from .datasets.tables import CONSENTS, Table
 from .expressions import check_expressions
+from .former import FORMER
+from .identities import find_links, former_table
 from .inference_flags import InferenceFlags
 from .marking import Marking
 from .quality.history import QualityHistory
@@ -64,7 +68,8 @@ class TableReport:
 class IngestReport:
     """What an ingest did; `digest` is of the data without tokens, so equal in every home.
 
-    `unmatched` lists the marked values of the descriptor that no line held.
+    `unmatched` lists the marked values of the descriptor that no line held; `links` counts who turned out to be one
+    person, where columns identify people, and `linked` is a commitment to their tokens.
     """
 
     dataset: str
@@ -76,10 +81,13 @@ class IngestReport:
     digest: str
     quality: Card
     unmatched: list[str] = field(default_factory=list)
+    links: LinkReport | None = None
+    linked: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
-        plain = {**asdict(self), "quality": self.quality.model_dump()}
+        links = None if self.links is None else self.links.to_dict()
+        plain = {**asdict(self), "quality": self.quality.model_dump(), "links": links}
         return {**plain, "first_event": self.first_event.isoformat(), "last_event": self.last_event.isoformat()}
 
 
@@ -127,13 +135,15 @@ def ingest(
     scorecard goes into `history`. Raises BadInput when a source is missing or empty or over a tenth of its rows
     are bad, CheckFailed when the scorecard breaches what the descriptor stops for: the tables, the quarantine, the
     consents and the vault then stay as they were. Only somebody whom another ingest met meanwhile stays
-    registered. Killed, it leaves people in the vault whom no table names; the next ingest finds them there.
+    registered. Killed, it leaves people in the vault whom no table names; the next ingest finds them there. Whoever
+    turns out to be one person is one in every table, and linked in the vault just before these are published.
     """
     check_expressions(descriptor)
     rows_before = into.history.rows_before() if into.history else {}  # before anything is done: it may be damaged
-    with protector.on_trial(), into.store.writer() as writer:
+    with protector.on_trial(link_rules(descriptor.identity)) as linker, into.store.writer() as writer:
         moment = now or dt.datetime.now(dt.UTC)
         run = _Run(descriptor, protector, into.quarantine, progress or _silent, moment, writer, Marking.of(descriptor))
+        links = find_links(descriptor, protector, linker, moment, run.progress)
         for name in ORDER:
             if name in descriptor.tables:
                 _ingest_table(run, descriptor.tables[name])
@@ -142,6 +152,9 @@ def ingest(
         people = protector.people()
         run.progress(PEOPLE, people.num_rows)
         writer.add(PEOPLE, people.to_batches(), people.schema)
+        former, linked = former_table(linker), linker.commitment()
+        if former.num_rows:
+            writer.add(FORMER, former.to_batches(), former.schema)
         if run.first is None or run.last is None:
             raise BadInput("table 'transactions' has no row left", remedy="all of it was erased before, or is marked")
         digest = _digest(descriptor, run)
@@ -157,12 +170,13 @@ def ingest(
         into.flags.replace(descriptor.name, run.flags)
         if given is not None:
             into.consents.append(given)
-        snapshot = writer.commit(notes)
+        # Links first: erased in between, somebody is erased from the tables of before by every token of theirs.
+        snapshot = writer.commit(notes, linker.settle)
     if into.history is not None:
         into.history.append(card)
-    unmatched = run.marking.unmatched()
+    told, events = run.marking.unmatched(), (run.first, run.last)
     return IngestReport(
-        descriptor.name, run.tables, people.num_rows, run.first, run.last, snapshot, digest, card, unmatched
+        descriptor.name, run.tables, people.num_rows, *events, snapshot, digest, card, told, links, linked
     )
 
 

@@ -16,6 +16,8 @@ from privacy.keyring import Keyring, SealedKeyring
 from privacy.suppression import SuppressionList
 from privacy.tokens import handles_to_tokens, tokens_to_handles
 
+from .former import FormerTokens
+
 __all__ = ["OwnTokens"]
 
 TOKEN: Final = "customer_token"  # noqa: S105  a column name
@@ -28,10 +30,12 @@ class OwnTokens:
         self, keyring: SealedKeyring | Keyring, suppression: SuppressionList, consents: ConsentLedger | None = None
     ) -> None:
         self._keyring, self._suppression, self._consents = keyring, suppression, consents
+        self.former = FormerTokens(keyring)
 
     def of(self, tokens: Sequence[str], purpose: str, key_id: str | None) -> tuple[list[str], npt.NDArray[np.bool_]]:
         """Translate the valid tokens of `purpose`; say which positions the answer came from.
 
+        A token from before a link becomes that of the person it stands for now, unless either must not be served.
         A token under a key that isn't enabled here is as unknown as a mistyped one. Raises EnvironmentFailed when
         the store itself is under such a key: after a rotation its key isn't the primary, and must stay enabled.
         """
@@ -43,8 +47,12 @@ class OwnTokens:
         handles, known = tokens_to_handles(self._keyring, pa.array(list(tokens), pa.string()), purpose)
         if not known.any():
             return [], known
-        own = handles_to_tokens(self._keyring, handles[known], FEATURE_STORE, key_id=key_id)
+        given = handles[known]
+        now = self.former.canonical(given)
+        own = handles_to_tokens(self._keyring, now, FEATURE_STORE, key_id=key_id)
         free = ~self._suppression.contains(own)
+        if now is not given:
+            free &= ~self._suppression.contains(handles_to_tokens(self._keyring, given, FEATURE_STORE, key_id=key_id))
         known[np.flatnonzero(known)[~free]] = False
         return own.filter(pa.array(free)).to_pylist(), known
 

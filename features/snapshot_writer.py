@@ -89,12 +89,17 @@ class SnapshotWriter:
         self._tables[table] = {**told, "k": entry.get("k")}
         return entry["rows"] - fingerprint.rows
 
-    def commit(self, notes: Mapping[str, Any]) -> str:
-        """Publish the snapshot with `notes` (JSON values) in its manifest; return its name."""
+    def commit(self, notes: Mapping[str, Any], before: Callable[[], None] | None = None) -> str:
+        """Publish the snapshot with `notes` (JSON values) in its manifest; return its name.
+
+        `before` is called when only the publishing rename is left to do.
+        """
         write_beside(
             self._part / MANIFEST,
             json.dumps({**notes, "tables": self._tables}, indent=1, sort_keys=True).encode(),
         )
+        if before is not None:
+            before()
         return self._publish(self._part)
 
     def files_of(self, table: str) -> list[Path]:

@@ -20,6 +20,8 @@ from privacy.cmac import Mac
 from privacy.errors import BadInput
 from privacy.inference import Marks
 from privacy.keyring import Keyring
+from privacy.link_rules import LinkRules
+from privacy.linking import Linker
 from privacy.masking import MaskSpec, apply_mask, mask_of
 from privacy.tokens import handles_to_tokens
 from privacy.vault import Vault
@@ -90,12 +92,16 @@ class Protector:
         self._held: list[pa.RecordBatch] = []
 
     @contextmanager
-    def on_trial(self) -> Iterator[None]:
-        """Whoever is first met inside is taken back when an exception ends it (`Vault.intake`)."""
+    def on_trial(self, rules: LinkRules | None = None) -> Iterator[Linker]:
+        """Whoever is first met inside is taken back when an exception ends it (`Vault.intake`).
+
+        The linker may find that some are one person, by `rules`; whoever is protected after that is one.
+        """
         with self._vault.intake() as intake:
-            self._register = intake.register
+            linker = Linker(intake, self._keyring, rules or LinkRules())
+            self._register = linker.register
             try:
-                yield
+                yield linker
             finally:
                 self._register = self._vault.register
 

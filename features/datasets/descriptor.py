@@ -22,6 +22,7 @@ from privacy.strict_yaml import UnreadableYaml, read_document
 
 from .anonymity import check_anonymity
 from .consents import check_consents
+from .identity import Identity, check_identity
 from .inference import Inference, check_inference, check_withheld
 from .quality import Quality, check_quality
 from .strict import Name, Strict
@@ -38,7 +39,7 @@ MOMENTS: Final = {"transactions": {"created"}, "interactions": {"happened_at", "
 
 
 class Descriptor(Strict):
-    """A shop: its tables, its clock, its currency, what must not be inferred, how good it must be, what to predict."""
+    """A shop: its tables, clock and currency, who is one person, what must not be inferred, how good it must be."""
 
     name: Name
     subject: Name
@@ -47,6 +48,7 @@ class Descriptor(Strict):
     description: str = ""
     folder: str = Field(default="", exclude=True)
     tables: dict[str, Table]
+    identity: Identity = Field(default_factory=Identity)
     inference: Inference = Field(default_factory=dict)
     withhold: tuple[Name, ...] = ()
     quality: Quality = Field(default_factory=Quality)
@@ -147,6 +149,8 @@ def faults(descriptor: Descriptor, where: str) -> Iterator[BadInput]:
     yield from _table_faults(descriptor, where)
     yield from _reference_faults(descriptor, where)
     yield from _moment_faults(descriptor, where)
+    declared = "identity" in descriptor.model_fields_set
+    yield from check_identity(descriptor.identity, descriptor.tables, where, declared=declared)
     for attribute, columns in descriptor.inference.items():
         yield from _refusals(check_inference, {attribute: columns}, descriptor.tables, where)
     yield from _refusals(check_quality, descriptor.quality, descriptor.tables, descriptor.subject, where)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
-from privacy.classification import Sensitivity
+from privacy.classification import LinkKind, Sensitivity
 from privacy.demands import GROUP_FLOOR
 from privacy.errors import BadInput
 
 from .database import Database
-from .strict import Name, Strict
+from .strict import PLACE, Name, Strict
 
 if TYPE_CHECKING:
     from privacy.treatment import TablePlan
@@ -58,7 +58,8 @@ class Column(Strict):
     key: bool = False
     mask: str | dict[str, Any] | None = None
     hierarchy: list[Any] | dict[Any, Any] | None = None
-    references: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
+    references: str | None = Field(default=None, pattern=PLACE)
+    identifies: LinkKind | None = None
 
     @field_validator("mask", mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,12 +66,17 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
             house.forget_sealed()  # and what the policy decided while nobody had consented
     rows = sum(table.kept for table in report.tables.values())
     house.note(decision, "ingest", resource, count=rows, detail={"digest": report.digest})
-    record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict()})
+    told = {} if report.links is None else {"links": report.links.to_dict()}
+    if report.links is not None:
+        house.note(decision, "link", resource, count=report.links.joined, commitment=report.linked)
+    record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict(), **told})
     record(house, "tables", {name: asdict(table) for name, table in report.tables.items()})
     warnings = list(breach_lines(report.quality.breaches))
     record(house, "quality", {**table_scores(report.quality), "breaches": warnings})
     record(house, "stages", stages)
     yield from _lines(report.tables)
+    for links in told.values():
+        yield from _link_lines(links)
     for value in report.unmatched:
         yield f"Mind: nothing in the data is {value}, which the descriptor marks (inference)"
     for column in contact_columns(descriptor):
@@ -112,6 +117,25 @@ def _keep_descriptor(house: House, descriptor: Descriptor) -> None:
         content = {"name": content["name"], "folder": folder, **content}
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
     write_beside(kept, text.encode())
+
+
+def _link_lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """What was found of people who have several ids."""
+    kinds = _counted(told["by_kind"])
+    shares = f", by what they share: {kinds}" if kinds else ""
+    yield f"identity: {told['joined']} customers turned out to be another one ({told['persons']} people){shares}"
+    if told["conflicts"]:
+        yield f"  kept apart by a unique field: {_counted(told['conflicts'])}"
+    if told["too_many"]:
+        yield f"  {told['too_many']} customers are too many to be one person, and stay apart"
+    if told["too_shared"]:
+        yield f"  ids of too many customers, which link nobody: {_counted(told['too_shared'])}"
+    if told["junk"]:
+        yield f"  ids that say nothing, which link nobody: {_counted(told['junk'])}"
+
+
+def _counted(counts: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def _profile_lines(name: str, table: Any) -> Iterator[str]:

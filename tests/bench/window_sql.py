@@ -15,7 +15,9 @@ WITH folded AS (
     count(*) FILTER (amount > 0) AS lines
   FROM lines GROUP BY ALL
 ), opened AS (
-  SELECT *, (moment = min(moment) OVER (PARTITION BY customer_token, order_token)) AND round(value, 4) > 0 AS purchase FROM folded
+  SELECT *,
+    (moment = min(moment) OVER (PARTITION BY customer_token, order_token)) AND round(value, 4) > 0 AS purchase
+  FROM folded
 )
 SELECT * EXCLUDE (order_token), row_number() OVER past AS number,
   epoch(moment) - lag(epoch(moment)) OVER past AS gap
