@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,8 +27,8 @@ from .disclosures import Access, Disclosures
 from .gateway_types import REFERENCE, GatewayPaths, GatewaySettings, OnlineAnswer, OnlineColumns, ServiceInfo
 from .online import rows_at
 from .online_rows import OnlineRows
-from .own_tokens import OwnTokens
-from .point_in_time import as_known, latest_rows, places, population, require_built, steady
+from .own_tokens import WITHOUT_CONSENT, OwnTokens
+from .point_in_time import as_known, latest_rows, population, require_built, spread, steady
 from .profile import PROFILE, PROFILE_SERVICE, profile_view, released, told_of
 from .registered import Registered
 from .services import shop_features
@@ -39,7 +38,6 @@ __all__ = ["FeatureGateway", "GatewayPaths", "GatewaySettings", "OnlineAnswer", 
 PREDICT: Final = "predict"
 READ: Final = "features.read"
 MOMENT: Final = "event_timestamp"
-WITHOUT_CONSENT: Final = "without_consent"
 UTC: Final = pa.timestamp("us", "UTC")
 GIVEN: Final = "given"
 
@@ -97,7 +95,7 @@ class FeatureGateway:
         self._data_time(info.dataset)
         asked = self._own.unsuppressed(entities.select([ENTITY, MOMENT]))
         now = asked.set_column(0, ENTITY, self._own.former.canonical_tokens(asked[ENTITY]))
-        served = self._permitted(access, now.append_column(GIVEN, asked[ENTITY]))
+        served = self._own.permitted(access, now.append_column(GIVEN, asked[ENTITY]))
         rows = self._historical(info, served.select([ENTITY, MOMENT]))
         return self._disclosed(access, info, rows.set_column(0, ENTITY, served[GIVEN]))
 
@@ -116,11 +114,7 @@ class FeatureGateway:
         tokens = pa.array(own, pa.string()).take(pa.array(np.cumsum(served) - 1, mask=~served))
         asked = pa.table({ENTITY: tokens, MOMENT: moments})
         once = asked.filter(pa.array(served)).group_by(asked.column_names).aggregate([])
-        found = self.historical(principal, service, once)
-        told = found.drop_columns(asked.column_names).take(places(asked, found))
-        filled = [column.is_valid().to_numpy() for column in told.columns]
-        known = np.any(filled, axis=0) if filled else np.zeros(asked.num_rows, np.bool_)
-        return told.add_column(0, "known", pa.array(known))
+        return spread(asked, self.historical(principal, service, once))
 
     def cutoffs(self, principal: Principal, service: str) -> list[dt.datetime]:
         """List the moments that features of a service were built at, in order."""
@@ -147,7 +141,7 @@ class FeatureGateway:
         info, access = self._admission.require(principal, service, 0, action)
         self._require_built(info, pa.chunked_array([pa.array(cutoffs, UTC)]))
         store = self._paths.feature_store(info.dataset)
-        asked = self._permitted(access, population(store, cutoffs, horizon_days, active_within_days))
+        asked = self._own.permitted(access, population(store, cutoffs, horizon_days, active_within_days))
         known = self._historical(info, asked.select([ENTITY, MOMENT])) if access.filters else asked
         told = self._disclosed(access, info, asked, known)
         left_out = access.counted.get(WITHOUT_CONSENT)
@@ -167,7 +161,7 @@ class FeatureGateway:
             then = pc.field(MOMENT) == pa.scalar(as_of, UTC)
             tokens = pc.unique(store.read(FEATURES, [ENTITY], then)[ENTITY]).sort()
             asked = pa.table({ENTITY: tokens, MOMENT: pa.array([as_of] * len(tokens), UTC)})
-            return self._historical(info, self._permitted(access, asked))
+            return self._historical(info, self._own.permitted(access, asked))
 
         return self._disclosed(access, info, steady(store, rows))
 
@@ -212,7 +206,7 @@ class FeatureGateway:
         answer, now = OnlineColumns(info, len(tokens)), self._data_time(info.dataset)
         if access.on_consent:
             rows = pa.table({ENTITY: pa.array(stored, pa.string()), MOMENT: pa.array([now] * len(stored), UTC)})
-            consenting = self._consenting(access, rows)
+            consenting = self._own.consenting(access, rows)
             known[np.flatnonzero(known)[~consenting]] = False
             stored = rows[ENTITY].filter(pa.array(consenting)).to_pylist()
         if stored:
@@ -253,18 +247,6 @@ class FeatureGateway:
     def subject_stores(self) -> list[SubjectStore]:
         """List every store of this room that holds rows of a person, in the order to erase them."""
         return [*self._paths.table_stores(), self._online]
-
-    def _permitted(self, access: Access, rows: pa.Table) -> pa.Table:
-        """The rows of who isn't suppressed and, where it rests on that, consents as of the row's moment and now."""
-        served = self._own.unsuppressed(rows)
-        return served.filter(pa.array(self._consenting(access, served))) if access.on_consent else served
-
-    def _consenting(self, access: Access, rows: pa.Table) -> npt.NDArray[np.bool_]:
-        """(n,) bool; how many don't consent is noted for the event."""
-        purpose = str(access.principal.purpose)
-        found = self._own.consenting(rows[ENTITY].combine_chunks(), purpose, rows[MOMENT].combine_chunks())
-        access.counted[WITHOUT_CONSENT] = int((~found).sum())
-        return found
 
     def _disclosed(self, access: Access, info: ServiceInfo, asked: pa.Table, known: pa.Table | None = None) -> pa.Table:
         """Return the rows that pass the filters by what is `known` of them, masked, having noted who they are."""

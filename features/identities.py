@@ -15,7 +15,7 @@ from privacy.linking import Linker
 from privacy.treatment import CUSTOMER_TOKEN, Protector
 
 from . import sources
-from .contracts import Contract, first_reasons
+from .contracts import Contract
 from .datasets.descriptor import Descriptor
 from .datasets.identity import identifying
 from .datasets.tables import Table
@@ -84,7 +84,8 @@ def _unique(descriptor: Descriptor, table: Table) -> dict[str, str]:
 def _good(descriptor: Descriptor, table: Table, protector: Protector, now: dt.datetime) -> Iterator[pa.RecordBatch]:
     contract = Contract(table, now)
     for batch in sources.batches(descriptor, table):
-        good = pc.invert(pc.is_in(pa.array(range(batch.num_rows)), value_set=first_reasons(contract.failures(batch)["row"])))
+        bad = pc.unique(contract.failures(batch)["row"])
+        good = pc.invert(pc.is_in(pa.array(range(batch.num_rows)), value_set=bad))
         rows = batch.filter(good)
         dates = rows.column(table.event_column) if table.event_column else None
         yield rows.filter(pa.array(~protector.tombstoned(rows.column(descriptor.subject), dates)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 
 from privacy.consent import ConsentLedger
 from privacy.errors import BadInput
-from privacy.link_rules import LinkReport
 from privacy.profile import PROFILE, release_profile
 from privacy.treatment import CUSTOMER_TOKEN, Protector, ProtectReport
 
@@ -28,6 +27,7 @@ from .expressions import check_expressions
 from .former import FORMER
 from .identities import find_links, former_table
 from .inference_flags import InferenceFlags
+from .ingest_report import IngestReport, TableReport
 from .marking import Marking
 from .quality.history import QualityHistory
 from .quality.judge import judged
@@ -45,50 +45,6 @@ ORDER: Final = ("transactions", "customers", "interactions", "products")
 PEOPLE: Final = "people"
 GENERALISATION: Final = "generalisation.json"
 Progress = Callable[[str, int], None]
-
-
-@dataclass
-class TableReport:
-    """What became of one table's rows: kept, quarantined (by `column: reason`), tombstoned (good or bad) or marked.
-
-    `marked_by` counts the marked ones by what they would tell; one row may tell several things.
-    """
-
-    rows_in: int = 0
-    quarantined: dict[str, int] = field(default_factory=dict)
-    tombstoned: int = 0
-    marked: int = 0
-    marked_by: dict[str, int] = field(default_factory=dict)
-    kept: int = 0
-    columns_dropped: list[str] = field(default_factory=list)
-    anonymity: dict[str, object] | None = None
-
-
-@dataclass
-class IngestReport:
-    """What an ingest did; `digest` is of the data without tokens, so equal in every home.
-
-    `unmatched` lists the marked values of the descriptor that no line held; `links` counts who turned out to be one
-    person, where columns identify people, and `linked` is a commitment to their tokens.
-    """
-
-    dataset: str
-    tables: dict[str, TableReport]
-    people: int
-    first_event: dt.datetime
-    last_event: dt.datetime
-    snapshot: str
-    digest: str
-    quality: Card
-    unmatched: list[str] = field(default_factory=list)
-    links: LinkReport | None = None
-    linked: str | None = None
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the report as JSON values."""
-        links = None if self.links is None else self.links.to_dict()
-        plain = {**asdict(self), "quality": self.quality.model_dump(), "links": links}
-        return {**plain, "first_event": self.first_event.isoformat(), "last_event": self.last_event.isoformat()}
 
 
 @dataclass

@@ -16,11 +16,15 @@ from privacy.keyring import Keyring, SealedKeyring
 from privacy.suppression import SuppressionList
 from privacy.tokens import handles_to_tokens, tokens_to_handles
 
+from .disclosures import Access
 from .former import FormerTokens
 
-__all__ = ["OwnTokens"]
+__all__ = ["WITHOUT_CONSENT", "OwnTokens"]
 
 TOKEN: Final = "customer_token"  # noqa: S105  a column name
+MOMENT: Final = "event_timestamp"
+WITHOUT_CONSENT: Final = "without_consent"
+"""What the audit event calls those who were left out because they don\'t consent."""
 
 
 class OwnTokens:
@@ -66,11 +70,19 @@ class OwnTokens:
             return rows
         return rows.filter(pa.array(~self._suppression.contains(rows[TOKEN].combine_chunks())))
 
-    def consenting(self, tokens: pa.Array, purpose: str, moments: pa.Array) -> npt.NDArray[np.bool_]:
-        """(n,) bool: who of the store's tokens consents to `purpose`, as of their moment and now."""
-        if self._consents is None:
-            return np.zeros(len(tokens), np.bool_)
-        return self._consents.consented(tokens, purpose, moments)
+    def permitted(self, access: Access, rows: pa.Table) -> pa.Table:
+        """The rows of who isn't suppressed and, where it rests on that, consents as of the row's moment and now."""
+        served = self.unsuppressed(rows)
+        return served.filter(pa.array(self.consenting(access, served))) if access.on_consent else served
+
+    def consenting(self, access: Access, rows: pa.Table) -> npt.NDArray[np.bool_]:
+        """(n,) bool: who of the store's tokens consents as of their moment and now; how many don't is noted."""
+        found = np.zeros(rows.num_rows, np.bool_)
+        if self._consents is not None:
+            tokens, moments = (rows[name].combine_chunks() for name in (TOKEN, MOMENT))
+            found = self._consents.consented(tokens, str(access.principal.purpose), moments)
+        access.counted[WITHOUT_CONSENT] = int((~found).sum())
+        return found
 
     def list_is_readable(self) -> None:
         """Raise EnvironmentFailed unless the suppression list can be asked."""

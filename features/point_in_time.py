@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import ibis
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from .storage import TableStore
 
-__all__ = ["as_known", "latest_rows", "places", "population", "require_built", "steady"]
+__all__ = ["as_known", "latest_rows", "places", "population", "require_built", "spread", "steady"]
 
 UTC: Final = pa.timestamp("us", "UTC")
 _MOMENT: Final = "event_timestamp"
@@ -85,6 +86,14 @@ def places(asked: pa.Table, found: pa.Table) -> pa.Array:
         )
         pairs.append(pc.add(pc.multiply(who, max(found.num_rows, 1)), when))
     return pc.index_in(pairs[0], value_set=pairs[1])
+
+
+def spread(asked: pa.Table, found: pa.Table) -> pa.Table:
+    """Return the features `found` for each row `asked`, in order, null for none; a boolean `known` comes first."""
+    told = found.drop_columns([ENTITY, _MOMENT]).take(places(asked, found))
+    filled = [column.is_valid().to_numpy() for column in told.columns]
+    known = np.any(filled, axis=0) if filled else np.zeros(asked.num_rows, np.bool_)
+    return told.add_column(0, "known", pa.array(known))
 
 
 def population(

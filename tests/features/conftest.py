@@ -17,7 +17,8 @@ from features.datasets.descriptor import Descriptor, load_descriptor
 from features.gateway import FeatureGateway
 from features.gateway_types import GatewayPaths, GatewaySettings
 from features.inference_flags import InferenceFlags
-from features.ingest import Destinations, IngestReport, ingest
+from features.ingest import Destinations, ingest
+from features.ingest_report import IngestReport
 from features.quarantine import Quarantine
 from privacy.audit import AuditLog
 from privacy.classification import Purpose, Role

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from features.build import FEATURES
 from features.datasets.descriptor import Descriptor, load_descriptor
 from features.gateway import FeatureGateway
-from features.ingest import IngestReport
+from features.ingest_report import IngestReport
 from privacy.classification import Purpose, Role
 from privacy.policy import Principal
 from privacy.rights import Rights
