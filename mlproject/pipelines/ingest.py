@@ -21,8 +21,10 @@ from privacy.json_files import read_object
 
 if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
+    from features.ingest_report import IngestReport
     from mlproject.stages import Stages
     from mlproject.wiring import House
+    from privacy.policy import Decision
 
 __all__ = ["contact_columns", "ingest_dataset"]
 
@@ -59,16 +61,13 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
         )
         _keep_descriptor(house, descriptor)
         home = str(house.paths.root.resolve())
-        online = house.paths.state.exists() and house.state.online
+        online = house.paths.feast_online.exists() or _kept_state(house).get("online") is True
         state = HomeState(home, descriptor.name, report.first_event, report.last_event, online=online)
         save_state(house.paths.state, state)
         if house.paths.consents.exists() and not on_record:
             house.forget_sealed()  # and what the policy decided while nobody had consented
-    rows = sum(table.kept for table in report.tables.values())
-    house.note(decision, "ingest", resource, count=rows, detail={"digest": report.digest})
+    _note(house, decision, report)
     told = {} if report.links is None else {"links": report.links.to_dict()}
-    if report.links is not None:
-        house.note(decision, "link", resource, count=report.links.joined, commitment=report.linked)
     record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict(), **told})
     record(house, "tables", {name: asdict(table) for name, table in report.tables.items()})
     warnings = list(breach_lines(report.quality.breaches))
@@ -82,6 +81,13 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     for column in contact_columns(descriptor):
         yield f"Mind: {column} is stored as it is; if it tells who somebody is, declare it direct_identifier"
     yield from warnings
+
+
+def _note(house: House, decision: Decision, report: IngestReport) -> None:
+    resource, rows = f"dataset:{report.dataset}", sum(table.kept for table in report.tables.values())
+    house.note(decision, "ingest", resource, count=rows, detail={"digest": report.digest})
+    if report.links is not None:
+        house.note(decision, "link", resource, count=report.links.joined, commitment=report.linked)
 
 
 def contact_columns(descriptor: Descriptor) -> list[str]:
@@ -98,14 +104,18 @@ def contact_columns(descriptor: Descriptor) -> list[str]:
 def _one_dataset(house: House, descriptor: Descriptor) -> None:
     # Two shops may give two people the same id, and a vault can't tell them apart.
     kept = [path.stem for path in sorted(house.paths.descriptors.glob("*.yaml"))]  # also when the state is lost
-    try:
-        state = read_object(house.paths.state, "the home's state", remedy="") or {}
-    except EnvironmentFailed:
-        state = {}  # a damaged one must not keep an ingest from writing a new one
+    state = _kept_state(house)
     held = state.get("dataset", kept[0] if kept else descriptor.name)
     if held != descriptor.name:
         remedy = f"use another --home for {descriptor.name}"
         raise BadInput(f"this home holds the dataset {held}", where=str(house.paths.root), remedy=remedy)
+
+
+def _kept_state(house: House) -> dict[str, Any]:
+    try:
+        return read_object(house.paths.state, "the home's state", remedy="") or {}
+    except EnvironmentFailed:
+        return {}  # a damaged one must not keep an ingest from writing a new one
 
 
 def _keep_descriptor(house: House, descriptor: Descriptor) -> None:
