@@ -139,7 +139,7 @@ def ingest(
 def _scored(run: _Run, rows_before: Mapping[str, int], digest: str, history: QualityHistory | None) -> Card:
     """Score what is about to be published; where it is too bad for that, keep the card and refuse the rest."""
     run.progress("quality", 0)
-    files = {name: run.writer.files_of(name) for name in run.meters}
+    files = {name: run.writer.files_of(name) for name in run.meters if name != CONSENTS}  # the ledger alone keeps those
     card = judged(run.descriptor, run.meters, files, rows_before, digest, run.now)
     refused = refusal(card.breaches)
     if refused is not None:

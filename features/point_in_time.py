@@ -39,7 +39,8 @@ def as_known(store: TableStore, info: ServiceInfo, entities: pa.Table, ttl: dt.t
     What counts is a person's newest row that is neither later than the question nor older than it by more than `ttl`.
     Raises CheckFailed unless every row comes back once.
     """
-    asked = entities.select([ENTITY, _MOMENT]).append_column(_ROW, pa.array(range(entities.num_rows), pa.int64()))
+    keys = entities.select([ENTITY, _MOMENT]).cast(pa.schema([(ENTITY, pa.string()), (_MOMENT, UTC)]))
+    asked = keys.append_column(_ROW, pa.array(range(entities.num_rows), pa.int64()))
     with engine.connect() as connection:
         told = PROFILE if info.name == PROFILE_SERVICE else FEATURES
         rows = engine.read_parquet(connection, store.files(told), "known")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import snapshot_writer
+from features import table_writer
 from features.datasets.descriptor import Descriptor
 from features.quality.magnitudes import Magnitudes
 from features.quality.scores import Measure, TableScores
@@ -189,7 +189,7 @@ def spoiled_shop(folder: Path) -> tuple[Descriptor, dict[tuple[str, str, str], i
 def test_whole_tables_are_counted_alike_in_one_file_and_in_many(
     rows: int, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot_writer, "BUCKET_ROWS", rows)
+    monkeypatch.setattr(table_writer, "BUCKET_ROWS", rows)
     monkeypatch.setattr("features.sources.BATCH_ROWS", 512)
     descriptor, expected = spoiled_shop(tmp_path / "shop")
     assert whole(home, descriptor) == expected
