@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from feast import FeatureService, FeatureStore, FeatureView
 from google.protobuf.message import DecodeError
@@ -103,7 +103,7 @@ class Registered:
 
     def feature_views(self) -> list[FeatureView]:
         """List the views that are registered."""
-        return cast("list[FeatureView]", self._open().store.list_feature_views())
+        return self._open().store.list_feature_views()
 
     def views(self, name: str) -> Views:
         """Return the views of a service that is registered, each with its columns."""
