@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -39,7 +40,9 @@ class Features:
         from mlproject.pipelines.history import MOMENT, TOKEN, features_then, require_no_clash
 
         columns = _columns(entity_frame, TOKEN, MOMENT)
-        told = features_then(self._house, self._caller(), service, columns)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of frameworks about each other
+            told = features_then(self._house, self._caller(), service, columns)
         require_no_clash(list(entity_frame.columns), told.column_names, "entity_frame")
         return _beside(entity_frame, told)
 
