@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from privacy.errors import EnvironmentFailed
 from privacy.json_files import read_object
@@ -81,8 +81,16 @@ class _Inference(_Part):
     verdicts: list[dict[str, Any]]
 
 
+class _Score(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    value: float = Field(ge=0, le=1)
+    bound: Literal["exact", "at least", "at most", "about"]
+
+
 class _Quality(_Part):
     outcome: str
+    tables: dict[str, dict[str, _Score]]
     breaches: list[str]
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from features.datasets.descriptor import Descriptor
 from features.datasets.measured import DIMENSIONS, Dimension
 from features.datasets.quality import OnBreach
-from privacy.demands import GROUP_FLOOR
+from privacy.demands import GROUP_FLOOR, LEAST_PEOPLE
 
 from .scores import TableScores
 
@@ -95,9 +95,9 @@ class Card(_Part):
 
 
 def least_count(descriptor: Descriptor) -> int:
-    """The fewest rows that are told as a count: the k of the shop's profile, else the platform's floor."""
+    """The fewest rows that are told as a count: the k of the shop's profile, 5 at least; else the platform's floor."""
     people = descriptor.tables.get("customers")
-    return GROUP_FLOOR if people is None or people.anonymity is None else people.anonymity.k
+    return GROUP_FLOOR if people is None or people.anonymity is None else max(LEAST_PEOPLE, people.anonymity.k)
 
 
 def table_card(found: TableScores, k: int) -> TableCard:

@@ -31,6 +31,17 @@ def _report(house: House) -> Iterator[Finding]:
     yield Finding("report", "ok", f"{len(read_report(house.paths.report))} sections")
 
 
+def _quality(house: House) -> Iterator[Finding]:
+    from features.quality.history import QualityHistory
+
+    cards = QualityHistory(house.paths.quality).cards()
+    if not cards:
+        yield Finding("quality", "note", "no scorecard yet", "`custos ingest` makes one")
+        return
+    breaches = len(cards[-1].breaches)
+    yield Finding("quality", "ok", f"{len(cards):,} scorecards, the last {cards[-1].outcome}; breaches: {breaches:,}")
+
+
 def _audit(house: House) -> Iterator[Finding]:
     yield Finding("audit", "ok", f"{house.audit.verify().events:,} events, intact")
     house.audit.check()
@@ -182,6 +193,7 @@ OF_HOME: Final[tuple[tuple[str, Check, str], ...]] = (
     ("audit", _audit, "restore the audit directory from its backup"),
     ("budget", _budget, "restore the budget's ledger from its backup"),
     ("suppression", _suppression, "restore it from its backup; people on it must not be served meanwhile"),
+    ("quality", _quality, "move it away: the next ingest begins a new one"),
     ("report", _report, "remove it; the next run writes it anew"),
 )
 """What there is beside the keys from the first moment on: a name, the check, the remedy where an error names none."""

@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlproject.report_file import read_report
 from privacy.durable import write_beside
-from privacy.errors import BadInput
+from privacy.errors import BadInput, EnvironmentFailed
 
 if TYPE_CHECKING:
     from features.quality.told import Breach, Card
     from mlproject.wiring import House
 
-__all__ = ["breach_lines", "history_lines", "scorecards", "table_scores", "write_page"]
+__all__ = ["breach_lines", "history_lines", "score_tags", "scorecards", "table_scores", "write_page"]
 
 
 def scorecards(house: House) -> list[Card]:
@@ -41,6 +42,23 @@ def table_scores(card: Card) -> dict[str, Any]:
         for name, table in card.tables.items()
     }
     return {"outcome": card.outcome, "k": card.k, "tables": scores}
+
+
+def score_tags(house: House) -> dict[str, str]:
+    """Return, for a training's run, the scores of each table that it learned from, as the report tells them."""
+    from features.quality.told import Score, score_text
+
+    try:
+        tables = read_report(house.paths.report).get("quality", {}).get("tables", {})
+    except EnvironmentFailed:
+        return {}  # a damaged report keeps nobody from training
+    return {
+        f"quality.{name}": ", ".join(
+            f"{each} {score_text(Score.model_validate(score))}" for each, score in told.items()
+        )
+        for name, told in tables.items()
+        if told
+    }
 
 
 def history_lines(cards: Sequence[Card]) -> Iterator[str]:

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from mlproject.cli import main
+from mlproject.pipelines.quality import score_tags
+from mlproject.wiring import House
 from tests.canaries import CANARIES, write_shop
 from tests.home import Home
 from tests.leaks import Scanner
@@ -55,6 +57,13 @@ def test_the_scorecard_is_read_by_people_and_programs(home: Home) -> None:
     lines = home.custos("quality", "--history").splitlines()
     assert len(lines) == 1 + 3 * 2 + 1
     assert [line.split()[2] for line in lines[1:4:2]] == ["kept", "stopped"]
+
+
+def test_a_training_tags_its_run_with_what_it_learned_from(home: Home) -> None:
+    tags = score_tags(House.open(home.path))
+    assert sorted(tags) == ["quality.customers", "quality.transactions"]
+    assert tags["quality.customers"] == "completeness 100 %, validity 100 %, uniqueness 100 %, volume 100 %"
+    assert tags["quality.transactions"].startswith("completeness ≥ 99.9")
 
 
 def test_the_page_is_written_beside_and_renamed(home: Home) -> None:
