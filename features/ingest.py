@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from privacy.errors import BadInput
 from privacy.link_rules import LinkReport
+from privacy.linking import Linker
 from privacy.profile import PROFILE, release_profile
 from privacy.treatment import CUSTOMER_TOKEN, Protector, ProtectReport
 
@@ -39,6 +41,7 @@ ORDER: Final = ("transactions", "customers", "interactions", "products")
 PEOPLE: Final = "people"
 GENERALISATION: Final = "generalisation.json"
 Progress = Callable[[str, int], None]
+Noted = Callable[[int, str], None]
 
 
 @dataclass
@@ -63,7 +66,7 @@ class IngestReport:
     """What an ingest did; `digest` is of the data without tokens, so equal in every home.
 
     `unmatched` lists the marked values of the descriptor that no line held; `links` counts who turned out to be one
-    person, where columns identify people, and `linked` is a commitment to their tokens.
+    person, where columns identify people.
     """
 
     dataset: str
@@ -75,7 +78,6 @@ class IngestReport:
     digest: str
     unmatched: list[str] = field(default_factory=list)
     links: LinkReport | None = None
-    linked: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""
@@ -110,11 +112,13 @@ def ingest(
     quarantine: Quarantine,
     flags: InferenceFlags,
     progress: Progress | None = None,
+    noted: Noted | None = None,
     now: dt.datetime | None = None,
 ) -> IngestReport:
     """Read every table of the shop into a new protected snapshot, without the lines that are marked.
 
-    `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates.
+    `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates. `noted` is told,
+    before anybody is linked, how many people become one with another, and a commitment to their tokens.
     Raises BadInput when a source is missing or empty or over a tenth of its rows are bad: the tables, the
     quarantine and the vault then stay as they were. Only somebody whom another ingest met meanwhile stays
     registered. Killed, it leaves people in the vault whom no table names; the next ingest finds them there. Whoever
@@ -133,7 +137,7 @@ def ingest(
         people = protector.people()
         run.progress(PEOPLE, people.num_rows)
         writer.add(PEOPLE, people.to_batches(), people.schema)
-        former, linked = former_table(linker), linker.commitment()
+        former = former_table(linker)
         if former.num_rows:
             writer.add(FORMER, former.to_batches(), former.schema)
         if run.first is None or run.last is None:
@@ -149,9 +153,16 @@ def ingest(
         quarantine.replace(descriptor.name, {**run.bad})
         flags.replace(descriptor.name, run.flags)
         # Links first: erased in between, somebody is erased from the tables of before by every token of theirs.
-        snapshot = writer.commit(notes, linker.settle)
+        snapshot = writer.commit(notes, partial(_settle, linker, links, noted))
     told, events = run.marking.unmatched(), (run.first, run.last)
-    return IngestReport(descriptor.name, run.tables, people.num_rows, *events, snapshot, digest, told, links, linked)
+    return IngestReport(descriptor.name, run.tables, people.num_rows, *events, snapshot, digest, told, links)
+
+
+def _settle(linker: Linker, links: LinkReport | None, noted: Noted | None) -> None:
+    commitment = linker.commitment()
+    if noted is not None and links is not None and commitment is not None:
+        noted(links.joined, commitment)
+    linker.settle()
 
 
 def _ingest_table(run: _Run, table: Table) -> None:

@@ -49,6 +49,7 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
             quarantine=house.quarantine,
             flags=house.inference_flags,
             progress=lambda table, rows: stages.progress(table, rows, 0),
+            noted=lambda count, whose: house.note(decision, "link", resource, count=count, commitment=whose),
         )
         _keep_descriptor(house, descriptor)
         home = str(house.paths.root.resolve())
@@ -58,8 +59,6 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     rows = sum(table.kept for table in report.tables.values())
     house.note(decision, "ingest", resource, count=rows, detail={"digest": report.digest})
     told = {} if report.links is None else {"links": report.links.to_dict()}
-    if report.links is not None:
-        house.note(decision, "link", resource, count=report.links.joined, commitment=report.linked)
     record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict(), **told})
     record(house, "tables", {name: asdict(table) for name, table in report.tables.items()})
     record(house, "stages", stages)

@@ -56,6 +56,7 @@ def test_few_are_not_counted_out(tmp_path: Path, pairs: int, told: str) -> None:
     home = Home(tmp_path)
     shop = write(tmp_path / "shop", max(pairs, 1), linked=bool(pairs))
     assert f"identity: {told} customers turned out" in home.custos("ingest", str(shop))
+    assert [event["count"] for event in links_noted(home)] == ([pairs] if pairs else [])
     assert json.loads((home.path / "report.json").read_text())["dataset"]["links"]["joined"] == (told if pairs else 0)
 
 
