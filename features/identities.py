@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa
@@ -40,20 +41,47 @@ def find_links(
     tables = _telling(descriptor)
     if not tables:
         return None
-    rows = 0
+    found = _Pass(descriptor, protector, linker, now, progress)
     for table in tables:
-        ids, unique = identifying(table), _unique(descriptor, table)
-        for batch in _good(descriptor, table, protector, now):
-            if not batch.num_rows:
-                continue
-            subjects = batch.column(descriptor.subject)
-            found = [(f"{table.name}.{name}", kind, batch.column(name)) for name, kind in ids.items()]
-            if _by_account(descriptor):  # the subject is an account that others may name
-                found.append((f"{table.name}.{descriptor.subject}", LinkKind.ACCOUNT, subjects))
-            linker.meet(subjects, found, {place: batch.column(name) for place, name in unique.items()})
-            rows += batch.num_rows
-            progress(STAGE, rows)
+        found.read(table)
+    lines = descriptor.tables["transactions"]
+    if found.refused and lines not in tables:  # they are dated, so they alone tell who of the erased has come back
+        for table in (lines, *tables):
+            found.read(table)
     return linker.resolve()
+
+
+@dataclass
+class _Pass:
+    """Everybody met so far, and how many rows of the erased were left out; rows may be met again."""
+
+    descriptor: Descriptor
+    protector: Protector
+    linker: Linker
+    now: dt.datetime
+    progress: Callable[[str, int], None]
+    rows: int = 0
+    refused: int = 0
+
+    def read(self, table: Table) -> None:
+        """Meet whoever is in a table, by the rows that its contract lets pass."""
+        subject, ids, unique = self.descriptor.subject, identifying(table), _unique(self.descriptor, table)
+        contract = Contract(table, self.now)
+        for batch in sources.batches(self.descriptor, table):
+            bad = pc.is_in(pa.array(range(batch.num_rows)), value_set=pc.unique(contract.failures(batch)["row"]))
+            rows = batch.filter(pc.invert(bad))
+            dates = rows.column(table.event_column) if table.event_column else None
+            erased = self.protector.tombstoned(rows.column(subject), dates)
+            self.refused += int(erased.sum())
+            rows = rows.filter(pa.array(~erased))
+            self.rows += batch.num_rows
+            self.progress(STAGE, self.rows)
+            if not rows.num_rows:
+                continue
+            found = [(f"{table.name}.{name}", kind, rows.column(name)) for name, kind in ids.items()]
+            if _by_account(self.descriptor):  # the subject is an account that others may name
+                found.append((f"{table.name}.{subject}", LinkKind.ACCOUNT, rows.column(subject)))
+            self.linker.meet(rows.column(subject), found, {place: rows.column(name) for place, name in unique.items()})
 
 
 def former_table(linker: Linker) -> pa.Table:
@@ -64,7 +92,8 @@ def former_table(linker: Linker) -> pa.Table:
 
 def _telling(descriptor: Descriptor) -> list[Table]:
     """The tables to read: with columns that identify or are unique; all about people where an account may be named."""
-    people = [table for table in descriptor.tables.values() if table.subject is not None]
+    ordered = sorted(descriptor.tables.values(), key=lambda table: table.name != "transactions")
+    people = [table for table in ordered if table.subject is not None]
     if not any(identifying(table) for table in people):
         return []
     everybody = _by_account(descriptor)
@@ -79,13 +108,3 @@ def _unique(descriptor: Descriptor, table: Table) -> dict[str, str]:
     """Place -> column of `table` in which two customers who are one person can't differ."""
     places = (place.partition(".") for place in descriptor.identity.unique)
     return {f"{name}.{column}": column for name, _, column in places if name == table.name}
-
-
-def _good(descriptor: Descriptor, table: Table, protector: Protector, now: dt.datetime) -> Iterator[pa.RecordBatch]:
-    contract = Contract(table, now)
-    for batch in sources.batches(descriptor, table):
-        bad = pc.unique(contract.failures(batch)["row"])
-        good = pc.invert(pc.is_in(pa.array(range(batch.num_rows)), value_set=bad))
-        rows = batch.filter(good)
-        dates = rows.column(table.event_column) if table.event_column else None
-        yield rows.filter(pa.array(~protector.tombstoned(rows.column(descriptor.subject), dates)))

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,8 @@ import pyarrow.compute as pc
 
 from privacy.consent import ConsentLedger
 from privacy.errors import BadInput
+from privacy.link_rules import LinkReport
+from privacy.linking import Linker
 from privacy.profile import PROFILE, release_profile
 from privacy.treatment import CUSTOMER_TOKEN, Protector, ProtectReport
 
@@ -45,6 +48,7 @@ ORDER: Final = ("transactions", "customers", "interactions", "products")
 PEOPLE: Final = "people"
 GENERALISATION: Final = "generalisation.json"
 Progress = Callable[[str, int], None]
+Noted = Callable[[int, str], None]
 
 
 @dataclass
@@ -83,16 +87,18 @@ def ingest(
     protector: Protector,
     into: Destinations,
     progress: Progress | None = None,
+    noted: Noted | None = None,
     now: dt.datetime | None = None,
 ) -> IngestReport:
     """Read every table of the shop into a new protected snapshot, without the lines that are marked.
 
-    `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates; the
-    scorecard goes into `history`. Raises BadInput when a source is missing or empty or over a tenth of its rows
-    are bad, CheckFailed when the scorecard breaches what the descriptor stops for: the tables, the quarantine, the
-    consents and the vault then stay as they were. Only somebody whom another ingest met meanwhile stays
-    registered. Killed, it leaves people in the vault whom no table names; the next ingest finds them there. Whoever
-    turns out to be one person is one in every table, and linked in the vault just before these are published.
+    `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates; `noted` is told,
+    before anybody is linked, how many people become one with another, and a commitment to their tokens.
+    Raises BadInput when a source is missing or empty or over a tenth of its rows are bad, CheckFailed when the
+    scorecard breaches what the descriptor stops for: the tables, the quarantine, the consents and the vault then stay
+    as they were. Only somebody whom another ingest met meanwhile stays registered. Killed, it leaves people in the
+    vault whom no table names; the next ingest finds them there. Whoever turns out to be one person is one in every
+    table, and linked in the vault just before these are published.
     """
     check_expressions(descriptor)
     rows_before = into.history.rows_before() if into.history else {}  # before anything is done: it may be damaged
@@ -108,7 +114,7 @@ def ingest(
         people = protector.people()
         run.progress(PEOPLE, people.num_rows)
         writer.add(PEOPLE, people.to_batches(), people.schema)
-        former, linked = former_table(linker), linker.commitment()
+        former = former_table(linker)
         if former.num_rows:
             writer.add(FORMER, former.to_batches(), former.schema)
         if run.first is None or run.last is None:
@@ -127,13 +133,18 @@ def ingest(
         if given is not None:
             into.consents.append(given)
         # Links first: erased in between, somebody is erased from the tables of before by every token of theirs.
-        snapshot = writer.commit(notes, linker.settle)
+        snapshot = writer.commit(notes, partial(_settle, linker, links, noted))
     if into.history is not None:
         into.history.append(card)
     told, events = run.marking.unmatched(), (run.first, run.last)
-    return IngestReport(
-        descriptor.name, run.tables, people.num_rows, *events, snapshot, digest, card, told, links, linked
-    )
+    return IngestReport(descriptor.name, run.tables, people.num_rows, *events, snapshot, digest, card, told, links)
+
+
+def _settle(linker: Linker, links: LinkReport | None, noted: Noted | None) -> None:
+    commitment = linker.commitment()
+    if noted is not None and links is not None and commitment is not None:
+        noted(links.joined, commitment)
+    linker.settle()
 
 
 def _scored(run: _Run, rows_before: Mapping[str, int], digest: str, history: QualityHistory | None) -> Card:

@@ -47,7 +47,6 @@ class IngestReport:
     quality: Card
     unmatched: list[str] = field(default_factory=list)
     links: LinkReport | None = None
-    linked: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""

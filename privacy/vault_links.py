@@ -59,7 +59,8 @@ class Links:
             if moved:
                 self._index.settle(after)
                 self._index.add(blocks_of(keys), blocks_of(redirected), after)
-        self._keys.destroy(spent)  # last: one data key remains, under which the merged record is sealed
+        if spent:
+            self._keys.destroy(spent)  # last: one data key remains, under which the merged record is sealed
         return moved
 
     def aliases(self) -> list[tuple[bytes, bytes]]:

@@ -21,10 +21,9 @@ from privacy.json_files import read_object
 
 if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
-    from features.ingest_report import IngestReport
+    from features.ingest import Destinations
     from mlproject.stages import Stages
     from mlproject.wiring import House
-    from privacy.policy import Decision
 
 __all__ = ["contact_columns", "ingest_dataset"]
 
@@ -34,8 +33,7 @@ _CONTACT: Final = re.compile(r"e.?mail|phone|mobile|address|passport|national_?i
 def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     """Validate and protect a dataset's tables; publish them as one snapshot; yield what to tell the user."""
     from features.datasets.descriptor import load_descriptor
-    from features.ingest import Destinations, ingest
-    from features.quality.history import QualityHistory
+    from features.ingest import ingest
     from privacy.treatment import Protector
 
     descriptor = load_descriptor(dataset, environment())
@@ -50,14 +48,9 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
         report = ingest(
             descriptor,
             protector=Protector(house.vault, house.keyring),
-            into=Destinations(
-                store=house.stores.protected_store(descriptor.name),
-                quarantine=house.quarantine,
-                flags=house.inference_flags,
-                consents=house.consents,
-                history=QualityHistory(house.paths.quality),
-            ),
+            into=_destinations(house, descriptor.name),
             progress=lambda table, rows: stages.progress(table, rows, 0),
+            noted=lambda count, whose: house.note(decision, "link", resource, count=count, commitment=whose),
         )
         _keep_descriptor(house, descriptor)
         home = str(house.paths.root.resolve())
@@ -66,7 +59,8 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
         save_state(house.paths.state, state)
         if house.paths.consents.exists() and not on_record:
             house.forget_sealed()  # and what the policy decided while nobody had consented
-    _note(house, decision, report)
+    rows = sum(table.kept for table in report.tables.values())
+    house.note(decision, "ingest", resource, count=rows, detail={"digest": report.digest})
     told = {} if report.links is None else {"links": report.links.to_dict()}
     record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict(), **told})
     record(house, "tables", {name: asdict(table) for name, table in report.tables.items()})
@@ -83,11 +77,17 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     yield from warnings
 
 
-def _note(house: House, decision: Decision, report: IngestReport) -> None:
-    resource, rows = f"dataset:{report.dataset}", sum(table.kept for table in report.tables.values())
-    house.note(decision, "ingest", resource, count=rows, detail={"digest": report.digest})
-    if report.links is not None:
-        house.note(decision, "link", resource, count=report.links.joined, commitment=report.linked)
+def _destinations(house: House, dataset: str) -> Destinations:
+    from features.ingest import Destinations
+    from features.quality.history import QualityHistory
+
+    return Destinations(
+        store=house.stores.protected_store(dataset),
+        quarantine=house.quarantine,
+        flags=house.inference_flags,
+        consents=house.consents,
+        history=QualityHistory(house.paths.quality),
+    )
 
 
 def contact_columns(descriptor: Descriptor) -> list[str]:

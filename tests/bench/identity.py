@@ -70,7 +70,7 @@ def _bars(folder: Path) -> list[Bar]:
     plain = {name: shop[name].slice(0, LOOP).to_pylist() for name in shop.schema.names}
     loop = cpu_seconds(lambda: union(plain), rounds=1) / LOOP
     return [
-        Bar(f"1 M customers, 3 M ids, {found[0]:,} joined / loop", finding / loop, 1 / 2, True),
+        Bar(f"1 M customers, 3 M ids, {found[0]:,} joined / loop", finding / loop, 0.6, True),
         Bar("a link in the vault / registering a customer", linking / registering, 20, True),
     ]
 

@@ -93,13 +93,27 @@ def test_erasing_either_id_leaves_nothing_of_either(shop: Shop, named: str, rebu
     assert FORMER not in shop.home.paths.protected_store("till_and_web").manifest()["tables"]
 
 
+def test_who_came_back_after_an_erasure_is_linked_at_once(shop: Shop) -> None:
+    gateway = shop.serve(APART)
+    shop.rights(gateway).erase("web-1", OFFICER, "request")
+    later = [*LINES, line("web-1", "o9", dt.date(2025, 1, 1), 4.0)]
+    joined = []
+    for _ in range(2):
+        report = shop.ingest(TOGETHER, later)
+        assert (report.people, report.tables["transactions"].tombstoned) == (2, 1)
+        assert report.links is not None
+        joined.append(report.links.joined)
+    assert joined == [1, 0]
+    assert shop.people("web-1", "till-9", "web-2") == 2
+
+
 def test_who_differs_in_a_unique_field_stays_apart(shop: Shop) -> None:
     born = [dt.date(1990, 1, 1), dt.date(1985, 1, 1), None]
     people = [{**row, "born": day} for row, day in zip(TOGETHER, born, strict=True)]
     report = shop.ingest(people)
     assert report.links is not None
     assert report.links.conflicts == {"phone: customers.born": 2}
-    assert (report.links.joined, report.linked) == (0, None)
+    assert report.links.joined == 0
     assert shop.people("web-1", "till-9") == 2
     assert shop.ingest(people, identity={"region": "CN"}).links.joined == 1  # type: ignore[union-attr]
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.home import Home
 from tests.identities import Row, document, line, write_identities
+from tests.leaks import Scanner
 
 DAYS = [dt.date(2024, 1, 1 + day) for day in range(28)]
 
@@ -43,10 +44,11 @@ def test_counts_are_told_and_noted_and_nobody_is(tmp_path: Path) -> None:
     (event,) = links_noted(home)
     assert (event["count"], event["outcome"]) == (12, "allow")
     assert len(str(event["commitment"]).split(":")) == 2
-    spoken = b"".join(home.spoken) + (home.path / "report.json").read_bytes()
-    spoken += (home.path / "audit" / "events.jsonl").read_bytes()
-    for value in (b"shop.cn", b"ann", b"1357", b"a0-1", b"1980"):
-        assert value not in spoken
+    planted = [f"ann{number}@shop.cn" for number in range(12)]
+    planted += [text for number in range(12) for text in (f"139{number:04d}1357", f"+86139{number:04d}1357")]
+    scanner = Scanner(planted)
+    assert scanner.scan_tree(home.path) == []
+    assert scanner.scan_bytes(b"".join(home.spoken), "spoken") == []
 
 
 @pytest.mark.parametrize(("pairs", "told"), [(0, "0"), (3, "<10")])
@@ -54,6 +56,7 @@ def test_few_are_not_counted_out(tmp_path: Path, pairs: int, told: str) -> None:
     home = Home(tmp_path)
     shop = write(tmp_path / "shop", max(pairs, 1), linked=bool(pairs))
     assert f"identity: {told} customers turned out" in home.custos("ingest", str(shop))
+    assert [event["count"] for event in links_noted(home)] == ([pairs] if pairs else [])
     assert json.loads((home.path / "report.json").read_text())["dataset"]["links"]["joined"] == (told if pairs else 0)
 
 
