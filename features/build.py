@@ -41,7 +41,7 @@ FEATURES: Final = "customer_features"
 EVENTS: Final = "order_events"
 FAMILIES: Final = (rfm, decay, rhythm, basket, lifecycle)
 CUTOFFS_AT_ONCE: Final = 26
-LINES_AT_ONCE: Final = 5_000_000
+LINES_AT_ONCE: Final = 2_500_000
 ROWS_AT_ONCE: Final = 2_000_000
 """What bounds memory: order lines folded together, and rows of features that are in it at once."""
 UTC: Final = pa.timestamp("us", "UTC")
@@ -80,7 +80,7 @@ def build(
     listed = shop_features(descriptor)
     schema, least = _schema(listed), least_people(least_class(protected))
     with features.writer() as writer, protected.reading(), engine.connect() as connection:
-        job = _job(descriptor, listed, protected, connection, as_of)
+        job = _job(descriptor, listed, protected, connection, moments)
         with writer.adding(EVENTS) as events:
             safe = (without_small_bands(table, listed, least) for table in _tables(job, moments, events))
             rows = writer.add(FEATURES, _rows(safe, schema, tell), schema)
@@ -111,10 +111,16 @@ class _Job:
     size: int
     as_of: dt.datetime
     windows: Windows
+    sorted_since: dt.datetime
+    """What was bought earlier counts in nobody's categories."""
 
 
 def _job(
-    descriptor: Descriptor, listed: Sequence[Feature], protected: TableStore, connection: Backend, as_of: dt.datetime
+    descriptor: Descriptor,
+    listed: Sequence[Feature],
+    protected: TableStore,
+    connection: Backend,
+    moments: Sequence[dt.datetime],
 ) -> _Job:
     people = protected.read("people", ["customer_token", "audit_reference"])
     groups = protected.groups("transactions", LINES_AT_ONCE)
@@ -123,7 +129,9 @@ def _job(
     if any(feature.use is Use.ENGAGEMENT for feature in listed):
         met = engine.read_parquet(connection, protected.files("interactions"), "interactions")
     placed = engine.place(connection, people, "people")
-    return _Job(connection, groups, late, met, placed, people.num_rows, as_of, windows_for(descriptor.slow))
+    windows = windows_for(descriptor.slow)
+    since = moments[0] - dt.timedelta(days=windows.longest + 1)
+    return _Job(connection, groups, late, met, placed, people.num_rows, moments[-1], windows, since)
 
 
 def _schema(listed: Sequence[Feature]) -> pa.Schema:
@@ -196,7 +204,7 @@ class _Folded:
 def _fold(job: _Job, files: Sequence[Path]) -> _Folded:
     lines = engine.read_parquet(job.connection, files, "lines")
     happened = engine.freeze(job.connection, orders.events(lines), "events")
-    sorts = orders.categories(lines)
+    sorts = orders.categories(lines.filter(lines.ordered_at >= job.sorted_since))
     return _Folded(lines, happened, None if sorts is None else engine.freeze(job.connection, sorts, "sorts"))
 
 

@@ -69,7 +69,9 @@ def complete_journey(root: Path) -> TableStore:
     read = sources.batches(descriptor, descriptor.tables["transactions"])
     lines = pa.Table.from_batches([batch.select(wanted) for batch in read])
     tokens = pa.array([f"fs_aa{int(text):032x}00" for text in lines["customer_id"].to_pylist()])
-    lines = lines.set_column(0, "customer_token", tokens).rename_columns([names.get(name, name) for name in wanted])
+    orders = pa.array([f"{int(text):032x}" for text in lines["order_id"].to_pylist()])
+    lines = lines.set_column(0, "customer_token", tokens).set_column(1, "order_token", orders)
+    lines = lines.rename_columns([names.get(name, name) for name in wanted])
     store = TableStore(root)
     with store.writer() as writer:
         writer.add("transactions", lines.to_batches())

@@ -17,7 +17,7 @@ BUCKETS = 64
 LINES_AN_ORDER = 10
 _LINES = """
 SELECT printf('fs_aa%02x%030x00', {bucket} + {buckets} * (person % 4), person) AS customer_token,
-  printf('ord_%08x%024x', hash(person * 1000 + visit) % 4294967296, person * 1000 + visit) AS order_token,
+  printf('%08x%024x', hash(person * 1000 + visit) % 4294967296, person * 1000 + visit) AS order_token,
   TIMESTAMPTZ '{end}' - to_seconds(1 + hash(person, visit) % (420 * 86400)) AS ordered_at,
   round(0.5 + (hash(person, visit, line) % 2000) / 100, 2) AS amount,
   round((hash(line, person, visit) % 50) / 100, 2) AS discount, 0.0 AS coupon,
