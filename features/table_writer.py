@@ -50,19 +50,20 @@ class TableWriter:
         """Write what is left; return the table's entry in the manifest."""
         if self._schema is None:
             raise BadInput(f"table '{self._directory.name}' has no rows")
-        several = bool(self._files)
+        keyed, several = TOKEN in self._schema.names, bool(self._files)
         self._buckets = self._buckets or bucket_count(self._rows)
         if self._held or not several:
-            self._flush()
-        keyed = TOKEN in self._schema.names
+            self._flush(last=True)
         if keyed and several:  # one person's rows may be in several runs, as the source had them
             self._fingerprint = fingerprint_files(self._directory, self._files)
         return entry_of(self._fingerprint, self._files, self._buckets, keyed=keyed)
 
-    def _flush(self) -> None:
+    def _flush(self, *, last: bool = False) -> None:
         run = pa.Table.from_batches(self._held, self._schema)
+        whole = last and not self._files
         self._files += write_buckets(self._directory, run, self._buckets)
-        self._fingerprint.add(run)
+        if whole or TOKEN not in run.column_names:  # runs of a keyed table are digested together
+            self._fingerprint.add(run)
         self._held, self._rows, self._bytes = [], 0, 0
 
 
