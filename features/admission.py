@@ -1,58 +1,85 @@
-"""One table's rows held to its contract, batch by batch: good ones go on, bad ones are packed for the quarantine."""
+"""Who is let in to a feature service: the firewall first, then its purposes, the policy, its roles and its k."""
 
 from __future__ import annotations
 
-import datetime as dt
+from collections.abc import Callable
+from typing import Final, NoReturn
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from privacy.treatment import Protector, ProtectReport
+from privacy.errors import Refused
+from privacy.inference import Firewall
+from privacy.policy import Principal
 
-from .contracts import Contract, Tally
-from .datasets.tables import Table
-from .quarantine import Quarantine, written_ids
+from .disclosures import Access, Disclosures
+from .gateway_types import ServiceInfo
 
 __all__ = ["Admission"]
 
+TOKEN: Final = "customer_token"  # noqa: S105  a column name
+FIGURES: Final = frozenset({"attack", "count"})
+"""Actions that nobody's row leaves by, only figures."""
+
 
 class Admission:
-    """What became of the rows of `table`; `now` bounds their dates.
+    """Holds every question to what its service declares, in process as elsewhere; each refusal is audited.
 
-    `tally` counts rows and reasons, `bad` holds what the quarantine is to seal, `done` what protection does.
+    Feast itself holds nobody to a service's tags where it runs in process, and its tag permissions fail open.
     """
 
-    def __init__(self, table: Table, protector: Protector, quarantine: Quarantine, now: dt.datetime) -> None:
-        self.table, self._protector, self._quarantine, self._now = table, protector, quarantine, now
-        self._contract = Contract(table, now)
-        self.tally, self.done, self.bad = Tally(table.name), ProtectReport(), list[pa.Table]()
+    def __init__(self, firewall: Firewall, disclosures: Disclosures, info: Callable[[str], ServiceInfo]) -> None:
+        self._firewall, self._disclosures, self._info = firewall, disclosures, info
 
-    def admit(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the good rows of `batch`, with the declared columns alone."""
-        found = self._contract.bad_rows(batch)
-        self.tally.rows += batch.num_rows
-        good = batch
-        if found.num_rows:
-            mask = pc.is_in(pa.array(range(batch.num_rows), pa.int64()), value_set=found["row"].combine_chunks())
-            good = batch.filter(pc.invert(mask))
-            held = self._not_of_the_erased(batch, found)
-            self.done.tombstoned += found.num_rows - held.num_rows
-            self.tally.add(held)
-            if held.num_rows:
-                self.bad.append(self._quarantine.pack(batch, held, self.table))
-        return good.select(list(self.table.columns))
+    def require(self, principal: Principal, service: str, asked: int, action: str) -> tuple[ServiceInfo, Access]:
+        """Return the service and what the policy lets be read of it, for a question about `asked` rows.
 
-    def _not_of_the_erased(self, batch: pa.RecordBatch, found: pa.Table) -> pa.Table:
-        """Leave out the bad rows of erased people: they must not come back, not even sealed."""
-        table = self.table
-        if table.subject is None:
-            return found
-        bad = batch.take(found["row"].combine_chunks())
-        dates = None
-        if table.event_column is not None:
-            written = bad.column(table.event_column).cast(pa.timestamp("us", "UTC"))
-            # A bad row's date in the future is no proof that the person came back.
-            credible = pc.less_equal(written, pa.scalar(self._now, written.type))
-            dates = pc.if_else(credible, written, pa.scalar(None, written.type))
-        refused = self._protector.tombstoned(written_ids(bad, table.subject), dates)
-        return found.filter(pa.array(~refused))
+        Raises Refused for a purpose that the service doesn't serve, where the policy refuses, and for a role that
+        isn't among the service's, whatever a policy permits.
+        """
+        self._firewall.require(principal, action, service)
+        info, resource = self._info(service), f"service:{service}"
+        if principal.purpose not in info.purposes:
+            self._refuse(
+                Access(principal, action, resource, "deny", "service-purposes"),
+                asked,
+                f"service {service} does not serve the purpose {principal.purpose or 'none'}",
+                f"it serves: {', '.join(info.purposes)}",
+            )
+        access = self._disclosures.require(principal, action, resource, asked, info.numbers)
+        if principal.role not in info.roles:
+            self._refuse(
+                Access(principal, action, resource, "deny", "service-roles"),
+                asked,
+                f"service {service} does not answer the role {principal.role}",
+                f"it answers: {', '.join(sorted(info.roles))}",
+            )
+        return info, access
+
+    def require_rows(self, access: Access, info: ServiceInfo, rows: pa.Table, asked: int) -> None:
+        """Hold an answer of `rows` to the service's k; who has no feature in it doesn't count: tokens are made up."""
+        if info.k == 1:
+            return
+        told = [rows[name].is_valid().to_numpy() for name in info.features if name in rows.column_names]
+        people = rows.filter(pa.array(np.any(told, axis=0)))[TOKEN] if told else rows[TOKEN]
+        self.require_people(access, info, len(pc.unique(people)), asked, banded=False)
+
+    def require_people(self, access: Access, info: ServiceInfo, people: int, rows: int, *, banded: bool) -> None:
+        """Raise Refused for an answer about somebody, but about fewer than the k people of a service.
+
+        What tells nothing but bands that k people share (`banded`) may tell one person's, and figures of many rows
+        are no answer about a person.
+        """
+        if banded or access.action in FIGURES or not 0 < people < info.k:
+            return
+        self._refuse(
+            Access(access.principal, access.action, access.resource, "deny", "service-k"),
+            rows,
+            f"service {info.name} answers about {info.k} people or more at once",
+            "ask about more people; a single customer's bands are read online",
+        )
+
+    def _refuse(self, access: Access, rows: int, what: str, remedy: str) -> NoReturn:
+        self._disclosures.refused(access, rows)
+        raise Refused(what, remedy=remedy)

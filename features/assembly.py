@@ -25,72 +25,65 @@ if TYPE_CHECKING:
     import ibis.expr.types as ir
     from ibis.backends.duckdb import Backend
 
-__all__ = ["FAMILIES", "Assembly", "Given", "cutoff_table"]
+__all__ = ["FAMILIES", "Beside", "Folded", "cutoff_table", "told_features"]
 
 FAMILIES: Final = (rfm, decay, rhythm, basket, lifecycle)
 
 
 @dataclass(frozen=True)
-class Given:
-    """What features are computed from: order lines, people's references and, where features need them, interactions."""
+class Folded:
+    """Some people's order lines, folded once; `late` are the lines of whom any came later than dated, if there are any.
 
-    lines: ir.Table
-    people: ir.Table
-    interactions: ir.Table | None
-
-
-@dataclass(frozen=True)
-class Assembly:
-    """Features under way; `late` are the lines of whom any came later than dated, the others are in `timely`."""
+    The others' are in `timely`. It holds until the next lines are folded on the same connection.
+    """
 
     connection: Backend
-    given: Given
     windows: Windows
     happened: ir.Table
     timely: orders.Snapshots | None
     late: ir.Table | None
 
     @classmethod
-    def begun(cls, connection: Backend, given: Given, windows: Windows, *, few: bool = False) -> Assembly:
-        """Fold the lines into events, once; of a `few` people all are taken for late where any may be."""
-        lines = given.lines
+    def of(
+        cls,
+        connection: Backend,
+        lines: ir.Table,
+        windows: Windows,
+        *,
+        sorted_since: dt.datetime | None = None,
+        few: bool = False,
+    ) -> Folded:
+        """Fold `lines`; of a `few` people all are taken for late where any may be.
+
+        What was bought before `sorted_since` counts in nobody's categories.
+        """
         happened = engine.freeze(connection, orders.events(lines), "events")
-        kinds = orders.categories(lines)
+        late_ones = orders.come_late(lines)
+        if few and late_ones:
+            return cls(connection, windows, happened, None, lines)
+        kinds = orders.categories(lines if sorted_since is None else lines.filter(lines.ordered_at >= sorted_since))
         sorts = None if kinds is None else engine.freeze(connection, kinds, "sorts")
-        if not orders.come_late(lines):
-            return cls(connection, given, windows, happened, orders.Snapshots(happened, sorts), None)
-        if few:
-            return cls(connection, given, windows, happened, None, lines)
+        if not late_ones:
+            return cls(connection, windows, happened, orders.Snapshots(happened, sorts), None)
         late = engine.freeze(connection, orders.latecomers(lines), "latecomers")
         others = None if sorts is None else sorts.anti_join(late, "customer_token")
         timely = orders.Snapshots(happened.anti_join(late, "customer_token"), others)
         some = late.count().to_pyarrow().as_py() > 0
-        return cls(
-            connection, given, windows, happened, timely, lines.semi_join(late, "customer_token") if some else None
-        )
-
-    @property
-    def event_schema(self) -> pa.Schema:
-        """The columns of events as they are stored."""
-        return pa.schema([field for field in EVENT_COLUMNS if field.name in self.happened.columns])
+        return cls(connection, windows, happened, timely, lines.semi_join(late, "customer_token") if some else None)
 
     @property
     def told_events(self) -> ir.Table:
         """Everybody's events as they are stored."""
-        wanted = self.happened.select(*self.event_schema.names)
+        wanted = self.happened.select(*self._event_schema.names)
         return wanted.mutate(value=wanted.value.cast("int64"))
 
     def events(self) -> Iterator[pa.RecordBatch]:
         """Stream everybody's events as they are stored."""
         for batch in engine.stream(self.connection, self.told_events, 1_000_000):
-            yield batch.cast(self.event_schema)
+            yield batch.cast(self._event_schema)
 
-    def features(self, moments: Sequence[dt.datetime]) -> pa.Table:
-        """Compute every feature at `moments`; bands are among all people given."""
-        return self.told_features(cutoff_table(self.connection, moments)).to_pyarrow()
-
-    def told_features(self, cutoffs: ir.Table, *, banded: bool = True) -> ir.Table:
-        """Every feature at the `cutoffs`, for the people who had bought; without the bands where not all are given."""
+    def numbers(self, cutoffs: ir.Table) -> ir.Table:
+        """Compute every number at the `cutoffs`, of the people who had bought."""
         longest, paired = self.windows.longest, None
         if self.timely is not None:
             paired = orders.snapshots(self.timely.events, self.timely.categories, cutoffs, longest_days=longest)
@@ -99,26 +92,40 @@ class Assembly:
             paired = late if paired is None else orders.together(paired, late)
         if paired is None:
             raise ValueError("nobody is given")
-        past = engine.freeze(self.connection, paired.events, "past")
+        events = engine.freeze(self.connection, paired.events, "past")
         kinds = paired.categories
-        counted = None if kinds is None else engine.freeze(self.connection, kinds, "kinds")
-        return self._joined(orders.Snapshots(past, counted), cutoffs, banded=banded)
-
-    def _joined(self, past: orders.Snapshots, cutoffs: ir.Table, *, banded: bool) -> ir.Table:
-        keys = list(orders.KEYS)
-        first, *others = (
+        past = orders.Snapshots(events, None if kinds is None else engine.freeze(self.connection, kinds, "kinds"))
+        joined, *others = (
             engine.freeze(self.connection, family(past, self.windows), f"family_{family.__name__}")
             for family in FAMILIES
         )
-        joined = first
         for other in others:
-            joined = joined.inner_join(other, keys)
-        known = engine.freeze(self.connection, joined, "known")
-        joined = known.inner_join(insight(known, self.windows), keys) if banded else known
-        met = self.given.interactions
-        if met is not None:
-            joined = joined.inner_join(engagement(known, met, cutoffs, self.windows), keys)
-        return joined.left_join(self.given.people, "customer_token", rname="{name}_person")
+            joined = joined.inner_join(other, list(orders.KEYS))
+        return engine.freeze(self.connection, joined, "known")
+
+    @property
+    def _event_schema(self) -> pa.Schema:
+        """The columns of events as they are stored."""
+        return pa.schema([field for field in EVENT_COLUMNS if field.name in self.happened.columns])
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is told of people beside their order lines: references and, where features need them, interactions."""
+
+    people: ir.Table
+    interactions: ir.Table | None
+
+
+def told_features(
+    numbers: ir.Table, cutoffs: ir.Table, beside: Beside, windows: Windows, *, banded: bool = True
+) -> ir.Table:
+    """Every feature at the `cutoffs`; without the bands, which are among all people, where not all are given."""
+    keys = list(orders.KEYS)
+    joined = numbers.inner_join(insight(numbers, windows), keys) if banded else numbers
+    if beside.interactions is not None:
+        joined = joined.inner_join(engagement(numbers, beside.interactions, cutoffs, windows), keys)
+    return joined.left_join(beside.people, "customer_token", rname="{name}_person")
 
 
 def cutoff_table(connection: Backend, moments: Sequence[dt.datetime]) -> ir.Table:

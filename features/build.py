@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,24 +16,28 @@ import pyarrow.parquet as pq
 from privacy.errors import BadInput
 
 from . import engine
-from .assembly import FAMILIES, Assembly, Given, cutoff_table
+from .assembly import FAMILIES, Beside, Folded, cutoff_table, told_features
 from .datasets.descriptor import Descriptor
 from .feature_table import EVENTS, FEATURES, UTC, schema_of, stored
+from .former import copy_former
 from .profile import copy_profile, least_class
 from .services import shop_features
 from .small_bands import least_people, without_small_bands
 from .statements import newest_of
 from .storage import TableStore
+from .table_writer import TableWriter
 from .transforms.feature import Feature, Use, Windows, windows_for
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
-
-    from .snapshot_writer import SnapshotWriter
+    from ibis.backends.duckdb import Backend
 
 __all__ = ["EVENTS", "FAMILIES", "FEATURES", "BuildReport", "build", "cutoff_table"]
 
 CUTOFFS_AT_ONCE: Final = 26
+LINES_AT_ONCE: Final = 2_500_000
+ROWS_AT_ONCE: Final = 2_000_000
+"""What bounds memory: order lines folded together, and rows of features that are in it at once."""
 
 
 @dataclass(frozen=True)
@@ -70,28 +76,23 @@ def build(
     if moments[-1] > as_of:
         raise BadInput("a cut-off lies after as-of", remedy="give a later --as-of or earlier cut-offs")
     tell = progress or (lambda _name, _rows: None)
-    people = protected.read("people", ["customer_token", "audit_reference"])
     listed = shop_features(descriptor)
     schema, least = schema_of(listed), least_people(least_class(protected))
     held = _holding(protected, features, schema, moments, since)
     with features.writer() as writer, protected.reading(), engine.connect() as connection:
-        lines = engine.read_parquet(connection, protected.files("transactions"), "lines")
-        met = None
-        if any(feature.use is Use.ENGAGEMENT for feature in listed):
-            met = engine.read_parquet(connection, protected.files("interactions"), "interactions")
-        given = Given(lines, engine.place(connection, people, "people"), met)
-        work = Assembly.begun(connection, given, windows_for(descriptor.slow))
-        _require_purchase(work.happened, as_of)
-        writer.add(EVENTS, work.events())
-
-        def rows(wanted: Sequence[dt.datetime], done: int) -> Iterator[pa.RecordBatch]:
-            parts = [wanted[at : at + CUTOFFS_AT_ONCE] for at in range(0, len(wanted), CUTOFFS_AT_ONCE)]
-            tables = (without_small_bands(work.features(part), listed, least) for part in parts)
-            return _told(tables, schema, tell, done)
-
-        count = _write(writer, features, schema, [m for m in moments if m not in held], held, rows)
+        fresh, done = [moment for moment in moments if moment not in held], 0
+        job = _job(descriptor, listed, protected, connection, fresh, as_of)
+        if held:
+            among = pc.field("event_timestamp").isin(pa.array(held, UTC))
+            done = writer.carry(FEATURES, features.manifest()["tables"][FEATURES], among)
+        with writer.adding(EVENTS) as events, writer.adding(FEATURES, schema) as rows:
+            for table in _tables(job, _Crowd(job, events)):
+                _write(rows, stored(without_small_bands(table, listed, least), schema), moments[-1])
+                done += table.num_rows
+                tell(FEATURES, done)
         digest = writer.digest_of(FEATURES)
         copy_profile(protected, writer, as_of)
+        copy_former(protected, writer)
         notes = {
             "dataset": descriptor.name,
             "slow": descriptor.slow,
@@ -102,17 +103,15 @@ def build(
             "digest": digest,
         }
         snapshot = writer.commit(notes)
-    _ready_for_pushes(protected, features, listed, people.schema, windows_for(descriptor.slow))
-    return BuildReport(count, len(schema) - 4, tuple(moments), as_of, snapshot, digest, tuple(held))
+    _ready_for_pushes(protected, features, listed, job.windows)
+    return BuildReport(done, len(schema) - 4, tuple(moments), as_of, snapshot, digest, tuple(held))
 
 
-def _ready_for_pushes(
-    protected: TableStore, features: TableStore, listed: Sequence[Feature], people: pa.Schema, windows: Windows
-) -> None:
+def _ready_for_pushes(protected: TableStore, features: TableStore, listed: Sequence[Feature], windows: Windows) -> None:
     """Leave what the newest features of a few people are computed by, so that the first push needn't compile it."""
     inputs = {
         "lines": protected.of("transactions", []),
-        "people": people.empty_table(),
+        "people": protected.of("people", []),
         "cutoffs": pa.table({"event_timestamp": pa.array([], UTC)}),
     }
     if any(feature.use is Use.ENGAGEMENT for feature in listed):
@@ -152,38 +151,108 @@ def _holding(
     return [moment for moment in moments if moment in built and moment <= known and moment < since]
 
 
-def _write(
-    writer: SnapshotWriter,
-    features: TableStore,
-    schema: pa.Schema,
-    fresh: Sequence[dt.datetime],
-    held: Sequence[dt.datetime],
-    rows: Callable[[Sequence[dt.datetime], int], Iterator[pa.RecordBatch]],
-) -> int:
-    """Write the feature table: what is held is linked; the newest rows get files of their own, soon to be left out."""
-    older, newest = fresh[:-1], fresh[-1:]
-    if held:
-        among = pc.field("event_timestamp").isin(pa.array(held, UTC))
-        count = writer.carry(FEATURES, features.manifest()["tables"][FEATURES], among)
-        count = writer.extend(FEATURES, rows(older, count)) if older else count
-    else:
-        count = writer.add(FEATURES, rows(older, 0), schema)
-    return writer.extend(FEATURES, rows(newest, count)) if newest else count
+@dataclass(frozen=True)
+class _Job:
+    """A build under way; `groups` are files of order lines, each of whole people, who are `size` in all."""
+
+    connection: Backend
+    groups: Sequence[Sequence[Path]]
+    columns: ibis.Schema
+    """Of the order lines of all groups: what a group lacks is null there."""
+    beside: Beside
+    size: int
+    moments: Sequence[dt.datetime]
+    as_of: dt.datetime
+    windows: Windows
 
 
-def _require_purchase(happened: ir.Table, as_of: dt.datetime) -> None:
+def _job(
+    descriptor: Descriptor,
+    listed: Sequence[Feature],
+    protected: TableStore,
+    connection: Backend,
+    moments: Sequence[dt.datetime],
+    as_of: dt.datetime,
+) -> _Job:
+    people = protected.read("people", ["customer_token", "audit_reference"])
+    groups = protected.groups("transactions", LINES_AT_ONCE)
+    columns = engine.read_parquet(connection, protected.files("transactions"), "lines").schema()
+    met = None
+    if any(feature.use is Use.ENGAGEMENT for feature in listed):
+        met = engine.read_parquet(connection, protected.files("interactions"), "interactions")
+    beside, windows = Beside(engine.place(connection, people, "people"), met), windows_for(descriptor.slow)
+    return _Job(connection, groups, columns, beside, people.num_rows, moments, as_of, windows)
+
+
+class _Crowd:
+    """Everybody's order lines, folded a group of people at a time; the first time, events go to `written`."""
+
+    def __init__(self, job: _Job, written: TableWriter) -> None:
+        self._job, self._written = job, written
+        self.parted = len(job.groups) > 1
+        self._whole: Folded | None = None
+        self._told = False
+
+    def __iter__(self) -> Iterator[Folded]:
+        """Yield each group, which holds until the next; BadInput at the end when nobody of all had bought."""
+        bought = self._told
+        for group in self._job.groups:
+            folded = self._whole or self._fold(group)
+            self._whole = None if self.parted else folded
+            if not self._told:
+                bought |= _bought(folded.happened, self._job.as_of)
+                for batch in folded.events():
+                    self._written.write(batch)
+            yield folded
+        if not bought:
+            raise BadInput(
+                "no order with a positive amount lies before as-of: there are no features to compute",
+                remedy="check 'amount' in the descriptor, or give a later --as-of",
+            )
+        self._told = True
+
+    def _fold(self, files: Sequence[Path]) -> Folded:
+        job = self._job
+        lines = engine.read_parquet(job.connection, files, "lines")
+        lacking = {name: ibis.null(kind) for name, kind in job.columns.items() if name not in lines.columns}
+        first = job.moments[0] if job.moments else job.as_of
+        since = first - dt.timedelta(days=job.windows.longest + 1)
+        return Folded.of(job.connection, lines.mutate(**lacking) if lacking else lines, job.windows, sorted_since=since)
+
+
+def _bought(happened: ir.Table, as_of: dt.datetime) -> bool:
     first = happened.aggregate(first=happened.at.min(where=happened.purchase)).to_pyarrow()["first"][0].as_py()
-    if first is None or first >= as_of:
-        raise BadInput(
-            "no order with a positive amount lies before as-of: there are no features to compute",
-            remedy="check 'amount' in the descriptor, or give a later --as-of",
-        )
+    return first is not None and first < as_of
 
 
-def _told(
-    tables: Iterable[pa.Table], schema: pa.Schema, tell: Callable[[str, int], None], done: int
-) -> Iterator[pa.RecordBatch]:
-    for table in tables:
-        done += table.num_rows
-        tell(FEATURES, done)
-        yield from stored(table, schema).to_batches()
+def _tables(job: _Job, crowd: _Crowd) -> Iterator[pa.Table]:
+    """Compute every feature of everybody, some cut-offs at a time; all people of a cut-off are in one table.
+
+    Numbers are computed for a group of people at a time, bands of everybody together.
+    """
+    at_once = min(CUTOFFS_AT_ONCE, max(1, ROWS_AT_ONCE // max(job.size, 1)))
+    for at in range(0, len(job.moments), at_once):
+        cutoffs = cutoff_table(job.connection, job.moments[at : at + at_once])
+        if crowd.parted:
+            known = pa.concat_tables([folded.numbers(cutoffs).to_pyarrow() for folded in crowd])
+            everybody = engine.place(job.connection, known, "everybody")
+        else:
+            [everybody] = [folded.numbers(cutoffs) for folded in crowd]
+        yield told_features(everybody, cutoffs, job.beside, job.windows).to_pyarrow()
+    if not job.moments:  # all rows are carried over, events never
+        list(crowd)
+
+
+def _write(rows: TableWriter, table: pa.Table, newest: dt.datetime) -> None:
+    """Write features; the rows of the `newest` moment get files of their own, soon to be left out."""
+    parted = [(batch, pc.equal(batch["event_timestamp"], pa.scalar(newest, UTC))) for batch in table.to_batches()]
+    for batch, is_newest in parted:
+        rows.write(_those(batch, pc.invert(is_newest)))
+    if any(pc.any(is_newest).as_py() for _, is_newest in parted):
+        rows.end_run()
+        for batch, is_newest in parted:
+            rows.write(_those(batch, is_newest))
+
+
+def _those(batch: pa.RecordBatch, wanted: pa.BooleanArray) -> pa.RecordBatch:
+    return batch if pc.all(wanted).as_py() else batch.filter(wanted)

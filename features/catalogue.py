@@ -92,10 +92,11 @@ def _page() -> Iterator[str]:
     yield "feature is behaviour of one person under a token (sensitivity `behavioural`): pseudonymous, not anonymous."
     yield f"Windows are {spans[0]} days, and {spans[1]} in a shop whose churn horizon is over 60 days."
     yield ""
-    yield "| service | purposes | people in a band, at least |"
-    yield "|---|---|---|"
+    yield "| service | purposes | roles | people in a band, and in an answer of rows, at least |"
+    yield "|---|---|---|---|"
     for service in SERVICES:
-        yield f"| `{service.name}` | {', '.join(service.purposes)} | {service.k if service.k > 1 else '-'} |"
+        k = service.k if service.k > 1 else "-"
+        yield f"| `{service.name}` | {', '.join(service.purposes)} | {', '.join(sorted(service.roles))} | {k} |"
     for family, members in families(every_feature()).items():
         yield from ("", f"## {FAMILIES[family]}", "")
         yield "| feature | unit | window | what it is | may serve | services |"

@@ -18,25 +18,37 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
+from privacy.classification import Purpose
 from privacy.errors import BadInput
 
-from .datasets.tables import Table
+from .datasets.tables import CONSENT_TYPES, CONSENTS, Table
 from .source_columns import RAW
 
-__all__ = ["BAD_SHARE", "Contract", "Tally"]
+__all__ = ["BAD_SHARE", "REMEDIES", "Contract", "Tally", "first_reasons", "most_bad"]
 
 BAD_SHARE: Final = 0.10
 """A table with a larger share of bad rows is refused whole."""
 EARLIEST: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 SLACK: Final = dt.timedelta(days=1)
+A_PURPOSE: Final = pa.array([purpose.value for purpose in Purpose])
 LARGEST: Final = 1e10
 """Sums are kept exact in ten-thousandths, in 64 bits: a line beyond this is an error of its unit, not an order."""
 MISSING: Final = "not_nullable"
 REMEDIES: Final = {
     "missing": "fill it, or leave such rows out with 'where'",
     "blank": "fill it, or leave such rows out with 'where'",
+    "not a purpose": f"give {', '.join(Purpose)}, or translate your own words in 'sql'",
     "unparsable": "give times as ISO 8601 and numbers in plain digits, or cast in 'sql'",
 }
+
+
+def most_bad(table: str, rows: int) -> float:
+    """How many bad rows of a table are borne: none of the consents, for a withdrawal may be among them.
+
+    >>> most_bad("transactions", 100), most_bad("consents", 100)
+    (10.0, 0.0)
+    """
+    return 0.0 if table == CONSENTS else BAD_SHARE * rows
 
 
 @dataclass
@@ -57,7 +69,7 @@ class Tally:
         return {f"{column}: {reason}": count for (column, reason), count in self.reasons.most_common()}
 
     def add(self, found: pa.Table) -> None:
-        """Count the bad rows `found`, as `Contract.bad_rows` gives them."""
+        """Count the bad rows `found`, as `first_reasons` gives them."""
         self.reasons.update(zip(found["column"].to_pylist(), found["reason"].to_pylist(), strict=True))
 
     def check(self) -> None:
@@ -70,7 +82,7 @@ as ISO 8601 and numbers in plain digits, or cast in 'sql'
         """
         if self.rows == 0:
             raise BadInput(f"table '{self.table}' is empty", remedy="give a file with rows, or mend its 'where'")
-        if self.bad > BAD_SHARE * self.rows:
+        if self.bad > most_bad(self.table, self.rows):
             (column, reason), count = self.reasons.most_common(1)[0]
             raise BadInput(
                 f"column '{self.table}.{column}' is {reason} in {count} of {self.rows} rows",
@@ -86,15 +98,10 @@ class Contract:
         required = {table.subject, table.event_column}
         if table.name == "transactions":
             required |= {"order_id", "ordered_at", "amount"}
+        if table.name == CONSENTS:
+            required |= set(CONSENT_TYPES)
         self._required = frozenset(name for name in required if name is not None)
         self._schema: pandera.DataFrameSchema | None = None
-
-    def bad_rows(self, batch: pa.RecordBatch) -> pa.Table:
-        """Return (row, column, reason) of each bad row of `batch`, first reason only."""
-        found = self.failures(batch)
-        rows = found["row"].to_numpy()
-        keep = np.concatenate([[True], np.diff(rows) > 0]) if len(rows) else np.zeros(0, np.bool_)
-        return found.filter(pa.array(keep))
 
     def failures(self, batch: pa.RecordBatch) -> pa.Table:
         """Return (row, column, reason) of everything that is wrong with `batch`, by row."""
@@ -125,12 +132,21 @@ class Contract:
         # An empty key is as bad as an empty id: neither can be made a token.
         if pa.types.is_string(item.type) and self._table.role_of(item.name) in {"subject", "key"}:
             return [pandera.Check(_filled, name="blank")]
+        if self._table.name == CONSENTS and item.name == "purpose":
+            return [pandera.Check(_a_purpose, name="not a purpose")]
         if pa.types.is_timestamp(item.type) and item.name in {self._table.event_column, "ordered_at", "created"}:
             return [
                 pandera.Check(_not_before(EARLIEST), name="before 1970"),
                 pandera.Check(_not_after(self._now + SLACK), name="in the future"),
             ]
         return []
+
+
+def first_reasons(failures: pa.Table) -> pa.Table:
+    """Return (row, column, reason) of each bad row of `Contract.failures`, first reason only."""
+    rows = failures["row"].to_numpy()
+    keep = np.concatenate([[True], np.diff(rows) > 0]) if len(rows) else np.zeros(0, np.bool_)
+    return failures.filter(pa.array(keep))
 
 
 def _arrow(series: pd.Series) -> pa.ChunkedArray:
@@ -152,6 +168,10 @@ def _plausible(series: pd.Series) -> pd.Series:
 
 def _finite(series: pd.Series) -> pd.Series:
     return _as_series(series, pc.is_finite(_arrow(series)))
+
+
+def _a_purpose(series: pd.Series) -> pd.Series:
+    return _as_series(series, pc.is_in(_arrow(series), value_set=A_PURPOSE))
 
 
 def _filled(series: pd.Series) -> pd.Series:

@@ -18,7 +18,7 @@ from feast.types import Float64, String
 from features.build import FEATURES
 from features.packed_views import ENTITY, PERSON, PROJECT
 from features.profile import PROFILE, PROFILE_SERVICE, ProfileView
-from features.services import SERVICES
+from features.services import DEVELOPERS, SERVICES, tags_of
 from features.transforms.registry import Feature, families, require_coarse, require_purposes
 from privacy.classification import Purpose, Sensitivity
 from privacy.errors import BadInput
@@ -96,7 +96,7 @@ def define(
         FeatureService(
             name=service.name,
             features=[*(views[family] for family in families(held)), person],
-            tags={"purposes": ",".join(service.purposes), "k": str(service.k), "dataset": dataset},
+            tags=tags_of(service.purposes, service.roles, service.k, dataset),
         )
         for service in SERVICES
         if (held := service.holds(listed))
@@ -106,7 +106,7 @@ def define(
         return Definitions(entity, (source,), every, services)
     told_of = _source(features_root, PROFILE)
     told = _profile(entity, told_of, profile, person)
-    tags = {"purposes": Purpose.RESEARCH.value, "dataset": dataset}
+    tags = tags_of([Purpose.RESEARCH], DEVELOPERS, profile.k, dataset)
     research = FeatureService(name=PROFILE_SERVICE, features=[told, person], tags=tags)
     return Definitions(entity, (source, told_of), (*every, told), (*services, research))
 

@@ -34,6 +34,10 @@ class Access:
     filters: tuple[RowFilter, ...] = ()
     masks: Mapping[str, Mask] = field(default_factory=dict)
     """Column -> the mask that it may be told through."""
+    on_consent: bool = False
+    """Whether only people who consent may be read."""
+    counted: dict[str, int] = field(default_factory=dict, compare=False)
+    """What the event is to tell beside the rows, such as how many were left out for want of a consent."""
 
     def masked(self, rows: pa.Table, features: Collection[str]) -> pa.Table:
         """The rows as they may be told: a redacted feature isn't there, others hold what their mask leaves."""
@@ -67,7 +71,8 @@ class Disclosures:
         """
         decision = self._policy.decide(principal, action, resource)
         masks = {tagged.partition(".")[2]: mask for tagged, mask in decision.masks.items()}
-        access = Access(principal, action, resource, decision.outcome, decision.rule, decision.filters, masks)
+        outcome, rule = decision.outcome, decision.rule
+        access = Access(principal, action, resource, outcome, rule, decision.filters, masks, decision.on_consent)
         if not decision.allowed:
             self.refused(access, asked)
         self._policy.require(principal, action, resource)
@@ -102,7 +107,7 @@ class Disclosures:
         people = set(tokens)
         named = {text for text in references if text} if len(people) == 1 else set()
         single = named.pop() if len(named) == 1 else None
-        detail: dict[str, Any] = {"rows": rows}
+        detail: dict[str, Any] = {"rows": rows, **access.counted}
         if access.filters:
             detail |= {"filtered": filtered, "filters": [row_filter.rule for row_filter in access.filters]}
         self._audit.append(

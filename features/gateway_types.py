@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from privacy.classification import Purpose
+from privacy.classification import Purpose, Role
 from privacy.masks._base import Mask
 
-from .packing import Layout
+from .packing import Layout, run_of
 from .storage import TableStore
 
 __all__ = ["REFERENCE", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "OnlineColumns", "ServiceInfo"]
@@ -25,12 +26,12 @@ REFERENCE: Final = "audit_reference"
 
 @dataclass(frozen=True)
 class GatewayPaths:
-    """Absolute places: `protected` and `features` hold one directory a dataset; `online` is a URL."""
+    """Absolute places: `protected` and `features` hold one directory a dataset; `online` is a URL, perhaps a secret."""
 
     protected: Path
     features: Path
     registry: Path
-    online: str
+    online: str = field(repr=False)
 
     def protected_store(self, dataset: str) -> TableStore:
         """Return the protected tables of `dataset`."""
@@ -39,6 +40,14 @@ class GatewayPaths:
     def feature_store(self, dataset: str) -> TableStore:
         """Return the feature tables of `dataset`."""
         return TableStore(self.features / dataset, "feature tables")
+
+    def table_stores(self) -> list[TableStore]:
+        """List every store of tables that is there, in the order to erase people from them."""
+        stores: list[TableStore] = []
+        for root, open_store in ((self.protected, self.protected_store), (self.features, self.feature_store)):
+            names = sorted(item.name for item in root.iterdir() if item.is_dir()) if root.exists() else []
+            stores += [open_store(name) for name in names]
+        return stores
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,25 @@ class GatewaySettings:
 
 
 @dataclass(frozen=True)
+class Placing:
+    """Which numbers of a row go where in an answer, and which of its columns are texts, by name."""
+
+    sources: npt.NDArray[np.int64] | slice
+    targets: npt.NDArray[np.int64] | slice
+    texts: tuple[tuple[int, str], ...]
+
+    @classmethod
+    def of(cls, info: ServiceInfo, layout: Layout, names: Collection[str]) -> Placing:
+        """Find it; columns that the layout or the service lacks are left out."""
+        taken = [at for at, name in enumerate(layout.number_names) if name in names and name in info.places]
+        targets = [info.places[layout.number_names[at]] for at in taken]
+        texts = [(at, name) for at, (name, kind) in enumerate(layout.columns) if kind == "text" and name in names]
+        return cls(run_of(taken), run_of(targets), tuple(texts))
+
+
+@dataclass(frozen=True)
 class ServiceInfo:
-    """A feature service: its purposes and, in order, its features."""
+    """A feature service: its purposes, its features in order, its roles, and how many people it answers about."""
 
     name: str
     purposes: tuple[Purpose, ...]
@@ -60,11 +86,36 @@ class ServiceInfo:
     dataset: str
     texts: frozenset[str] = frozenset()
     """Those of `features` that are texts; all others are numbers."""
+    roles: frozenset[Role] = frozenset()
+    """Who may be answered, where the policy lets them."""
+    k: int = 1
+    """How many people share a band at least, and how many an answer with rows offline is about."""
 
-    @property
+    @cached_property
     def numbers(self) -> tuple[str, ...]:
         """The features that are numbers, in order."""
         return tuple(name for name in self.features if name not in self.texts)
+
+    @cached_property
+    def told(self) -> tuple[str, ...]:
+        """The features that are texts, in order."""
+        return tuple(name for name in self.features if name in self.texts)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each number stands."""
+        return {name: at for at, name in enumerate(self.numbers)}
+
+    def placing(self, layout: Layout, names: tuple[str, ...]) -> Placing:
+        """Return where the columns `names` of a layout's rows go; found once for each layout and choice."""
+        known = self._placings.get((layout.id, names))
+        if known is None:
+            known = self._placings[layout.id, names] = Placing.of(self, layout, frozenset(names))
+        return known
+
+    @cached_property
+    def _placings(self) -> dict[tuple[bytes, tuple[str, ...]], Placing]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -86,27 +137,37 @@ class OnlineColumns:
     """What was read of n tokens, put where each token stands in the question."""
 
     def __init__(self, info: ServiceInfo, count: int) -> None:
-        self.names = info.numbers
+        self._info, self.count, self.names = info, count, info.numbers
         self.present = np.zeros(count, np.bool_)
-        self.values = np.full((count, len(self.names)), np.nan)
-        self.texts: dict[str, list[str | None]] = {name: [None] * count for name in info.features if name in info.texts}
+        self.values = np.empty((count, len(self.names)))
+        self.values.fill(np.nan)
+        self.texts: dict[str, list[str | None]] = {name: [None] * count for name in info.told}
         self.references: list[str | None] = [None] * count
-        self._place = {name: at for at, name in enumerate(self.names)}
+        self._place = info.places
 
-    def take(self, places: npt.NDArray[np.int64], layout: Layout, rows: Sequence[bytes], names: Sequence[str]) -> None:
-        """Take the columns `names`, as far as the layout has them, of packed `rows` that answer at `places`."""
-        self.present[places] = True
-        numbers = layout.number_names
-        if numbers:
-            mine = [self._place.get(name, -1) if name in names else -1 for name in numbers]
-            found = layout.numbers(rows)
-            kept = [at for at, place in enumerate(mine) if place >= 0]
-            self.values[places[:, None], np.array([mine[at] for at in kept], np.int64)] = found[:, kept]
-        for at, (name, kind) in enumerate(layout.columns):
-            if kind == "text" and name in names:
-                told = self.references if name == REFERENCE else self.texts[name]
-                for place, value in zip(places.tolist(), layout.texts(rows, at), strict=True):
-                    told[place] = value
+    def take(
+        self, places: npt.NDArray[np.int64] | None, layout: Layout, rows: Sequence[bytes], names: tuple[str, ...]
+    ) -> None:
+        """Take the columns `names`, as far as the layout has them, of packed `rows`.
+
+        They answer at `places`, or everywhere in order.
+        """
+        placing = self._info.placing(layout, names)
+        if places is None:
+            self.present.fill(True)
+            self.values[:, placing.targets] = layout.numbers(rows)[:, placing.sources]
+        else:
+            self.present[places] = True
+            targets = placing.targets
+            at = places if isinstance(targets, slice) else places[:, None]
+            self.values[at, targets] = layout.numbers(rows)[:, placing.sources]
+        for column, name in placing.texts:
+            told, found = self.references if name == REFERENCE else self.texts[name], layout.texts(rows, column)
+            if places is None:
+                told[:] = found
+                continue
+            for place, value in zip(places.tolist(), found, strict=True):
+                told[place] = value
 
     def number(self, name: str) -> npt.NDArray[np.float64]:
         """One column of numbers."""

@@ -18,6 +18,7 @@ from privacy.treatment import ProtectReport, key_tokens, without_marked
 from privacy.vault import Vault
 
 from .datasets.descriptor import Descriptor
+from .former import FormerTokens
 from .inbox import taken_columns
 from .marking import MARKS, Marking
 from .push import Safe, Stores
@@ -36,6 +37,9 @@ def inboxed_events(
     lines = [(event, line) for event in events for line in event["lines"]]
     given = pa.array([event["customer_token"] for event, _ in lines], pa.string())
     handles, known = tokens_to_handles(keyring, given, FEATURE_STORE)
+    former = FormerTokens(keyring)
+    former.follow(stores.protected)
+    handles = former.canonical(handles)  # somebody may have been linked since the service took their event
     references = pa.array(vault.audit_references(handles), pa.string())
     there = pc.and_(pa.array(known), pc.greater(pc.utf8_length(references), 0))
     tokens = handles_to_tokens(keyring, handles, FEATURE_STORE, key_id=stores.protected.key_id())

@@ -6,29 +6,42 @@ import datetime as dt
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from privacy.consent import ConsentLedger
 from privacy.errors import BadInput
+from privacy.link_rules import LinkReport
+from privacy.linking import Linker
 from privacy.profile import PROFILE, release_profile
 from privacy.treatment import CUSTOMER_TOKEN, Protector
 
 from . import sources
-from .admission import Admission
 from .datasets.anonymity import profile_rule
 from .datasets.descriptor import Descriptor
-from .datasets.tables import Table
+from .datasets.identity import link_rules
+from .datasets.tables import CONSENTS, Table
 from .expressions import check_expressions
+from .former import FORMER
+from .identities import find_links, former_table
 from .inference_flags import InferenceFlags
+from .ingest_report import IngestReport, TableReport
+from .intake import TableIntake
 from .marking import MARKS, Marking
+from .quality.history import QualityHistory
+from .quality.judge import judged
+from .quality.meter import Meter
+from .quality.thresholds import refusal
+from .quality.told import Card
 from .quarantine import Quarantine
 from .storage import SnapshotWriter, TableStore
 
-__all__ = ["PEOPLE", "IngestReport", "TableReport", "digest_of", "ingest"]
+__all__ = ["PEOPLE", "Destinations", "IngestReport", "TableReport", "digest_of", "ingest"]
 
 # Transactions first: they are dated, so they alone can tell that an erased person came back, and their ids are what
 # `identify` gives back.
@@ -36,45 +49,7 @@ ORDER: Final = ("transactions", "customers", "interactions", "products")
 PEOPLE: Final = "people"
 GENERALISATION: Final = "generalisation.json"
 Progress = Callable[[str, int], None]
-
-
-@dataclass
-class TableReport:
-    """What became of one table's rows: kept, quarantined (by `column: reason`), tombstoned (good or bad) or marked.
-
-    `marked_by` counts the marked ones by what they would tell; one row may tell several things.
-    """
-
-    rows_in: int = 0
-    quarantined: dict[str, int] = field(default_factory=dict)
-    tombstoned: int = 0
-    marked: int = 0
-    marked_by: dict[str, int] = field(default_factory=dict)
-    kept: int = 0
-    columns_dropped: list[str] = field(default_factory=list)
-    anonymity: dict[str, object] | None = None
-
-
-@dataclass
-class IngestReport:
-    """What an ingest did; `digest` is of the data without tokens, so equal in every home.
-
-    `unmatched` lists the marked values of the descriptor that no line held.
-    """
-
-    dataset: str
-    tables: dict[str, TableReport]
-    people: int
-    first_event: dt.datetime
-    last_event: dt.datetime
-    snapshot: str
-    digest: str
-    unmatched: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the report as JSON values."""
-        plain = asdict(self)
-        return {**plain, "first_event": self.first_event.isoformat(), "last_event": self.last_event.isoformat()}
+Noted = Callable[[int, str], None]
 
 
 @dataclass
@@ -89,45 +64,64 @@ class _Run:
     writer: SnapshotWriter
     marking: Marking
     tables: dict[str, TableReport] = field(default_factory=dict)
+    meters: dict[str, Meter] = field(default_factory=dict)
     bad: dict[str, list[pa.Table]] = field(default_factory=dict)
     flags: list[pa.Table] = field(default_factory=list)
     first: dt.datetime | None = None
     last: dt.datetime | None = None
 
 
+@dataclass(frozen=True)
+class Destinations:
+    """What an ingest writes: tables, bad rows, marks, consents and, where there is one, the history of scorecards."""
+
+    store: TableStore
+    quarantine: Quarantine
+    flags: InferenceFlags
+    consents: ConsentLedger
+    history: QualityHistory | None = None
+
+
 def ingest(
     descriptor: Descriptor,
     *,
     protector: Protector,
-    store: TableStore,
-    quarantine: Quarantine,
-    flags: InferenceFlags,
+    into: Destinations,
     progress: Progress | None = None,
+    noted: Noted | None = None,
     now: dt.datetime | None = None,
 ) -> IngestReport:
     """Read every table of the shop into a new protected snapshot, without the lines that are marked.
 
-    `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates.
-    Raises BadInput when a source is missing or empty or over a tenth of its rows are bad: the tables, the
-    quarantine and the vault then stay as they were. Only somebody whom another ingest met meanwhile stays
-    registered. Killed, it leaves people in the vault whom no table names; the next ingest finds them there.
+    `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates; `noted` is told,
+    before anybody is linked, how many people become one with another, and a commitment to their tokens.
+    Raises BadInput when a source is missing or empty or over a tenth of its rows are bad, CheckFailed when the
+    scorecard breaches what the descriptor stops for: the tables, the quarantine, the consents and the vault then stay
+    as they were. Only somebody whom another ingest met meanwhile stays registered. Killed, it leaves people in the
+    vault whom no table names; the next ingest finds them there. Whoever turns out to be one person is one in every
+    table, and linked in the vault just before these are published.
     """
-    _refuse_consents(descriptor)
     check_expressions(descriptor)
-    with protector.on_trial(), store.writer() as writer:
+    rows_before = into.history.rows_before() if into.history else {}  # before anything is done: it may be damaged
+    with protector.on_trial(link_rules(descriptor.identity)) as linker, into.store.writer() as writer:
         moment = now or dt.datetime.now(dt.UTC)
-        run = _Run(descriptor, protector, quarantine, progress or _silent, moment, writer, Marking.of(descriptor))
+        run = _Run(descriptor, protector, into.quarantine, progress or _silent, moment, writer, Marking.of(descriptor))
+        links = find_links(descriptor, protector, linker, moment, run.progress)
         for name in ORDER:
             if name in descriptor.tables:
                 _ingest_table(run, descriptor.tables[name])
-                _release_profile(run, descriptor.tables[name], store.root / GENERALISATION)
+                _release_profile(run, descriptor.tables[name], into.store.root / GENERALISATION)
+        given = _take_consents(run)
         people = protector.people()
         run.progress(PEOPLE, people.num_rows)
         writer.add(PEOPLE, people.to_batches(), people.schema)
+        former = former_table(linker)
+        if former.num_rows:
+            writer.add(FORMER, former.to_batches(), former.schema)
         if run.first is None or run.last is None:
             raise BadInput("table 'transactions' has no row left", remedy="all of it was erased before, or is marked")
-        written = sorted(name for name, table in run.tables.items() if table.anonymity is None or table.kept)
-        digest = digest_of(descriptor, {name: writer.digest_of(name) for name in written})
+        digest = digest_of(descriptor, {name: writer.digest_of(name) for name in _told(run)})
+        card = _scored(run, rows_before, digest, into.history)
         notes = {
             "dataset": descriptor.name,
             "descriptor": descriptor.digest(),
@@ -136,20 +130,44 @@ def ingest(
             "last_event": run.last.isoformat(),
             "lineage": secrets.token_hex(8),
         }
-        run.marking.keep(store.root / MARKS)
-        quarantine.replace(descriptor.name, {**run.bad})
-        flags.replace(descriptor.name, run.flags)
-        snapshot = writer.commit(notes)
-    return IngestReport(
-        descriptor.name, run.tables, people.num_rows, run.first, run.last, snapshot, digest, run.marking.unmatched()
-    )
+        run.marking.keep(into.store.root / MARKS)
+        into.quarantine.replace(descriptor.name, {**run.bad})
+        into.flags.replace(descriptor.name, run.flags)
+        if given is not None:
+            into.consents.append(given)
+        # Links first: erased in between, somebody is erased from the tables of before by every token of theirs.
+        snapshot = writer.commit(notes, partial(_settle, linker, links, noted))
+    if into.history is not None:
+        into.history.append(card)
+    told, events = run.marking.unmatched(), (run.first, run.last)
+    return IngestReport(descriptor.name, run.tables, people.num_rows, *events, snapshot, digest, card, told, links)
+
+
+def _settle(linker: Linker, links: LinkReport | None, noted: Noted | None) -> None:
+    commitment = linker.commitment()
+    if noted is not None and links is not None and commitment is not None:
+        noted(links.joined, commitment)
+    linker.settle()
+
+
+def _scored(run: _Run, rows_before: Mapping[str, int], digest: str, history: QualityHistory | None) -> Card:
+    """Score what is about to be published; where it is too bad for that, keep the card and refuse the rest."""
+    run.progress("quality", 0)
+    files = {name: run.writer.files_of(name) for name in run.meters if name != CONSENTS}  # the ledger alone keeps those
+    card = judged(run.descriptor, run.meters, files, rows_before, digest, run.now)
+    refused = refusal(card.breaches)
+    if refused is not None:
+        if history is not None:
+            history.append(card)
+        raise refused
+    return card
 
 
 def _ingest_table(run: _Run, table: Table) -> None:
-    admission = Admission(table, run.protector, run.quarantine, run.now)
-    run.bad[table.name], tally, done = admission.bad, admission.tally, admission.done
+    intake = _intake(run, table)
+    tally, done = intake.tally, intake.done
     plan = replace(table.plan(), marks=run.marking.of_table(table.name))
-    safe = run.protector.protect(_checked(run, table, admission), plan, done)
+    safe = run.protector.protect(_checked(run, intake), plan, done)
     if table.name == "transactions":
         safe = _dated(run, safe)
     kept = run.writer.add(table.name, safe)
@@ -166,6 +184,21 @@ def _ingest_table(run: _Run, table: Table) -> None:
     )
 
 
+def _take_consents(run: _Run) -> pa.Table | None:
+    """Protect the table `consents` for the ledger, which alone keeps it; None where the shop has none.
+
+    Raises BadInput where a row is bad: a withdrawal that is left out would pass for consent.
+    """
+    table = run.descriptor.tables.get(CONSENTS)
+    if table is None:
+        return None
+    intake = _intake(run, table)
+    good = list(run.protector.protect(_checked(run, intake), table.plan(), intake.done))
+    kept = sum(batch.num_rows for batch in good)
+    run.tables[table.name] = TableReport(rows_in=intake.tally.rows, tombstoned=intake.done.tombstoned, kept=kept)
+    return pa.Table.from_batches(good) if good else None
+
+
 def _release_profile(run: _Run, table: Table, kept: Path) -> None:
     """Generalise what `table` held back of everybody, and write it as a table of its own; nothing raw is written."""
     rule, raw = profile_rule(table), run.protector.take_held()
@@ -180,15 +213,24 @@ def _release_profile(run: _Run, table: Table, kept: Path) -> None:
     run.tables[PROFILE] = TableReport(rows_in=people, kept=rows, anonymity={"k": k, **profile.told()})
 
 
-def _checked(run: _Run, table: Table, admission: Admission) -> Iterator[pa.RecordBatch]:
-    """Pass on the good rows of `table`; refuse the table at its end if too few were good."""
+def _intake(run: _Run, table: Table) -> TableIntake:
+    """Begin to take in `table`: its bad rows and what the scorecard is made of are the run's."""
+    meter = run.meters[table.name] = Meter(table, run.now, run.descriptor.quality.late_after_days)
+    intake = TableIntake(table, run.protector, run.quarantine, run.now, meter)
+    run.bad[table.name] = intake.bad
+    return intake
+
+
+def _checked(run: _Run, intake: TableIntake) -> Iterator[pa.RecordBatch]:
+    """Pass on the good rows of a table; refuse it at its end if too few were good."""
+    table = intake.table
     for batch in sources.batches(run.descriptor, table):
         run.marking.meet(table.name, batch)
-        good = admission.admit(batch)
-        run.progress(table.name, admission.tally.rows)
-        if good.num_rows or admission.tally.rows == 0:
+        good = intake.admit(batch)
+        run.progress(table.name, intake.tally.rows)
+        if good.num_rows or intake.tally.rows == 0:
             yield good
-    admission.tally.check()
+    intake.tally.check()
 
 
 def _dated(run: _Run, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -200,21 +242,16 @@ def _dated(run: _Run, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBa
         yield batch
 
 
+def _told(run: _Run) -> list[str]:
+    """The tables that the digest of the data is made of: those of the shop that are stored."""
+    stored = {name: table for name, table in run.tables.items() if name != CONSENTS}
+    return [name for name, table in stored.items() if table.anonymity is None or table.kept]
+
+
 def digest_of(descriptor: Descriptor, digests: Mapping[str, str]) -> str:
     """Return the digest of a shop's protected tables, by theirs: equal in every home with the same data."""
     parts = [descriptor.digest(), *(f"{name}={digests[name]}" for name in sorted(digests))]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _refuse_consents(descriptor: Descriptor) -> None:
-    table = descriptor.tables.get("consents")
-    if table is None:
-        return
-    if any(batch.num_rows for batch in sources.batches(descriptor, table)):
-        raise BadInput(
-            "table 'consents' has rows, and there is no consent ledger yet",
-            remedy="leave the table out; purposes then rest on the lawful bases of the settings",
-        )
 
 
 def _silent(_table: str, _rows: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from privacy.durable import write_beside
 from privacy.errors import EnvironmentFailed
@@ -14,11 +15,12 @@ from privacy.json_files import read_object
 from privacy.profile import PROFILE
 
 from .feature_table import FEATURES
+from .gateway_types import GatewayPaths
 from .online import Damaged, PackedRows
 from .packed_views import PERSON
 from .storage import TableStore
 
-__all__ = ["NOTE", "Materialized"]
+__all__ = ["Materialized"]
 
 NOTE: Final = "materialized.json"
 """The note's name, beside the registry."""
@@ -26,16 +28,23 @@ NOTE: Final = "materialized.json"
 
 @dataclass(frozen=True)
 class Materialized:
-    """The note at `path` of what `online` holds of `store`; `suppressed` counts who must not be served.
+    """The note at `path` of what `online`, at `place`, holds of `store`; `suppressed` counts who must not be served.
 
-    It counts only while the online rows are those that it was written about: a store that was lost, restored or
+    It counts only while the online rows are those that it was written about: a store that was lost, restored, moved or
     written by something else is written whole again.
     """
 
     path: Path
     online: PackedRows
+    place: str
     store: TableStore
     suppressed: int
+
+    @classmethod
+    def of(cls, paths: GatewayPaths, online: PackedRows, dataset: str, suppressed: int) -> Materialized:
+        """Return a home's note of one dataset."""
+        store, place = paths.feature_store(dataset), _place_of(paths.online)
+        return cls(paths.registry.with_name(NOTE), online, place, store, suppressed)
 
     def unwritten(self) -> list[str] | None:
         """Return the files of the feature table that aren't online; None where everything is to be written."""
@@ -68,8 +77,20 @@ class Materialized:
         except EnvironmentFailed:
             return None  # it saves work, no more
 
-    def _stamp(self) -> list[int | None] | None:
+    def _stamp(self) -> list[str | int | None] | None:
         try:
-            return [self.online.newest(PERSON), self.online.people(PERSON), self.suppressed]
+            return [self.place, self.online.newest(PERSON), self.online.people(PERSON), self.suppressed]
         except Damaged:
             return None
+
+
+def _place_of(url: str) -> str:
+    """Which database an address is of, without what opens it.
+
+    >>> _place_of("redis://user:secret@cache.example.org:6379/2?protocol=3"), _place_of("sqlite:////home/x/online.db")
+    ('redis://cache.example.org:6379/2', 'sqlite')
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":  # a file of the home, which may move with it
+        return parts.scheme
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +12,7 @@ from feast.online_response import TIMESTAMP_POSTFIX, OnlineResponse
 from feast.value_type import ValueType
 
 from features.online import Found, PackedRows
-from features.packed_views import key_prefix
+from features.packed_views import key_prefix, keys_of
 
 __all__ = ["Answer", "Plan", "View", "asked_of", "lists_of", "plan_of"]
 
@@ -37,19 +36,18 @@ class Plan:
     before: bytes
     views: tuple[View, ...]
 
-    def key(self, token: str) -> bytes:
-        """Return the entity key as Feast serialises it (version 3)."""
-        text = token.encode()
-        return self.before + struct.pack("<I", len(text)) + text
+    def keys(self, tokens: Sequence[str]) -> list[bytes]:
+        """Return the entity keys as Feast serialises them (version 3)."""
+        return keys_of(self.before, [token.encode() for token in tokens])
 
 
 class Answer(OnlineResponse):
-    """Columns of Python values; the protobuf message is made by Feast when somebody asks for it."""
+    """Columns of Python values, and the rows that tell their moments; Feast makes its message when somebody asks."""
 
     def __init__(
-        self, columns: dict[str, list[Any]], seconds: dict[str, list[int]], slowly: Callable[[], OnlineResponse]
+        self, columns: dict[str, list[Any]], found: dict[str, Sequence[Found]], slowly: Callable[[], OnlineResponse]
     ) -> None:
-        self._columns, self._seconds, self._slowly = columns, seconds, slowly
+        self._columns, self._found, self._slowly = columns, found, slowly
 
     @cached_property
     def proto(self) -> Any:  # type: ignore[override]  # an attribute there; nobody sets it
@@ -62,7 +60,7 @@ class Answer(OnlineResponse):
             return self._columns
         told: dict[str, Any] = {}
         for name, column in self._columns.items():
-            told |= {name: column, name + TIMESTAMP_POSTFIX: self._seconds[name]}
+            told |= {name: column, name + TIMESTAMP_POSTFIX: seconds_of(self._found[name])}
         return told
 
 
@@ -95,20 +93,23 @@ def asked_of(entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Any], join_
     return asked if asked and all(isinstance(value, str) for value in asked) else None
 
 
-def lists_of(
-    rows: PackedRows, found: Sequence[Found], oldest: int, names: Sequence[str]
-) -> tuple[list[list[Any]], list[int]]:
-    """Return the columns `names` of the rows, None where there is no fresh row, and each row's second (0 without)."""
-    fresh = [at for at, row in enumerate(found) if row is not None and row[0] >= oldest]
-    seconds = [0 if row is None else row[0] // SECOND for row in found]
+def lists_of(rows: PackedRows, found: Sequence[Found], oldest: int, names: Sequence[str]) -> list[list[Any]]:
+    """Return the columns `names` of the rows as Python values, None where there is no fresh row."""
+    fresh = [row[1] for row in found if row is not None and row[0] >= oldest]
+    layout = rows.common_layout(fresh) if len(fresh) == len(found) else None
+    if layout is not None:
+        read = dict(zip(layout.names, layout.lists(fresh), strict=True))
+        return [read[name] if name in read else [None] * len(found) for name in names]
+    numbered = [(at, row[1]) for at, row in enumerate(found) if row is not None and row[0] >= oldest]
     columns: list[list[Any]] = [[None] * len(found) for _ in names]
-    for layout, places in rows.by_layout([(at, found[at][1]) for at in fresh]):  # type: ignore[index]
+    for layout, places in rows.by_layout(numbered):
         read = dict(zip(layout.names, layout.lists([row for _, row in places]), strict=True))
-        whole = len(places) == len(found)
         for at, name in enumerate(names):
-            if name in read and whole:
-                columns[at] = read[name]
-            elif name in read:
-                for (place, _), value in zip(places, read[name], strict=True):
-                    columns[at][place] = value
-    return columns, seconds
+            for (place, _), value in zip(places, read.get(name, ()), strict=name in read):
+                columns[at][place] = value
+    return columns
+
+
+def seconds_of(found: Sequence[Found]) -> list[int]:
+    """Return each row's whole second, 0 where there is none."""
+    return [0 if row is None else row[0] // SECOND for row in found]

@@ -17,14 +17,13 @@ from privacy.tokens import parse_token
 from .gateway_types import OnlineColumns
 from .online import Damaged, PackedRows
 from .online_store import EPOCH, MICROSECOND, layout_of, microseconds
-from .packed_views import ENTITY, PERSON, Destination, key_prefix, put_table
+from .packed_views import ENTITY, PERSON, ROWS, Destination, key_prefix, keys_of, put_batches
 from .packing import Layout
 
 __all__ = ["OnlineRows"]
 
 TOKEN_LENGTH: Final = len("fs_") + 2 + 34
-_LENGTH: Final = TOKEN_LENGTH.to_bytes(4, "little")
-BEFORE: Final = key_prefix(ENTITY) + _LENGTH
+_BEFORE: Final = key_prefix(ENTITY)
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ class OnlineRows:
 
     def read(
         self,
-        views: Sequence[tuple[str, Sequence[str]]],
+        views: Sequence[tuple[str, tuple[str, ...]]],
         tokens: Sequence[str],
         oldest: dt.datetime,
         answer: OnlineColumns,
@@ -80,12 +79,17 @@ class OnlineRows:
     ) -> None:
         """Fill `answer` at `places` with the views' columns of `tokens`, as far as a row isn't older than `oldest`."""
         limit = microseconds(oldest)
-        found = self._rows.read([BEFORE + token.encode() for token in tokens], [view for view, _ in views])
+        keys = keys_of(_BEFORE, [token.encode() for token in tokens])
+        found = self._rows.read(keys, [view for view, _ in views])
         for (_, names), rows in zip(views, found, strict=True):
-            fresh = [(at, row[1]) for at, row in enumerate(rows) if row is not None and row[0] >= limit]
-            for layout, mine in self._rows.by_layout(fresh):
-                at = places[[place for place, _ in mine]]
-                answer.take(at, layout, [row for _, row in mine], names)
+            fresh = [row[1] for row in rows if row is not None and row[0] >= limit]
+            layout = self._rows.common_layout(fresh) if len(fresh) == answer.count else None
+            if layout is not None:
+                answer.take(None, layout, fresh, names)
+                continue
+            numbered = [(at, row[1]) for at, row in enumerate(rows) if row is not None and row[0] >= limit]
+            for layout, mine in self._rows.by_layout(numbered):
+                answer.take(places[[place for place, _ in mine]], layout, [row for _, row in mine], names)
 
     def as_of(self) -> dt.datetime | None:
         """Return the data time of the newest row, or None before the first materialisation."""
@@ -94,6 +98,10 @@ class OnlineRows:
     def key_id(self) -> str | None:
         """Return the id of the key that made the tokens online, or None while nobody is."""
         return self._held().key_id
+
+    def written(self) -> bool:
+        """Say whether anything was ever written."""
+        return self._rows.stamp() is not None
 
     def size(self) -> int:
         """Count the people online."""
@@ -132,7 +140,7 @@ class OnlineRows:
                 if table.num_rows == 0:  # of nobody, perhaps without the view's columns
                     continue
                 into = Destination(writer, view.name, layout_of(view), least)
-                put_table(into, table, ENTITY, "event_timestamp")
+                put_batches(into, table.to_batches(max_chunksize=ROWS), ENTITY, "event_timestamp")
                 people += table.num_rows if view.name == PERSON else 0
             if whole:
                 writer.drop_others(as_of)
@@ -151,7 +159,7 @@ class OnlineRows:
 
 
 def _keys(subject: Subject) -> list[bytes]:
-    return [BEFORE + token.encode() for token in subject.tokens]
+    return keys_of(_BEFORE, [token.encode() for token in subject.tokens])
 
 
 def _key_id(key: bytes) -> str:

@@ -116,15 +116,14 @@ class PackedOnlineStore(OnlineStore):
         if plan is None or asked is None or include_feature_view_version_metadata:
             return slowly()
         rows = self.rows(config)
-        found = rows.read([plan.key(token) for token in asked], [view.table.name for view in plan.views])
+        found = rows.read(plan.keys(asked), [view.table.name for view in plan.views])
         columns: dict[str, list[Any]] = {plan.join_key: asked}
-        moments: dict[str, list[int]] = {plan.join_key: [0] * len(asked)}
+        told: dict[str, Sequence[Found]] = {plan.join_key: [None] * len(asked)}
         for view, mine in zip(plan.views, found, strict=True):
             oldest = self._oldest(rows, view.table)
-            read, at = lists_of(rows, mine, oldest, view.columns)
-            for name, column in zip(view.answered, read, strict=True):
-                columns[name], moments[name] = column, at
-        return Answer(columns, moments, slowly)
+            for name, column in zip(view.answered, lists_of(rows, mine, oldest, view.columns), strict=True):
+                columns[name], told[name] = column, mine
+        return Answer(columns, told, slowly)
 
     def update(
         self,

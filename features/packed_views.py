@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,19 @@ from .packing import Layout
 from .transforms.feature import Feature
 from .transforms.registry import families
 
-__all__ = ["ENTITY", "PERSON", "PROJECT", "Destination", "key_prefix", "put_people", "put_table", "views_of"]
+__all__ = [
+    "ENTITY",
+    "PERSON",
+    "PROJECT",
+    "ROWS",
+    "Destination",
+    "key_bytes",
+    "key_prefix",
+    "keys_of",
+    "put_batches",
+    "put_people",
+    "views_of",
+]
 
 PROJECT: Final = "custos"
 ENTITY: Final = "customer_token"
@@ -50,6 +62,23 @@ def key_prefix(join_key: str) -> bytes:
     return struct.pack("<III", 1, _STRING, len(name)) + name + struct.pack("<I", _STRING)
 
 
+def keys_of(before: bytes, texts: Sequence[bytes]) -> list[bytes]:
+    """Return the keys of entities with one text; most have equal lengths, so what is before them is made once."""
+    heads: dict[int, bytes] = {}
+    keys = []
+    for text in texts:
+        head = heads.get(len(text))
+        if head is None:
+            head = heads[len(text)] = before + len(text).to_bytes(4, "little")
+        keys.append(head + text)
+    return keys
+
+
+def key_bytes(join_key: str, texts: pa.Array) -> list[bytes]:
+    """Return Feast's keys of entities whose one text is in `texts`."""
+    return keys_of(key_prefix(join_key), pc.cast(texts, pa.binary()).to_pylist())
+
+
 def views_of(listed: Sequence[Feature]) -> Iterator[tuple[str, Layout]]:
     """Yield each view of a shop with how its rows are packed: one a family, then who the person is to the audit log."""
     for family, members in families(listed).items():
@@ -61,29 +90,21 @@ def put_people(online: PackedRows, listed: Sequence[Feature], rows: pa.Table) ->
     """Write rows of the feature table into every view, all at once; an older one never replaces a newer one."""
     with online.writing() as writer:
         for view, layout in views_of(listed):
-            put_table(Destination(writer, view, layout), rows, ENTITY, "event_timestamp")
+            batches = rows.to_batches(max_chunksize=ROWS)
+            put_batches(Destination(writer, view, layout), batches, ENTITY, "event_timestamp")
 
 
-def put_table(
-    into: Destination, table: pa.Table, join_key: str, dated: str, progress: Callable[[int], Any] | None = None
+def put_batches(
+    into: Destination,
+    batches: Iterable[pa.RecordBatch],
+    join_key: str,
+    dated: str,
+    progress: Callable[[int], Any] | None = None,
 ) -> None:
-    """Write the rows of `table`, whose `join_key` is a text and whose `dated` a moment; best sorted by key."""
-    before = key_prefix(join_key)
-    for batch in table.to_batches(max_chunksize=ROWS):
-        keys = _keys(before, batch[join_key])
+    """Write rows whose `join_key` is a text and whose `dated` a moment; best sorted by key."""
+    for batch in batches:
+        keys = key_bytes(join_key, batch[join_key])
         moments = pc.cast(batch[dated], UTC).cast(pa.int64()).to_pylist()
         into.writer.put(Batch(into.view, into.layout, keys, moments, into.layout.pack(batch), into.least))
         if progress is not None:
             progress(batch.num_rows)
-
-
-def _keys(before: bytes, texts: pa.Array) -> list[bytes]:
-    """Return Feast's keys of entities with one text; most have equal lengths, so the bytes before are made once."""
-    heads: dict[int, bytes] = {}
-    keys = []
-    for text in pc.cast(texts, pa.binary()).to_pylist():
-        head = heads.get(len(text))
-        if head is None:
-            head = heads[len(text)] = before + len(text).to_bytes(4, "little")
-        keys.append(head + text)
-    return keys

@@ -20,13 +20,25 @@ import pyarrow.compute as pc
 
 from privacy.errors import CheckFailed
 
-__all__ = ["Kind", "Layout"]
+__all__ = ["Kind", "Layout", "run_of"]
 
 Kind = Literal["float", "int", "text"]
 ID_BYTES: Final = 8
 WORD: Final = 64
 _ARROW: Final = {"float": pa.float64(), "int": pa.int64(), "text": pa.string()}
 _NUMPY: Final = {"float": "<f8", "int": "<i8"}
+
+
+def run_of(places: Sequence[int]) -> npt.NDArray[np.int64] | slice:
+    """Return places as a slice where they follow each other: numpy takes a slice in a tenth of the time.
+
+    >>> run_of([3, 4, 5])
+    slice(3, 6, None)
+    """
+    start = places[0] if places else 0
+    if list(places) == list(range(start, start + len(places))):
+        return slice(start, start + len(places))
+    return np.array(places, np.int64)
 
 
 @dataclass(frozen=True)
@@ -99,13 +111,16 @@ class Layout:
     def numbers(self, rows: Sequence[bytes]) -> npt.NDArray[np.float64]:
         """Return the columns that aren't texts, in order, as float64 (n, k), NaN for null."""
         heads = self._heads(rows)
-        taken = heads.take(self._numbers, axis=1)
-        found: npt.NDArray[np.float64] = taken.view("<f8")
-        if len(self._ints):
-            found[:, self._ints_among] = taken.view("<i8").take(self._ints_among, axis=1)
-            if heads[:, 1 : self._first].any():
-                places = np.nonzero(self._nulls(heads, self._ints))
-                found[places[0], self._ints_among[places[1]]] = np.nan
+        words = heads[:, self._numbers]
+        found: npt.NDArray[np.float64] = words.view("<f8")
+        if len(self._ints):  # a null float is NaN as it is
+            found = found.copy()
+            found[:, self._ints_among] = words.view("<i8")[:, self._ints_among]
+            for word, mask in self._int_nulls:
+                if int(heads[0, word] if len(heads) == 1 else np.bitwise_or.reduce(heads[:, word])) & mask:
+                    places = np.nonzero(self._nulls(heads, self._ints))
+                    found[places[0], np.arange(found.shape[1])[self._ints_among][places[1]]] = np.nan
+                    break
         return found
 
     def texts(self, rows: Sequence[bytes], column: int) -> list[str | None]:
@@ -162,14 +177,23 @@ class Layout:
         return np.array([at for at, (_, kind) in enumerate(self.columns) if kind == "text"], np.int64)
 
     @cached_property
-    def _numbers(self) -> npt.NDArray[np.int64]:
-        places = [at for at, (_, kind) in enumerate(self.columns) if kind != "text"]
-        return self._first + np.array(places, np.int64)
+    def _numbers(self) -> npt.NDArray[np.int64] | slice:
+        """The words of the columns that aren't texts."""
+        return run_of([self._first + at for at, (_, kind) in enumerate(self.columns) if kind != "text"])
 
     @cached_property
-    def _ints_among(self) -> npt.NDArray[np.int64]:
+    def _ints_among(self) -> npt.NDArray[np.int64] | slice:
         """Where the integers are among the numbers."""
-        return np.searchsorted(self._numbers, self._first + self._ints)
+        kinds = [kind for _, kind in self.columns if kind != "text"]
+        return run_of([at for at, kind in enumerate(kinds) if kind == "int"])
+
+    @cached_property
+    def _int_nulls(self) -> list[tuple[int, int]]:
+        """The words that say which integers are null, each with the bits that do."""
+        masks: dict[int, int] = {}
+        for at in self._ints.tolist():
+            masks[1 + at // WORD] = masks.get(1 + at // WORD, 0) | 1 << at % WORD
+        return list(masks.items())
 
     def _heads(self, rows: Sequence[bytes]) -> npt.NDArray[np.uint64]:
         """Return what stands before the texts, a row of words each; CheckFailed for bytes of another layout."""

@@ -1,11 +1,12 @@
-"""Features as they were known at a moment: Feast's point-in-time join, held to one row a question, in order."""
+"""Features as they were known at a moment: a point-in-time join of one row a question, in order."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+import ibis
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,44 +14,87 @@ import pyarrow.compute as pc
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 
 from . import engine
-from .build import EVENTS, cutoff_table
+from .build import EVENTS, FEATURES, cutoff_table
 from .definitions import ENTITY
 from .gateway_types import ServiceInfo
+from .profile import PROFILE, PROFILE_SERVICE
 from .transforms.outcomes import outcomes
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import ibis.expr.types as ir
 
     from .storage import TableStore
 
-__all__ = ["as_known", "latest_rows", "population", "require_built", "steady"]
+__all__ = ["as_known", "latest_rows", "places", "population", "require_built", "spread", "steady"]
 
 UTC: Final = pa.timestamp("us", "UTC")
 _MOMENT: Final = "event_timestamp"
-_ROW: Final = "custos_row"
+_ROW, _PERSON, _KNOWN = "custos_row", "custos_person", "custos_known"
 _ATTEMPTS: Final = 5
 
 
-def as_known(feast: Any, service: Any, info: ServiceInfo, entities: pa.Table) -> pa.Table:
+def as_known(store: TableStore, info: ServiceInfo, entities: pa.Table, ttl: dt.timedelta) -> pa.Table:
     """Return `entities` (customer_token, event_timestamp) with the features of `info`, null where unknown.
 
-    `feast` is the store and `service` its feature service. Raises CheckFailed unless every row comes back once.
+    What counts is a person's newest row that is neither later than the question nor older than it by more than `ttl`.
+    Raises CheckFailed unless every row comes back once.
     """
-    kinds = {name: pa.string() if name in info.texts else pa.float64() for name in info.features}
-    columns: dict[str, Any] = {name: pa.array([], kind) for name, kind in kinds.items()}
-    if entities.num_rows == 0:  # Feast can't join nothing
-        return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
-    frame = entities.to_pandas()
-    frame[_ROW] = np.arange(len(frame))
-    found: pd.DataFrame = feast.get_historical_features(frame, service).to_df()
-    ordered = found.sort_values(_ROW)
-    if len(ordered) != len(frame) or not np.array_equal(ordered[_ROW].to_numpy(), frame[_ROW].to_numpy()):
-        raise CheckFailed(f"{len(frame)} rows asked of {info.name}, {len(found)} came back")
-    columns = {
-        name: pa.array(ordered[name].to_numpy(object if name in info.texts else np.float64), kind, from_pandas=True)
-        for name, kind in kinds.items()
-    }
-    return pa.table({ENTITY: entities[ENTITY], "event_timestamp": entities["event_timestamp"], **columns})
+    keys = entities.select([ENTITY, _MOMENT]).cast(pa.schema([(ENTITY, pa.string()), (_MOMENT, UTC)]))
+    asked = keys.append_column(_ROW, pa.array(range(entities.num_rows), pa.int64()))
+    with engine.connect() as connection:
+        told = PROFILE if info.name == PROFILE_SERVICE else FEATURES
+        rows = engine.read_parquet(connection, store.files(told), "known")
+        found = _newest(engine.place(connection, asked, "asked"), rows, ttl).select(_ROW, *info.features).to_pyarrow()
+    if found.num_rows != pc.count_distinct(found[_ROW]).as_py():
+        raise CheckFailed(f"{entities.num_rows} rows asked of {info.name}, some came back more than once")
+    places = pc.index_in(asked[_ROW], value_set=found[_ROW].combine_chunks())
+    answer = asked.drop_columns([_ROW])
+    for name in info.features:
+        kind = pa.string() if name in info.texts else pa.float64()
+        answer = answer.append_column(name, found[name].cast(kind).take(places))
+    return answer
+
+
+def _newest(asked: ir.Table, rows: ir.Table, ttl: dt.timedelta) -> ir.Table:
+    """Join each question with the row that answers it; one without such a row is left out.
+
+    Which row answers is settled by keys alone: of millions of rows nothing else is held in memory.
+    """
+    keys = rows.select(**{_PERSON: ENTITY, _KNOWN: _MOMENT})
+    past = asked.inner_join(keys, [asked[ENTITY] == keys[_PERSON], asked[_MOMENT] >= keys[_KNOWN]])
+    latest = past.group_by(_ROW, _PERSON, _MOMENT).agg(**{_KNOWN: past[_KNOWN].max()})
+    fresh = latest.filter(latest[_KNOWN] + ibis.interval(seconds=int(ttl.total_seconds())) >= latest[_MOMENT])
+    answering = fresh.select(_ROW, _PERSON, _KNOWN)
+    return answering.inner_join(rows, [answering[_PERSON] == rows[ENTITY], answering[_KNOWN] == rows[_MOMENT]])
+
+
+def places(asked: pa.Table, found: pa.Table) -> pa.Array:
+    """Return for each row of `asked` the row of `found` with its customer_token and event_timestamp, null for none.
+
+    `found` has each pair once.
+
+    >>> day = pa.array([0, 1], pa.timestamp("us", "UTC"))
+    >>> found = pa.table({"customer_token": ["a", "b"], "event_timestamp": day})
+    >>> asked = pa.table({"customer_token": ["b", "b", None], "event_timestamp": day.take([1, 0, 0])})
+    >>> places(asked, found).to_pylist()
+    [1, None, None]
+    """
+    pairs = []
+    for rows in (asked, found):
+        who, when = (
+            pc.index_in(rows[key].combine_chunks(), value_set=pc.unique(found[key])).cast(pa.int64())
+            for key in (ENTITY, _MOMENT)
+        )
+        pairs.append(pc.add(pc.multiply(who, max(found.num_rows, 1)), when))
+    return pc.index_in(pairs[0], value_set=pairs[1])
+
+
+def spread(asked: pa.Table, found: pa.Table) -> pa.Table:
+    """Return the features `found` for each row `asked`, in order, null for none; a boolean `known` comes first."""
+    told = found.drop_columns([ENTITY, _MOMENT]).take(places(asked, found))
+    filled = [column.is_valid().to_numpy() for column in told.columns]
+    known = np.any(filled, axis=0) if filled else np.zeros(asked.num_rows, np.bool_)
+    return told.add_column(0, "known", pa.array(known))
 
 
 def population(

@@ -14,11 +14,12 @@ from privacy.errors import BadInput
 from privacy.profile import PROFILE
 from privacy.treatment import Protector
 
-from .admission import Admission
 from .data_time import arrived, day_after
 from .datasets.descriptor import Descriptor
+from .former import FORMER
 from .inference_flags import InferenceFlags
 from .ingest import PEOPLE, digest_of
+from .intake import TableIntake
 from .marking import MARKS, Marking
 from .newest import missing, newest, put_beside
 from .quarantine import Quarantine
@@ -86,18 +87,18 @@ def protected_events(
     marking, safe = Marking.kept(stores.protected.root / MARKS, descriptor), Safe(protector.people())
     for name, batch in batches.items():
         table = descriptor.tables[name]
-        admission = Admission(table, protector, stores.quarantine, now)
-        good, done = admission.admit(batch), admission.done
+        intake = TableIntake(table, protector, stores.quarantine, now)
+        good, done = intake.admit(batch), intake.done
         if good.num_rows:
             plan = replace(table.plan(), marks=marking.of_table(name), held=())
             kept = pa.Table.from_batches(protector.protect([good], plan, done))
             safe.tables |= {name: kept} if kept.num_rows else {}
-        safe.bad[name] = admission.bad
+        safe.bad[name] = intake.bad
         safe.flags += done.flags if name == "transactions" else []
-        safe.rows_in += admission.tally.rows
+        safe.rows_in += intake.tally.rows
         safe.tombstoned += done.tombstoned
         safe.marked += done.marked
-        safe.quarantined |= {f"{name}.{why}": count for why, count in admission.tally.by_reason().items()}
+        safe.quarantined |= {f"{name}.{why}": count for why, count in intake.tally.by_reason().items()}
     safe.people = protector.people()
     return safe
 
@@ -136,7 +137,8 @@ def add_events(descriptor: Descriptor, safe: Safe, stores: Stores, *, ahead_days
                 writer.amend(name, entry, strangers, strangers.slice(0, 0))
             else:
                 writer.carry(name, entry)
-        told = [name for name in entries if name != PEOPLE and (name != PROFILE or entries[name]["rows"])]
+        own = [name for name in entries if name not in (PEOPLE, FORMER)]
+        told = [name for name in own if name != PROFILE or entries[name]["rows"]]
         digest = None
         if manifest.get("digest") is not None:  # else somebody was erased, and it tells of data that isn't there
             digest = digest_of(descriptor, {name: writer.digest_of(name) for name in told})

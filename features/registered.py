@@ -8,14 +8,14 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from feast import FeatureService, FeatureStore, FeatureView
 from google.protobuf.message import DecodeError
 
-from privacy.classification import Purpose
+from privacy.classification import Purpose, Role
 from privacy.durable import locked
 from privacy.errors import BadInput, EnvironmentFailed
 
@@ -41,6 +41,8 @@ class _Opened:
     store: FeatureStore
     services: dict[str, FeatureService]
     views: dict[str, Views]
+    infos: dict[str, ServiceInfo] = field(default_factory=dict)
+    """What was asked for of the services so far."""
 
 
 class Registered:
@@ -65,10 +67,6 @@ class Registered:
             registry.replace(self._path)
         self.forget()
 
-    def feast(self) -> FeatureStore:
-        """Return Feast's store on the current file, opened anew only when the file was swapped."""
-        return self._open().store
-
     def service(self, name: str) -> FeatureService:
         """Return a service object, held in memory; BadInput if there is none of that name."""
         services = self._services()
@@ -80,13 +78,24 @@ class Registered:
         return services[name]
 
     def info(self, name: str) -> ServiceInfo:
-        """Return what a service is: its purposes and its features, the audit reference left out."""
-        service = self.service(name)
-        purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
+        """Return what a service is: purposes, roles, k and features, the audit reference left out.
+
+        Raises EnvironmentFailed where its tags don't say so: nothing is served by half a declaration.
+        """
+        service, known = self.service(name), self._open().infos
+        if name in known:
+            return known[name]
+        try:
+            purposes = tuple(Purpose(text) for text in service.tags["purposes"].split(","))
+            roles = frozenset(Role(text) for text in service.tags["roles"].split(","))
+            k = int(service.tags["k"])
+        except (KeyError, ValueError):
+            raise self._lost("of an older make, or changed by hand") from None
         listed = [feature for projection in service.feature_view_projections for feature in projection.features]
         names = tuple(feature.name for feature in listed if feature.name != REFERENCE)
         texts = frozenset(feature.name for feature in listed if feature.dtype == TEXT) & set(names)
-        return ServiceInfo(name, purposes, names, service.tags["dataset"], texts)
+        known[name] = ServiceInfo(name, purposes, names, service.tags["dataset"], texts, roles, k)
+        return known[name]
 
     def feature_views(self) -> list[FeatureView]:
         """List the views that are registered."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from privacy.demands import LEAST_PEOPLE
+
 from .transforms.feature import Feature
 from .transforms.vocabulary import STAGES
 
 __all__ = ["LEAST_PEOPLE", "joined_bands", "least_people", "transition_shares", "without_small_bands"]
-
-LEAST_PEOPLE: Final = 5
-"""How many people share a band at least, where the shop's profile asks for no more."""
 
 
 def least_people(profile_k: int | None) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,11 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from privacy.durable import write_beside
-from privacy.errors import BadInput
 
 from .buckets import (
-    BUCKET_ROWS,
-    MOST_BUCKETS,
     TOKEN,
     Fingerprint,
     bucket_count,
@@ -35,6 +33,7 @@ from .buckets import (
 from .manifest import MANIFEST
 from .private_files import make_private
 from .small_classes import in_small_classes
+from .table_writer import TableWriter, entry_of
 
 if TYPE_CHECKING:
     from .storage import TableStore
@@ -53,58 +52,26 @@ class SnapshotWriter:
         self._store, self._part, self._publish = store, part, publish
         self._tables: dict[str, dict[str, Any]] = {}
 
+    @contextmanager
+    def adding(self, table: str, schema: pa.Schema | None = None, k: int | None = None) -> Iterator[TableWriter]:
+        """Open `table` to write batches to; it is part of the snapshot once the block ends well.
+
+        A table that the snapshot has already gets them in files of their own. `schema` is needed only where there may
+        be no batch at all; `k` is what classes of the rows of a new table keep for good.
+        """
+        held = self._tables.get(table)
+        rows = TableWriter(self._part / table, schema, held)
+        yield rows
+        self._tables[table] = {**rows.finish(), "k": k if held is None else held["k"]}
+
     def add(
         self, table: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema | None = None, k: int | None = None
     ) -> int:
-        """Write `batches` as `table`, sorted by token in runs of bounded size; return the rows.
-
-        `schema` is needed only where there may be no batch at all; `k` is what classes of the rows keep for good.
-        """
-        directory = self._part / table
-        make_private(directory)
-        fingerprint, files, held, rows, buckets = Fingerprint(), list[str](), list[pa.RecordBatch](), 0, 0
-        for batch in batches:
-            held.append(batch)
-            rows += batch.num_rows
-            schema = schema or batch.schema
-            if rows >= BUCKET_ROWS:
-                buckets = buckets or MOST_BUCKETS // 4
-                run = pa.Table.from_batches(held)
-                files += write_buckets(directory, run, buckets)
-                if TOKEN not in schema.names:
-                    fingerprint.add(run)
-                held, rows = [], 0
-        if schema is None:
-            raise BadInput(f"table '{table}' has no rows")
-        keyed, several = TOKEN in schema.names, bool(files)
-        buckets = buckets or bucket_count(rows)
-        if held or not files:
-            run = pa.Table.from_batches(held, schema)
-            files += write_buckets(directory, run, buckets)
-            fingerprint.add(run)
-        if keyed and several:  # one person's rows may be in several runs, as the source had them
-            fingerprint = fingerprint_files(directory, files)
-        self._note(table, fingerprint, files, buckets, keyed=keyed, k=k)
-        return fingerprint.rows
-
-    def extend(self, table: str, batches: Iterable[pa.RecordBatch]) -> int:
-        """Add rows to a table that this snapshot has, in files of their own; return the rows of all.
-
-        The table is about people.
-        """
-        entry, directory, held, rows = self._tables[table], self._part / table, list[pa.RecordBatch](), 0
-        files = list(entry["files"])
-        for batch in batches:
-            held.append(batch)
-            rows += batch.num_rows
-            if rows >= BUCKET_ROWS:
-                files += write_buckets(directory, pa.Table.from_batches(held), entry["buckets"])
-                held, rows = [], 0
-        if rows:
-            files += write_buckets(directory, pa.Table.from_batches(held), entry["buckets"])
-        fingerprint = fingerprint_files(directory, files)
-        self._note(table, fingerprint, files, entry["buckets"], keyed=True, k=entry["k"])
-        return fingerprint.rows
+        """Write `batches` as `table`; return the rows that it has. See `adding`."""
+        with self.adding(table, schema, k) as rows:
+            for batch in batches:
+                rows.write(batch)
+        return self.rows_of(table)
 
     def carry(self, table: str, entry: Mapping[str, Any], where: pc.Expression | None = None) -> int:
         """Carry `table` over from the published snapshot, or its rows that fulfil `where`; return the rows.
@@ -127,7 +94,7 @@ class SnapshotWriter:
             files = write_buckets(target, pq.read_schema(source / entry["files"][0]).empty_table(), 1)
         if linked < len(entry["files"]):
             fingerprint = fingerprint_files(target, files)
-        self._note(table, fingerprint, files, entry["buckets"], keyed=entry["keyed"], k=entry.get("k"))
+        self._note(table, fingerprint, files, entry)
         return fingerprint.rows
 
     def amend(
@@ -158,7 +125,7 @@ class SnapshotWriter:
         rest = before if gone is None else before.filter(~gone)
         fingerprint.add(pa.concat_tables([rest, fresh], promote_options="default"))
         files = _joined(target, files, fresh, buckets) if fresh.num_rows else files
-        self._note(table, fingerprint, files, buckets, keyed=True, k=entry.get("k"))
+        self._note(table, fingerprint, files, entry)
         return fingerprint.rows
 
     def copy_without(self, table: str, entry: Mapping[str, Any], tokens: Sequence[str]) -> int:
@@ -183,33 +150,38 @@ class SnapshotWriter:
             files.append(_beside(target, name, rest.filter(_not_of(rest, tokens))))
         if mine:
             fingerprint.remove(pa.concat_tables(mine, promote_options="default"))
-        self._note(table, fingerprint, files, entry["buckets"], keyed=entry["keyed"], k=entry.get("k"))
+        self._note(table, fingerprint, files, entry)
         return entry["rows"] - fingerprint.rows
 
-    def commit(self, notes: Mapping[str, Any]) -> str:
-        """Publish the snapshot with `notes` (JSON values) in its manifest; return its name."""
+    def commit(self, notes: Mapping[str, Any], before: Callable[[], None] | None = None) -> str:
+        """Publish the snapshot with `notes` (JSON values) in its manifest; return its name.
+
+        `before` is called when only the publishing rename is left to do.
+        """
         write_beside(
             self._part / MANIFEST,
             json.dumps({**notes, "tables": self._tables}, indent=1, sort_keys=True).encode(),
         )
+        if before is not None:
+            before()
         return self._publish(self._part)
+
+    def files_of(self, table: str) -> list[Path]:
+        """List the files of a table already written, where they are before `commit`."""
+        return [self._part / table / name for name in self._tables[table]["files"]]
+
+    def rows_of(self, table: str) -> int:
+        """Count the rows of a table already written."""
+        return int(self._tables[table]["rows"])
 
     def digest_of(self, table: str) -> str:
         """Return the digest of a table already written."""
         return self._tables[table]["digest"]
 
-    def _note(
-        self, table: str, fingerprint: Fingerprint, files: list[str], buckets: int, *, keyed: bool, k: int | None
-    ) -> None:
-        self._tables[table] = {
-            "rows": fingerprint.rows,
-            "total": fingerprint.total,
-            "digest": fingerprint.text(),
-            "files": sorted(files),
-            "buckets": buckets,
-            "keyed": keyed,
-            "k": k,
-        }
+    def _note(self, table: str, fingerprint: Fingerprint, files: Sequence[str], entry: Mapping[str, Any]) -> None:
+        """Take a table in that is told by `entry` but for its rows."""
+        told = entry_of(fingerprint, files, entry["buckets"], keyed=entry["keyed"])
+        self._tables[table] = {**told, "k": entry.get("k")}
 
 
 def _any(file: Path, where: pc.Expression) -> bool:

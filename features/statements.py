@@ -70,14 +70,15 @@ def newest_of(
 def _compiled(inputs: Mapping[str, pa.Table], windows: Windows) -> list[str]:
     """The statements, in order; no row is looked at."""
     from . import engine
-    from .assembly import Assembly, Given
+    from .assembly import Beside, Folded, told_features
 
     with engine.connect() as connection, engine.recording() as statements:
         placed = {name: engine.place(connection, table.slice(0, 0), name) for name, table in inputs.items()}
-        given = Given(placed["lines"], placed["people"], placed.get("interactions"))
-        work = Assembly.begun(connection, given, windows, few=True)
-        engine.freeze(connection, work.told_events, ANSWERS[0])
-        engine.freeze(connection, work.told_features(placed["cutoffs"], banded=False), ANSWERS[1])
+        folded, cutoffs = Folded.of(connection, placed["lines"], windows, few=True), placed["cutoffs"]
+        beside = Beside(placed["people"], placed.get("interactions"))
+        engine.freeze(connection, folded.told_events, ANSWERS[0])
+        features = told_features(folded.numbers(cutoffs), cutoffs, beside, windows, banded=False)
+        engine.freeze(connection, features, ANSWERS[1])
     return statements
 
 

@@ -26,7 +26,7 @@ from privacy.errors import BadInput, EnvironmentFailed
 from privacy.rights import Subject
 from privacy.tokens import parse_token
 
-from .buckets import TOKEN, bucket_of, bucket_of_file, read_files, select
+from .buckets import MOST_BUCKETS, TOKEN, bucket_of, bucket_of_file, read_files, select
 from .damage import damage_told
 from .manifest import REMEDY, read_manifest
 from .private_files import make_private
@@ -90,6 +90,15 @@ class TableStore:
         if table not in known:
             raise BadInput(f"there is no table '{table}' among the {self._name}")
         return [directory / table / name for name in known[table]["files"]]
+
+    def groups(self, table: str, rows: int) -> list[list[Path]]:
+        """Part the files of `table` into groups of whole people, about `rows` rows each."""
+        entry, files = self.manifest()["tables"][table], self.files(table)
+        at_once = max(1, entry["buckets"] * rows // max(entry["rows"], 1)) if entry["keyed"] else MOST_BUCKETS
+        parted: dict[int, list[Path]] = {}
+        for file in sorted(files):
+            parted.setdefault(bucket_of_file(file.name) // at_once, []).append(file)
+        return list(parted.values())
 
     def read(
         self,

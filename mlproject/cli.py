@@ -11,7 +11,20 @@ from collections.abc import Sequence
 
 import click
 
-from mlproject.commands import answers, audit, budget, control, dataset, inference, jobs, keys, policy, push, risk
+from mlproject.commands import (
+    answers,
+    audit,
+    budget,
+    control,
+    dataset,
+    inference,
+    jobs,
+    keys,
+    policy,
+    push,
+    quality,
+    risk,
+)
 from mlproject.settings import debugging, quiet_environment
 from privacy.errors import BadInput, CustosError, EnvironmentFailed
 
@@ -48,6 +61,7 @@ _COMMANDS = (
     *budget.COMMANDS,
     *inference.COMMANDS,
     *dataset.COMMANDS,
+    *quality.COMMANDS,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

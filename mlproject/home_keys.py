@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SERVED_PURPOSES", "begin_to_open", "open_vault", "opener", "root_keyring"]
 
-SERVED_PURPOSES: Final = (Purpose.RETENTION.value, Purpose.VALUE.value, Purpose.RESEARCH.value)
+SERVED_PURPOSES: Final = tuple(
+    purpose.value for purpose in (Purpose.RETENTION, Purpose.VALUE, Purpose.RESEARCH, Purpose.MARKETING)
+)
 
 
 def opener(which: Literal["root", "service"], paths: HomePaths, guard: Guard, *, create: bool = False) -> Kms:

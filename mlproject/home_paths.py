@@ -96,6 +96,10 @@ class HomePaths:
         return self.root / "suppression.json"
 
     @property
+    def consents(self) -> Path:
+        return self.root / "consents.ledger"
+
+    @property
     def receipts(self) -> Path:
         return self.root / "receipts"
 
@@ -122,6 +126,10 @@ class HomePaths:
     @property
     def budget(self) -> Path:
         return self.root / "budget.json"
+
+    @property
+    def quality(self) -> Path:
+        return self.root / "quality.jsonl"
 
     @property
     def descriptors(self) -> Path:

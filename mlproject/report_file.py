@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from privacy.errors import EnvironmentFailed
 from privacy.json_files import read_object
@@ -88,11 +88,25 @@ class _Push(_Part):
     quarantined: dict[str, int]
 
 
+class _Score(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    value: float = Field(ge=0, le=1)
+    bound: Literal["exact", "at least", "at most", "about"]
+
+
+class _Quality(_Part):
+    outcome: str
+    tables: dict[str, dict[str, _Score]]
+    breaches: list[str]
+
+
 class _Report(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     dataset: _Dataset | None = None
     tables: dict[str, _Table] = {}
+    quality: _Quality | None = None
     features: _Features | None = None
     push: _Push | None = None
     models: dict[Literal["churn", "clv"], _Model] = {}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from privacy.classification import LawfulBasis, Purpose, Role
 from privacy.durable import expanded, read_bytes
@@ -15,6 +16,7 @@ from privacy.errors import BadInput
 
 __all__ = [
     "Guard",
+    "OnlinePlace",
     "Settings",
     "VaultPlaces",
     "debugging",
@@ -28,6 +30,7 @@ __all__ = [
 
 HOME_NAME: Final = ".custos"
 KMS_KINDS: Final = ("passphrase", "key_file", "environment")
+ONLINE_KINDS: Final = ("redis", "rediss", "unix", "postgresql")
 LEAST_BEARER_DAYS: Final = 0.001
 LEAST_EPSILON, MOST_EPSILON = 0.001, 100.0
 
@@ -67,6 +70,25 @@ class VaultPlaces:
 
 
 @dataclass(frozen=True)
+class OnlinePlace:
+    """The server of the online rows, empty for the home's own SQLite file; a password is in the variable named."""
+
+    url: str = ""
+    password_env: str = ""
+
+    def address(self, environment: Mapping[str, str]) -> str:
+        """Return the URL with its password; BadInput where the variable isn't set."""
+        if not self.password_env:
+            return self.url
+        if not (password := environment.get(self.password_env)):
+            remedy = "put the online store's password into it"
+            raise BadInput(f"the variable {self.password_env} is not set", remedy=remedy)
+        parts = urlsplit(self.url)
+        user, at, host = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host if at else parts.netloc}"))
+
+
+@dataclass(frozen=True)
 class Settings:
     """How this home behaves; every field has a default, `settings.yaml` overrides it.
 
@@ -82,6 +104,7 @@ class Settings:
     lawful_bases: Mapping[str, LawfulBasis] = field(default_factory=dict)
     kms: Guard = field(default_factory=Guard)
     vault: VaultPlaces = field(default_factory=VaultPlaces)
+    online: OnlinePlace = field(default_factory=OnlinePlace)
 
 
 def find_home(given: Path | None, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Path:
@@ -170,6 +193,18 @@ def _vault_places(raw: Any) -> VaultPlaces:
     return places
 
 
+def _online(raw: Any) -> OnlinePlace:
+    place = OnlinePlace(**({} if raw is None else raw))
+    parts = urlsplit(place.url)
+    if place.url and parts.scheme not in ONLINE_KINDS:
+        raise ValueError
+    if parts.password is not None or "pass" in parts.query:  # settings are copied and shown
+        raise ValueError
+    if place.password_env and (not parts.netloc or not place.password_env.isidentifier()):
+        raise ValueError
+    return place
+
+
 _READERS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
     "operator": (_operator, "name who acts, in one line: operator: mei"),
     "role": (Role, f"write one of {', '.join(Role)}"),
@@ -187,6 +222,10 @@ _READERS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
     "vault": (
         _vault_places,
         "write {database: URL, key_store: URL}, such as postgresql://custos@host/vault; passwords go into ~/.pgpass",
+    ),
+    "online": (
+        _online,
+        "write {url: redis://host:6379/0 or postgresql://user@host/online, password_env: VARIABLE}; no password here",
     ),
 }
 """Each setting: what makes a value of it, or raises TypeError or ValueError, and how it is to be written."""

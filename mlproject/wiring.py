@@ -10,10 +10,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlproject import home_keys
+from mlproject.home_keys import open_vault, opener, root_keyring
 from mlproject.home_paths import HomePaths
 from mlproject.pipelines.targets import field_types
-from mlproject.settings import Settings, find_home, load_settings, project_run, quiet_environment
+from mlproject.settings import Settings, environment, find_home, load_settings, project_run, quiet_environment
 from mlproject.state import HomeState, load_state
 from privacy.classification import LawfulBasis, Purpose
 from privacy.durable import locked
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from features.inference_flags import InferenceFlags
     from features.quarantine import Quarantine
     from privacy.audit import AuditLog
+    from privacy.consent import ConsentLedger
     from privacy.keyring import Keyring, SealedKeyring
     from privacy.kms import Kms
     from privacy.rights import Rights, SubjectStore
@@ -103,12 +104,12 @@ class House:
 
     def kms(self, which: Literal["root", "service"], *, create: bool = False) -> Kms:
         """Return what opens the root keyring or the service's, as the settings say; `create` makes a missing file."""
-        return home_keys.opener(which, self.paths, self.settings.kms, create=create)
+        return opener(which, self.paths, self.settings.kms, create=create)
 
     @cached_property
     def keyring(self) -> Keyring:
         """The root keyring; made with its passphrase file and the service's sub-keyring on the first run."""
-        return home_keys.root_keyring(self.paths, self.settings.kms)
+        return root_keyring(self.paths, self.settings.kms)
 
     @cached_property
     def sealed(self) -> SealedKeyring:
@@ -125,7 +126,7 @@ class House:
 
     def forget_sealed(self) -> None:
         """Open the sub-keyring, and what was built on it, again at the next use: it was sealed anew."""
-        for name in ("sealed", "audit", "suppression", "gateway", "rights"):
+        for name in ("sealed", "audit", "suppression", "consents", "policy", "gateway", "rights"):
             self.__dict__.pop(name, None)
 
     @cached_property
@@ -133,7 +134,7 @@ class House:
         """The vault; when it came from a backup and had to catch up with erasures, the log says so."""
         # Once people were ingested, a missing vault is a loss to be told, not a new one to be made.
         create = not self.paths.state.exists()
-        vault = home_keys.open_vault(self.paths, self.settings.vault, self.keyring, create=create)
+        vault = open_vault(self.paths, self.settings.vault, self.keyring, create=create)
         weakref.finalize(self, vault.close)  # folds SQLite's logs into the files, which somebody may then copy
         if vault.replayed:
             self.audit.append(
@@ -149,7 +150,7 @@ class House:
     @cached_property
     def policy(self) -> Policy:
         own = self.paths.policy if self.paths.policy.exists() else None
-        return Policy.load(own, self.settings.lawful_bases, field_types())
+        return Policy.load(own, self.settings.lawful_bases, field_types(), ledger=self.paths.consents.exists())
 
     def lawful_bases(self) -> dict[str, LawfulBasis]:
         """Return each purpose's lawful basis."""
@@ -192,12 +193,18 @@ class House:
         return SuppressionList(self.paths.suppression, self.sealed, must_exist=True)
 
     @cached_property
+    def consents(self) -> ConsentLedger:
+        from privacy.consent import ConsentLedger
+
+        return ConsentLedger(self.paths.consents, self.sealed, self.now)
+
+    @cached_property
     def stores(self) -> GatewayPaths:
         """Where the protected tables, the feature tables and Feast's files are."""
         from features.gateway_types import GatewayPaths
 
         paths = self.paths
-        online = f"sqlite:///{paths.feast_online}"
+        online = self.settings.online.address(environment()) or f"sqlite:///{paths.feast_online}"
         return GatewayPaths(paths.protected, paths.features, registry=paths.feast_registry, online=online)
 
     @cached_property
@@ -225,7 +232,7 @@ class House:
 
         marked = lambda: tuple(self.descriptor.inference)  # noqa: E731 - read when a question needs it
         settings = GatewaySettings(self.stores, ttl_days=self.settings.fresh_days, marked=marked)
-        return FeatureGateway(settings, self.sealed, self.policy, self.audit, self.suppression)
+        return FeatureGateway(settings, self.sealed, self.policy, self.audit, self.suppression, self.consents)
 
     @cached_property
     def registry(self) -> Registry:
@@ -245,20 +252,10 @@ class House:
         from privacy.rights import Rights
 
         self._require_stores()
-        stores: list[SubjectStore] = [
-            self.quarantine,
-            self.inference_flags,
-            Inbox(self.paths.inbox),
-            *self.gateway.subject_stores(),
-        ]
+        sealed: list[SubjectStore] = [self.quarantine, self.inference_flags, self.consents, Inbox(self.paths.inbox)]
+        stores = [*sealed, *self.gateway.subject_stores()]
         return Rights(
-            self.vault,
-            self.keyring,
-            self.audit,
-            self.suppression,
-            stores,
-            receipts=self.paths.receipts,
-            now=self.now,
+            self.vault, self.keyring, self.audit, self.suppression, stores, receipts=self.paths.receipts, now=self.now
         )
 
     def _require_stores(self) -> None:
@@ -274,8 +271,10 @@ class House:
             lost.append(("the quarantine is", self.paths.quarantine))
         if not (flags := self.inference_flags.place(state.dataset)).exists():
             lost.append(("the inference flags are", flags))
-        if state.online and not self.paths.feast_online.exists():
-            lost.append(("the online store is", self.paths.feast_online))
+        if "consents" in self.descriptor.tables and not self.paths.consents.exists():
+            lost.append(("the consent ledger is", self.paths.consents))
+        if state.online and not self.gateway.ever_online():
+            lost.append(("the online rows are", self.paths.feast_registry.parent))
         if lost:
             what, place = lost[0]
             raise EnvironmentFailed(f"{what} gone", where=str(place), remedy=remedy)

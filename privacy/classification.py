@@ -1,4 +1,4 @@
-"""The vocabulary every layer shares: sensitivities, purposes, lawful bases, roles.
+"""The vocabulary every layer shares: sensitivities, purposes, lawful bases, roles, kinds of ids.
 
 Sources: GDPR art. 4(1), 6(1), 9(1); PIPL art. 13, 28; CCPA 1798.140.
 """
@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["DOMAIN_CODES", "FEATURE_STORE", "LawfulBasis", "Purpose", "Role", "Sensitivity"]
+__all__ = ["DOMAIN_CODES", "FEATURE_STORE", "LawfulBasis", "LinkKind", "Purpose", "Role", "Sensitivity"]
 
 
 class Sensitivity(StrEnum):
@@ -54,6 +54,16 @@ class Role(StrEnum):
     PRIVACY_OFFICER = "privacy_officer"
     AUDITOR = "auditor"
     ADMIN = "admin"
+
+
+class LinkKind(StrEnum):
+    """What an id is by which a customer may turn out to be another one too."""
+
+    ACCOUNT = "account"
+    CARD = "card"
+    DEVICE = "device"
+    EMAIL = "email"
+    PHONE = "phone"
 
 
 FEATURE_STORE: Final = "features"

@@ -7,10 +7,12 @@ from typing import Final
 
 from privacy.errors import BadInput
 
-__all__ = ["GROUP_FLOOR", "Demands", "Entropy"]
+__all__ = ["GROUP_FLOOR", "LEAST_PEOPLE", "Demands", "Entropy"]
 
 GROUP_FLOOR: Final = 10
 """The fewest people of whom a class, or a figure without noise, is told as a group, where nobody says otherwise."""
+LEAST_PEOPLE: Final = 5
+"""The fewest that are told as a group whatever a shop says."""
 
 
 @dataclass(frozen=True)

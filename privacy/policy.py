@@ -47,7 +47,7 @@ class Decision:
 
     With outcome `mask`, each field of `masks` may be told as its mask leaves it only: not at all by `redact`, by the
     field's own band instead by a `band` without edges. `masked_by` says which rules did it. Only rows that pass every
-    one of `filters` may be answered about, whatever the outcome.
+    one of `filters` may be answered about, whatever the outcome. Where it is `on_consent`, only people who consent.
     """
 
     outcome: Outcome
@@ -56,6 +56,7 @@ class Decision:
     masks: Mapping[str, Mask] = field(default_factory=lambda: _NO_MASKS)
     masked_by: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NOBODY)
     filters: tuple[RowFilter, ...] = ()
+    on_consent: bool = False
 
     @property
     def allowed(self) -> bool:
@@ -66,8 +67,8 @@ class Decision:
 class Policy:
     """Compiled rules; `version` is the digest (16 hex digits) of the text and lawful bases they came from.
 
-    No consent ledger is kept, so nobody is known to have consented: for a purpose that rests on consent,
-    reading or scoring people is denied by the rule `no-consent-ledger`, whatever else permits it.
+    Without a `ledger` of consents nobody is known to have consented: for a purpose that rests on consent, reading or
+    scoring people is denied by the rule `no-consent-ledger`, whatever else permits it. With one the gateway asks it.
 
     >>> policy = Policy.load()
     >>> masks = policy.decide(Principal("ann", Role.ANALYST, Purpose.RETENTION), "predict", "model:churn").masks
@@ -77,13 +78,15 @@ class Policy:
     ('churn-serves-retention-only', 'no-consent-ledger')
     """
 
-    def __init__(self, text: PolicyText, bases: Mapping[str, LawfulBasis] | None = None) -> None:
+    def __init__(
+        self, text: PolicyText, bases: Mapping[str, LawfulBasis] | None = None, *, ledger: bool = False
+    ) -> None:
         effective = {**text.bases, **_checked_bases(bases or {})}
         self.version, self.where, self.rules, self.tags = text.version, text.where, text.rules, text.tags
         if effective != text.bases:
             changed = "|".join(f"{purpose}={effective[purpose]}" for purpose in sorted(effective))
             self.version = hashlib.sha256(f"{text.version}|{changed}".encode()).hexdigest()[:16]
-        self._bases = effective
+        self._bases, self._ledger = effective, ledger
         self._index = _compiled(text.rules)
         self._fields: dict[str, list[str]] = {}
         for tagged in text.tags:
@@ -92,14 +95,21 @@ class Policy:
 
     @classmethod
     def load(
-        cls, path: Path | None = None, bases: Mapping[str, LawfulBasis] | None = None, types: FieldTypes | None = None
+        cls,
+        path: Path | None = None,
+        bases: Mapping[str, LawfulBasis] | None = None,
+        types: FieldTypes | None = None,
+        *,
+        ledger: bool = False,
     ) -> Policy:
         """The policy at `path`, else the built-in one; `bases` (purpose -> basis) go before those it names.
+
+        `ledger` says that consents are kept, which whoever reads people for it then asks.
 
         Raises BadInput naming what is wrong with it and the line, such as a mask that can't read a field of the
         `types` known, or an unknown purpose or basis.
         """
-        return cls(read_policy(path or built_in_policy(), types).usable(), bases)
+        return cls(read_policy(path or built_in_policy(), types).usable(), bases, ledger=ledger)
 
     def decide(self, principal: Principal, action: str, resource: str) -> Decision:
         """What the rules say, whatever their order; a forbid beats every permit, and masks and filters add up."""
@@ -123,7 +133,10 @@ class Policy:
                 f"policy.yaml there; `custos policy explain {asked} --action {action} --resource {resource}` says why"
             )
             if decision.rule == NO_LEDGER:
-                remedy = f"{purpose} rests on consent, and no ledger of consents is kept yet; use another lawful basis"
+                remedy = (
+                    f"{purpose} rests on consent, and no consent is on record: give the shop a table `consents`, "
+                    "or the purpose another lawful basis"
+                )
             raise Refused(f"role {principal.role} may not {action} {resource} for {purpose} ({because})", remedy=remedy)
         return decision
 
@@ -133,7 +146,7 @@ class Policy:
 
     def awaits_consent(self, purpose: Purpose | None, action: str) -> bool:
         """Whether the action reads people for a purpose that rests on consents, of which no ledger is kept."""
-        return action in READS_PEOPLE and purpose is not None and self._bases.get(purpose) is LawfulBasis.CONSENT
+        return not self._ledger and self._rests_on_consent(purpose, action)
 
     def fields_of(self, action: str, resource: str) -> list[str]:
         """The tagged fields in the answers of `action` about `resource`, which masks may hide."""
@@ -153,12 +166,16 @@ class Policy:
             return Decision(GAP, GAP)
         rows = tuple([rule.row_filter for rule in filters if rule.row_filter and rule.fits(resource)])
         masked = self._masks([rule for rule in masks if rule.fits(resource)], self.fields_of(action, resource))
+        on_consent = self._rests_on_consent(principal.purpose, action)
         if not masked:
-            return Decision("allow", permitted[0], permitted, filters=rows)
+            return Decision("allow", permitted[0], permitted, filters=rows, on_consent=on_consent)
         first = min(name for _, names in masked.values() for name in names)
         holding = MappingProxyType({tagged: mask for tagged, (mask, _) in masked.items()})
         names = MappingProxyType({tagged: names for tagged, (_, names) in masked.items()})
-        return Decision("mask", first, permitted, holding, names, rows)
+        return Decision("mask", first, permitted, holding, names, rows, on_consent)
+
+    def _rests_on_consent(self, purpose: Purpose | None, action: str) -> bool:
+        return action in READS_PEOPLE and purpose is not None and self._bases.get(purpose) is LawfulBasis.CONSENT
 
     def _masks(self, rules: list[Rule], fields: list[str]) -> dict[str, tuple[Mask, tuple[str, ...]]]:
         """Field -> its mask and who asked for it; where rules ask for different ones, nothing of the field is told."""

@@ -69,7 +69,9 @@ class Explanation:
             if each.decided:
                 yield f"  line {each.line}: {each.rule} {each.does}" + (f". {each.why}" if each.why else "")
         if NO_LEDGER in made.rules:
-            yield f"  {NO_LEDGER}: {self.purpose} rests on consent, and no ledger of consents is kept yet"
+            yield f"  {NO_LEDGER}: {self.purpose} rests on consent, and no consent is on record"
+        if made.on_consent:
+            yield f"  rows: only of people who consent to {self.purpose}, as of each row's time and now"
         for tagged, mask in made.masks.items():
             yield f"  masked: {tagged} by {mask} ({', '.join(made.masked_by[tagged])})"
         for row_filter in made.filters:

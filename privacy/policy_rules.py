@@ -76,7 +76,7 @@ FILTERED: Final = frozenset({"attack", "count", "features.read", "predict", "sco
 GAP: Final = "gap"
 """What decided where no rule was written."""
 NO_LEDGER: Final = "no-consent-ledger"
-"""What decided where a purpose rests on consent, of which no ledger is kept."""
+"""What decided where a purpose rests on consent, and none is on record."""
 
 
 @dataclass(frozen=True)

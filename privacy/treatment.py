@@ -20,6 +20,8 @@ from privacy.cmac import Mac
 from privacy.errors import BadInput
 from privacy.inference import Marks
 from privacy.keyring import Keyring
+from privacy.link_rules import LinkRules
+from privacy.linking import Linker
 from privacy.masking import MaskSpec, apply_mask, mask_of
 from privacy.tokens import handles_to_tokens
 from privacy.vault import Vault
@@ -103,12 +105,16 @@ class Protector:
         self._held: list[pa.RecordBatch] = []
 
     @contextmanager
-    def on_trial(self) -> Iterator[None]:
-        """Whoever is first met inside is taken back when an exception ends it (`Vault.intake`)."""
+    def on_trial(self, rules: LinkRules | None = None) -> Iterator[Linker]:
+        """Whoever is first met inside is taken back when an exception ends it (`Vault.intake`).
+
+        The linker may find that some are one person, by `rules`; whoever is protected after that is one.
+        """
         with self._vault.intake() as intake:
-            self._register = intake.register
+            linker = Linker(intake, self._keyring, rules or LinkRules())
+            self._register = linker.register
             try:
-                yield
+                yield linker
             finally:
                 self._register = self._vault.register
 
@@ -155,16 +161,13 @@ class Protector:
     def _people_batch(
         self, batch: pa.RecordBatch, plan: TablePlan, report: ProtectReport, macs: Mapping[str, Mac]
     ) -> pa.RecordBatch:
-        subject = plan.subject
-        if subject is None:
+        if (subject := plan.subject) is None:
             raise ValueError("the plan has no subject")
         ids = batch.column(subject.name)
         if ids.null_count:
-            raise BadInput(
-                f"{ids.null_count} rows have no subject",
-                where=f"{plan.table}.{subject.name}",
-                remedy="filter or quarantine them before they are protected",
-            )
+            what = f"{ids.null_count} rows have no subject"
+            remedy = "filter or quarantine them before they are protected"
+            raise BadInput(what, where=f"{plan.table}.{subject.name}", remedy=remedy)
         dates = batch.column(plan.dated_by) if plan.dated_by else None
         refused = self._vault.tombstoned(ids, dates)
         if refused.any():

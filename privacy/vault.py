@@ -108,7 +108,7 @@ class Vault:
         The vault is then as before, but for people whom somebody else has registered meanwhile too. Newer
         attributes of people known before go into their records at the end. Killed inside, everybody stays.
         """
-        trial = Intake(self._engine, self._keys, self._index, self._people, self._keyring.index)
+        trial = Intake(self._engine, self._keys, self._index, self._people, self._links, self._keyring.index)
         kept = False
         try:
             yield trial

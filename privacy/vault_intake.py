@@ -18,11 +18,13 @@ import sqlalchemy as sa
 from privacy.cmac import Mac
 from privacy.vault_changes import begin_change, meta_value, note_change, raise_counter
 from privacy.vault_database import checkpoint, delete_rows, insert_new, insert_rows, reading, select_rows, transaction
-from privacy.vault_index import IdentityIndex
+from privacy.vault_index import IdentityIndex, Stack
 from privacy.vault_keys import KeyStore
+from privacy.vault_links import Links
 from privacy.vault_people import Arrivals, Given, OwnPeople, People
 from privacy.vault_records import open_renewal, seal_renewal
 from privacy.vault_schema import identities, intakes, people, renewals, vault_meta
+from privacy.vault_segment import Segment, blocks_of
 
 __all__ = ["Intake", "renewals_of"]
 
@@ -39,10 +41,10 @@ class Intake:
     """One trial, begun by `Vault.intake`; ended by `keep` or `withdraw`. Killed before, it counts as kept."""
 
     def __init__(
-        self, engine: sa.Engine, key_store: KeyStore, index: IdentityIndex, population: People, mac: Mac
+        self, engine: sa.Engine, key_store: KeyStore, index: IdentityIndex, population: People, links: Links, mac: Mac
     ) -> None:
         self._engine, self._keys, self._index, self._people, self._mac = engine, key_store, index, population, mac
-        self._part = 0
+        self._links, self._part = links, 0
         now = int(time.time())
         with transaction(engine, _WHAT) as connection:
             begin_change(connection)
@@ -63,6 +65,29 @@ class Intake:
             self._people.renew(renewals_of(arrivals.take(rows[mine]), handles[rows[mine]]))
             self._put_off(renewals_of(arrivals.take(rows[~mine]), handles[rows[~mine]]))
         return handles
+
+    def aliases(self) -> tuple[Blocks, Blocks]:
+        """(n, 16) handles from before a link, and the one that each leads to."""
+        found = self._links.aliases()
+        return blocks_of(old for old, _ in found), blocks_of(home for _, home in found)
+
+    def link(self, handles: Blocks, others: Blocks) -> dict[bytes, bytes]:
+        """Each of `handles` is the same person as the one of `others` beside it; older handle -> the one that counts.
+
+        For good: nobody who is linked is on trial any more, so it is the last step before an intake is kept.
+        """
+        before = self._people.state()
+        mine = self._own.as_of(before)
+        moved = self._links.link((one.tobytes(), other.tobytes()) for one, other in zip(handles, others, strict=True))
+        after = self._people.state()
+        if moved and after.number == before.number + 1:  # else somebody else may have been taken away too
+            led = Segment.of(blocks_of(moved.keys()), blocks_of(moved.values()))
+            parts = []
+            for keys, values in (part.rows() for part in mine.segments):
+                found, known = led.find(values)
+                parts.append(Segment.of(keys, np.where(known[:, None], found, values)))
+            self._own.known, self._own.since = Stack(tuple(parts), 0), after.removals
+        return moved
 
     def keep(self) -> None:
         """Everybody stays, and newer attributes go into the records."""

@@ -9,11 +9,19 @@ from typing import Final
 import sqlalchemy as sa
 
 from privacy.errors import CheckFailed
+from privacy.secret_key_access import SecretKey
 from privacy.vault_changes import begin_change, note_change
 from privacy.vault_database import checkpoint, delete_rows, insert_rows, reading, select_rows, transaction
 from privacy.vault_index import IdentityIndex
 from privacy.vault_keys import KeyStore
-from privacy.vault_records import Identity, PersonRecord, named_identities, seal_record
+from privacy.vault_records import (
+    Identity,
+    PersonRecord,
+    named_identities,
+    open_renewal,
+    seal_record,
+    seal_renewal,
+)
 from privacy.vault_schema import aliases, identities, people, renewals, tombstones
 from privacy.vault_segment import blocks_of
 from privacy.vault_tombstones import settle_tombstones
@@ -46,12 +54,19 @@ class Links:
                 if moved:
                     keys, redirected = self._merge(connection, moved)
                     after = note_change(connection, removal=True)
-                spent = _aliases_of(connection, set(target.values()))
+                # all, not only theirs: who was killed before the next line left some
+                spent = {old for (old,) in connection.execute(sa.select(aliases.c.old))}
             if moved:
                 self._index.settle(after)
                 self._index.add(blocks_of(keys), blocks_of(redirected), after)
-        self._keys.destroy(spent)  # last: one data key remains, under which the merged record is sealed
+        if spent:
+            self._keys.destroy(spent)  # last: one data key remains, under which the merged record is sealed
         return moved
+
+    def aliases(self) -> list[tuple[bytes, bytes]]:
+        """Every older handle, and the one that it leads to."""
+        with reading(self._engine, _WHAT) as connection:
+            return [(old, home) for old, home in connection.execute(sa.select(aliases).order_by(aliases.c.old))]
 
     def members(self, handle: bytes) -> tuple[bytes, ...]:
         """The person's handle and those that were linked to it, in that order; `handle` may be any of them."""
@@ -100,24 +115,57 @@ class Links:
                 where=f"{len(everyone - (rows.keys() & data_keys.keys()))} of {len(everyone)}",
                 remedy="restore vault and key store from backups of one time",
             )
-        for home in sorted(set(moved.values())):
-            family = [home, *sorted(old for old, new in moved.items() if new == home)]
+        whole: list[dict[str, object]] = []
+        redirected: list[dict[str, object]] = []
+        for home, older in _families(moved).items():
+            family = [home, *older]
             record = _joined([named_identities(one, data_keys[one], rows[one]) for one in family], home)
             found = [index for handle in family for index in indexes[handle]]
             sealed = seal_record(home, data_keys[home], record)
-            statement = sa.update(people).where(people.c.handle == home)
-            connection.execute(statement.values(record=sealed, indexes=b"".join(found)))
-            # Nobody is on trial any more: a link relies on them.
-            redirected = sa.update(identities).where(identities.c.idx == sa.bindparam("one"))
-            connection.execute(redirected.values(handle=home, intake=0), [{"one": index} for index in found])
-            led_here = sa.update(aliases).where(aliases.c.canonical.in_(family))
-            connection.execute(led_here.values(canonical=home))
+            whole.append({"home": home, "sealed": sealed, "found": b"".join(found)})
+            redirected += [{"one": index, "home": home} for index in found]
+        bound = sa.bindparam
+        merged = sa.update(people).where(people.c.handle == bound("home"))
+        connection.execute(merged.values(record=bound("sealed"), indexes=bound("found")), whole)
+        # Nobody is on trial any more: a link relies on them.
+        led = sa.update(identities).where(identities.c.idx == bound("one"))
+        connection.execute(led.values(handle=bound("home"), intake=0), redirected)
+        led_here = list(select_rows(connection, sa.select(aliases), aliases.c.canonical, moved.keys()))
+        if led_here:
+            on = sa.update(aliases).where(aliases.c.old == bound("older"))
+            leads = [{"older": old, "home": moved[home]} for old, home in sorted(led_here)]
+            connection.execute(on.values(canonical=bound("home")), leads)
+        _take_along(connection, moved, data_keys)
         insert_rows(connection, aliases, moved.keys(), moved.values())
         delete_rows(connection, people, people.c.handle, moved.keys())
         old = [(index, new) for handle, new in moved.items() for index in indexes[handle]]
         gone, homes = [index for index, _ in old], [new for _, new in old]
         self._index.erase(blocks_of(gone))
         return gone, homes
+
+
+def _families(moved: Mapping[bytes, bytes]) -> dict[bytes, list[bytes]]:
+    """Each handle that others are led to -> those, sorted."""
+    found: dict[bytes, list[bytes]] = {}
+    for old, home in sorted(moved.items()):
+        found.setdefault(home, []).append(old)
+    return found
+
+
+def _take_along(connection: sa.Connection, moved: Mapping[bytes, bytes], data_keys: Mapping[bytes, SecretKey]) -> None:
+    """Lead attributes that wait for an intake's end to the person's new handle, under its data key."""
+    waiting = list(select_rows(connection, sa.select(renewals), renewals.c.handle, moved.keys()))
+    if not waiting:
+        return
+    last = int(connection.execute(sa.select(sa.func.max(renewals.c.part))).scalar_one())
+    again = []
+    for part, (intake, old, _, sealed) in enumerate(sorted(waiting), last + 1):  # in the order they came in
+        home = moved[old]
+        again.append(
+            (intake, home, part, seal_renewal(home, data_keys[home], open_renewal(old, data_keys[old], sealed)))
+        )
+    delete_rows(connection, renewals, renewals.c.handle, moved.keys())
+    insert_rows(connection, renewals, *zip(*again, strict=True))
 
 
 def _joined(families: Sequence[list[Identity]], home: bytes) -> PersonRecord:

@@ -35,7 +35,10 @@ def commands(page: str = README) -> list[str]:
     return re.findall(r"custos (?:[a-z][^|&>#\n)`]*)", text)
 
 
-@pytest.mark.parametrize("line", [*commands(), *commands(TUTORIAL)])
+SERVICES = (ROOT / "docs" / "services.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("line", [*commands(), *commands(TUTORIAL), *commands(SERVICES)])
 def test_every_command_of_readme_and_tutorial_parses(line: str) -> None:
     words = shlex.split(line)[1:]
     command: click.Command = cli
@@ -96,6 +99,17 @@ def test_the_descriptor_page_loads_and_names_every_mask_and_sensitivity(tmp_path
     assert load_descriptor(str(path)).tables["customers"].columns["born"].mask == "age_band"
     for word in (*MASKS, *Sensitivity):
         assert f"`{word}`" in page, word
+
+
+def test_the_consents_of_the_descriptor_page_are_accepted(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "descriptor.md").read_text("utf-8")
+    (consents,) = re.findall(r"```\n(consents:\n.*?)```", page, re.DOTALL)
+    (shop,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    document = yaml.safe_load(shop)
+    document["tables"] |= yaml.safe_load(consents)
+    path = tmp_path / "shop.yaml"
+    path.write_text(yaml.safe_dump(document, allow_unicode=True), "utf-8")
+    assert load_descriptor(str(path)).tables["consents"].event_column == "at"
 
 
 def test_the_settings_page_loads_and_names_every_setting(tmp_path: Path) -> None:

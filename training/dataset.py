@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from privacy.consent import LEFT_OUT
 from privacy.errors import BadInput, CheckFailed
 from training.cutoffs import CutoffPlan, Task, plan_cutoffs
 from training.models._base import CHURN, feature_matrix
@@ -114,6 +115,15 @@ class Snapshots:
     purchases_train: pd.DataFrame
     purchases_closed: pd.DataFrame
     feature_names: tuple[str, ...]
+    without_consent: int | None = None
+    """Rows of people who didn't consent or don't any more, left out; None for a purpose that rests on no consent."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a run is to tell of its data."""
+        if self.without_consent is None:
+            return ()
+        return (f"consent: {self.without_consent:,} rows are left out of people who didn't consent then, or don't now",)
 
 
 def fetch(
@@ -165,8 +175,15 @@ def fetch(
         _canonical(features.loc[moments == _stamp(mark), list(PURCHASE_COLUMNS)]).reset_index(drop=True)
         for mark in marks
     ]
+    left_out = (rows.schema.metadata or {}).get(LEFT_OUT)
     return Snapshots(
-        sets["training"], sets["test"], sets["closed"], purchases[0], purchases[1], tuple(features.columns)
+        sets["training"],
+        sets["test"],
+        sets["closed"],
+        purchases[0],
+        purchases[1],
+        tuple(features.columns),
+        None if left_out is None else int(left_out),
     )
 
 

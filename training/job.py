@@ -115,7 +115,7 @@ def train(
         made = _register(run, request, registry, plan, data, tested)
         champion = registry.champion(task.target)
         told = message(made.outcome, tested.candidate.model.name, tested.verdicts, champion)
-        notes = (tested.setting, version_note(task.target, made, tested), *made.lost)
+        notes = (tested.setting, *data.notes, version_note(task.target, made, tested), *made.lost)
         run.describe({"outcome": made.outcome}, "\n\n".join((told, *notes)))
         say("registering", 1, 1)
         return TrainResult(

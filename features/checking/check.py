@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from features.contracts import BAD_SHARE, REMEDIES, Contract
+from features.contracts import REMEDIES, Contract, most_bad
 from features.datasets.descriptor import USABLE, Descriptor, read_descriptor
 from features.datasets.tables import Table
 from features.marking import Marking
@@ -149,14 +149,11 @@ def _open_details(table: Table, batch: pa.RecordBatch) -> Iterator[Finding]:
 def _told(table: Table, reasons: Counter[tuple[str, str]], rows: int, bad: int) -> Iterator[Finding]:
     if rows == 0:
         yield Finding(table.name, "", "error", "empty", "no rows", "give a file with rows, or mend its 'where'")
-    if table.name == "consents" and rows:
-        what, remedy = "has rows, and there is no consent ledger yet", "leave the table out"
-        yield Finding(table.name, "", "error", "consents", what, remedy)
     for (column, reason), count in reasons.most_common():
-        level: Level = "error" if count > BAD_SHARE * rows else "warning"
+        level: Level = "error" if count > most_bad(table.name, rows) else "warning"
         remedy = REMEDIES.get(reason, DATA_REMEDY)
         yield Finding(table.name, column, level, reason.replace(" ", "_"), reason, remedy, count, rows)
-    if bad > BAD_SHARE * rows:
+    if bad > most_bad(table.name, rows):
         what = "too many bad rows: the table is refused"
         yield Finding(table.name, "", "error", "bad_rows", what, DATA_REMEDY, bad, rows)
     elif bad:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,7 @@ import pyarrow.compute as pc
 
 from features.datasets.descriptor import Descriptor
 from features.datasets.inference import PRODUCT
-from features.datasets.tables import Table
+from features.datasets.references import Place, Reference, references_of
 from privacy.errors import BadInput
 from privacy.identifiers import canonical_ids
 
@@ -23,24 +22,14 @@ from .findings import Finding, Level
 
 __all__ = ["References"]
 
-Place = tuple[str, str]
 Hashes = npt.NDArray[np.uint64]
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """`column` of a table holds values of the key `to`; `declared` in the descriptor, or by what the tables are."""
-
-    column: Place
-    to: Place
-    declared: bool
 
 
 class References:
     """Gathers what is met of keys and references; each value becomes 64 bits of SipHash under a key of this run."""
 
     def __init__(self, descriptor: Descriptor) -> None:
-        self._references = list(_references(descriptor))
+        self._references = list(references_of(descriptor.tables, descriptor.subject))
         keys = {reference.to for reference in self._references}
         for table, key in (("customers", descriptor.subject), ("products", PRODUCT)):
             if table in descriptor.tables and key in descriptor.tables[table].columns:
@@ -81,7 +70,7 @@ class References:
         return pd.util.hash_array(values.astype(object), hash_key=self._secret, categorize=False)
 
 
-def _dangling(reference: _Reference, values: Hashes, keys: Hashes) -> Iterator[Finding]:
+def _dangling(reference: Reference, values: Hashes, keys: Hashes) -> Iterator[Finding]:
     missing = int((~np.isin(values, keys, assume_unique=True)).sum())
     if not missing:
         return
@@ -95,21 +84,3 @@ def _dangling(reference: _Reference, values: Hashes, keys: Hashes) -> Iterator[F
     remedy = f"add them to {reference.to[0]}" + ("" if reference.declared else ", if they belong there")
     level: Level = "error" if reference.declared else "warning"
     yield Finding(*reference.column, level, "dangling", f"values not found in {to}", remedy, missing, len(values))
-
-
-def _references(descriptor: Descriptor) -> Iterator[_Reference]:
-    tables = descriptor.tables
-    for name, table in tables.items():
-        for column, said in table.columns.items():
-            if said.references is not None:
-                to, _, key = said.references.partition(".")
-                if to in tables and key in tables[to].columns:
-                    yield _Reference((name, column), (to, key), declared=True)
-            elif (name, column) != (own := _implied(descriptor, table, column)) and own is not None:
-                yield _Reference((name, column), own, declared=False)
-
-
-def _implied(descriptor: Descriptor, table: Table, column: str) -> Place | None:
-    """The key that a column means by what it is called."""
-    to = "customers" if column == table.subject else "products" if column == PRODUCT else ""
-    return (to, column) if to in descriptor.tables and column in descriptor.tables[to].columns else None

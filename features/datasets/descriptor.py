@@ -21,7 +21,10 @@ from privacy.errors import BadInput
 from privacy.strict_yaml import UnreadableYaml, read_document
 
 from .anonymity import check_anonymity
+from .consents import check_consents
+from .identity import Identity, check_identity
 from .inference import Inference, check_inference, check_withheld
+from .quality import Quality, check_quality
 from .strict import Name, Strict
 from .tables import Table
 from .targets import Targets
@@ -36,7 +39,7 @@ MOMENTS: Final = {"transactions": {"created"}, "interactions": {"happened_at", "
 
 
 class Descriptor(Strict):
-    """A shop: its tables, its clock, its currency, what must not be inferred and what to predict."""
+    """A shop: its tables, clock and currency, who is one person, what must not be inferred, how good it must be."""
 
     name: Name
     subject: Name
@@ -45,8 +48,10 @@ class Descriptor(Strict):
     description: str = ""
     folder: str = Field(default="", exclude=True)
     tables: dict[str, Table]
+    identity: Identity = Field(default_factory=Identity)
     inference: Inference = Field(default_factory=dict)
     withhold: tuple[Name, ...] = ()
+    quality: Quality = Field(default_factory=Quality)
     targets: Targets
     _base_dir: Path = PrivateAttr(default_factory=Path)
     _environment: Mapping[str, str] = PrivateAttr(default_factory=dict)
@@ -74,8 +79,8 @@ class Descriptor(Strict):
         return self.targets.churn.horizon_days > SLOW_SHOP_HORIZON_DAYS
 
     def digest(self) -> str:
-        """Return the SHA-256 of the meaning of this descriptor, 64 hex digits."""
-        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+        """Return the SHA-256 of the meaning of this descriptor, 64 hex digits; how good the data must be is no part."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True, exclude={"quality"}).encode()).hexdigest()
 
 
 def builtin_names() -> list[str]:
@@ -144,8 +149,11 @@ def faults(descriptor: Descriptor, where: str) -> Iterator[BadInput]:
     yield from _table_faults(descriptor, where)
     yield from _reference_faults(descriptor, where)
     yield from _moment_faults(descriptor, where)
+    declared = "identity" in descriptor.model_fields_set
+    yield from check_identity(descriptor.identity, descriptor.tables, where, declared=declared)
     for attribute, columns in descriptor.inference.items():
         yield from _refusals(check_inference, {attribute: columns}, descriptor.tables, where)
+    yield from _refusals(check_quality, descriptor.quality, descriptor.tables, descriptor.subject, where)
     for name in descriptor.withhold:
         yield from _refusals(check_withheld, [name], where, slow=descriptor.slow)
 
@@ -207,6 +215,7 @@ def _table_faults(descriptor: Descriptor, where: str) -> Iterator[BadInput]:
                 where=where,
             )
         yield from _refusals(check_anonymity, table, where)
+        yield from _refusals(check_consents, table, where)
     if "transactions" in descriptor.tables:
         yield from _line_faults(descriptor.tables["transactions"], where)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Name", "Strict"]
+__all__ = ["PLACE", "Name", "Strict"]
+
+PLACE: Final = r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$"
+"""How one column of one table is named: table.column."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 """What tables, columns and shops may be called."""

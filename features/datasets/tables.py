@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, Tag, field_validator, model_validator
 
-from privacy.classification import Sensitivity
+from privacy.classification import LinkKind, Sensitivity
 from privacy.demands import GROUP_FLOOR
 from privacy.errors import BadInput
 
 from .database import Database
-from .strict import Name, Strict
+from .strict import PLACE, Name, Strict
 
 if TYPE_CHECKING:
     from privacy.treatment import TablePlan
 
-__all__ = ["Anonymity", "Column", "Table"]
+__all__ = ["CONSENTS", "CONSENT_TYPES", "Anonymity", "Column", "Table"]
 
+CONSENTS: Final = "consents"
+"""The table that the consent ledger is filled from."""
 IMPLIED_KEYS: Final = frozenset({"order_id", "ticket_id", "device_id"})
 Kind = Literal["string", "int", "float", "timestamp", "date", "boolean"]
 DEFAULT_TYPES: Final[dict[str, Kind]] = {
@@ -32,6 +34,7 @@ DEFAULT_TYPES: Final[dict[str, Kind]] = {
     "coupon": "float",
     "category": "string",
 }
+CONSENT_TYPES: Final[dict[str, Kind]] = {"purpose": "string", "granted": "boolean", "at": "timestamp"}
 
 
 def _how(source: object) -> str:
@@ -55,7 +58,8 @@ class Column(Strict):
     key: bool = False
     mask: str | dict[str, Any] | None = None
     hierarchy: list[Any] | dict[Any, Any] | None = None
-    references: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")
+    references: str | None = Field(default=None, pattern=PLACE)
+    identifies: LinkKind | None = None
 
     @field_validator("mask", mode="before")
     @classmethod
@@ -125,8 +129,8 @@ class Table(Strict):
 
     def kind_of(self, column: str) -> Kind | None:
         """Return the declared type of `column`, or the one its role implies."""
-        implied = DEFAULT_TYPES.get(column) if self._name in {"transactions", "interactions"} else None
-        return self.columns[column].type or implied
+        known = {"transactions": DEFAULT_TYPES, "interactions": DEFAULT_TYPES, CONSENTS: CONSENT_TYPES}
+        return self.columns[column].type or known.get(self._name, {}).get(column)
 
     @property
     def event_column(self) -> str | None:

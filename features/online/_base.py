@@ -123,13 +123,17 @@ class PackedRows(ABC):
 
     def by_layout(self, rows: Sequence[tuple[int, bytes]]) -> Iterator[tuple[Layout, list[tuple[int, bytes]]]]:
         """Part numbered rows by layout; those of a layout that nobody knows are left out."""
-        parted: dict[bytes, list[tuple[int, bytes]]] = {}
-        for row in rows:
-            parted.setdefault(row[1][:8], []).append(row)
-        for mine in parted.values():
+        kinds = {row[1][:8] for row in rows}
+        for kind in kinds:
+            mine = list(rows) if len(kinds) == 1 else [row for row in rows if row[1].startswith(kind)]
             layout = self.layout_of(mine[0][1])
             if layout is not None:
                 yield layout, mine
+
+    def common_layout(self, rows: Sequence[bytes]) -> Layout | None:
+        """Return the layout that all rows were packed with; None where there are several, or none is known."""
+        layout = self.layout_of(rows[0]) if rows else None
+        return layout if layout is not None and all(row.startswith(layout.id) for row in rows) else None
 
     def layout_of(self, row: bytes) -> Layout | None:
         """Return the layout that a row was packed with, None where nobody knows it."""

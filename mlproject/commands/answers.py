@@ -86,6 +86,36 @@ def features_get(service: str, purpose: str, tokens: tuple[str, ...], as_json: b
         click.echo(line)
 
 
+@features.command("history")
+@click.argument("entities", type=Parquet)
+@click.option("--service", required=True, metavar="SERVICE", help="The feature service to ask.")
+@options.purpose
+@click.option("--out", type=Parquet, help="The csv or parquet file to write.  [default: csv on standard output]")
+@options.as_json
+@options.home
+def features_history(
+    entities: Path, service: str, purpose: str, out: Path | None, as_json: bool, home: Path | None
+) -> None:
+    """Tell features as they were known at moments, for each row of a csv or parquet file. Audited.
+
+    ENTITIES has customer_token (of this purpose) and event_timestamp (ISO 8601; UTC where no zone is named), each a
+    moment that features were built at. Rows, their order and other columns stay; `status` says `ok` or `unknown`.
+
+    \b
+    Example: custos features history --service clv_v1 --purpose value customers.csv --out then.parquet
+    """
+    from mlproject.pipelines.history import history_csv, history_json, history_of_file, summary
+    from mlproject.wiring import House
+
+    rows = history_of_file(House.open(home), service, purpose, entities, out)
+    if as_json:
+        click.echo(history_json(rows))
+    elif out is None:
+        click.echo(history_csv(rows).decode(), nl=False)
+    else:
+        click.echo(summary(rows, service, out))
+
+
 @features.command("export")
 @click.argument("service")
 @options.purpose

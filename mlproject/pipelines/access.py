@@ -23,6 +23,7 @@ def grant_access(house: House, role: str, purpose: str, user: str, life: timedel
     bearer = grant(house.keyring, name=user, role=Role(role), purpose=Purpose(purpose), ttl=life, now=house.now())
     house.note(decision, "grant", "access", detail={"role": role, "purpose": purpose, "user": user})
     if house.policy.lawful_basis(Purpose(purpose)) is LawfulBasis.CONSENT:
-        yield f"Mind: {purpose} rests on consent, and no ledger of consents is kept yet: nobody is served for it."
+        who = "only who consented" if house.paths.consents.exists() else "nobody, while no consent is on record,"
+        yield f"Mind: {purpose} rests on consent: {who} is served for it."
     yield f"{role} for {purpose}, valid until {(house.now() + life).date()}:"
     yield bearer

@@ -31,6 +31,17 @@ def _report(house: House) -> Iterator[Finding]:
     yield Finding("report", "ok", f"{len(read_report(house.paths.report))} sections")
 
 
+def _quality(house: House) -> Iterator[Finding]:
+    from features.quality.history import QualityHistory
+
+    cards = QualityHistory(house.paths.quality).cards()
+    if not cards:
+        yield Finding("quality", "note", "no scorecard yet", "`custos ingest` makes one")
+        return
+    breaches = len(cards[-1].breaches)
+    yield Finding("quality", "ok", f"{len(cards):,} scorecards, the last {cards[-1].outcome}; breaches: {breaches:,}")
+
+
 def _audit(house: House) -> Iterator[Finding]:
     yield Finding("audit", "ok", f"{house.audit.verify().events:,} events, intact")
     house.audit.check()
@@ -78,6 +89,13 @@ def _flags(house: House) -> Iterator[Finding]:
     yield Finding("inference", "ok", f"{house.inference_flags.size(house.state.dataset):,} marked baskets, sealed")
 
 
+def _consents(house: House) -> Iterator[Finding]:
+    if house.paths.consents.exists():
+        yield Finding("consents", "ok", f"consents and withdrawals on record: {len(house.consents):,}")
+    elif "consents" in house.descriptor.tables:
+        raise EnvironmentFailed("the consent ledger is gone", where=str(house.paths.consents))
+
+
 def _protected(house: House) -> Iterator[Finding]:
     rows = _read_through(house.stores.protected_store(house.state.dataset))
     yield Finding("protected", "ok", f"{rows['transactions']:,} order lines")
@@ -98,7 +116,8 @@ def _online(house: House) -> Iterator[Finding]:
     if house.state.as_of is None or not house.state.online:
         yield Finding("online", "note", "nobody is online yet", "run `custos materialize`")
         return
-    _sound(house.paths.feast_online, "custos_rows")
+    if not house.settings.online.url:
+        _sound(house.paths.feast_online, "custos_rows")
     if why := house.gateway.unready():
         raise EnvironmentFailed(why)
     people = house.gateway.online_size()
@@ -174,6 +193,7 @@ OF_HOME: Final[tuple[tuple[str, Check, str], ...]] = (
     ("audit", _audit, "restore the audit directory from its backup"),
     ("budget", _budget, "restore the budget's ledger from its backup"),
     ("suppression", _suppression, "restore it from its backup; people on it must not be served meanwhile"),
+    ("quality", _quality, "move it away: the next ingest begins a new one"),
     ("report", _report, "remove it; the next run writes it anew"),
 )
 """What there is beside the keys from the first moment on: a name, the check, the remedy where an error names none."""
@@ -182,6 +202,7 @@ OF_DATA: Final[tuple[tuple[str, Check, str], ...]] = (
     ("dataset", _dataset, "run `custos ingest` on the source again, which keeps a new copy"),
     ("quarantine", _quarantine, "run `custos ingest` on the source again"),
     ("inference", _flags, AGAIN),
+    ("consents", _consents, "restore it from its backup, or run `custos run` on the source again"),
     ("protected", _protected, AGAIN),
     ("features", _features, "run `custos build`, which writes them anew"),
     ("online", _online, "mend what is told above, then run `custos materialize`, which writes it anew"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from mlproject.pipelines.quality import breach_lines, table_scores
 from mlproject.pipelines.report import marked_told, record
 from mlproject.settings import environment
 from mlproject.state import HomeState, save_state
@@ -20,6 +21,7 @@ from privacy.json_files import read_object
 
 if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
+    from features.ingest import Destinations
     from mlproject.stages import Stages
     from mlproject.wiring import House
 
@@ -42,29 +44,50 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     house.audit.check()  # refuse before anything is stored if it is damaged
     with house.lock(), stages.stage("validate and protect"):
         _one_dataset(house, descriptor)  # again: another first ingest may have come before
+        on_record = house.paths.consents.exists()
         report = ingest(
             descriptor,
             protector=Protector(house.vault, house.keyring),
-            store=house.stores.protected_store(descriptor.name),
-            quarantine=house.quarantine,
-            flags=house.inference_flags,
+            into=_destinations(house, descriptor.name),
             progress=lambda table, rows: stages.progress(table, rows, 0),
+            noted=lambda count, whose: house.note(decision, "link", resource, count=count, commitment=whose),
         )
         _keep_descriptor(house, descriptor)
         home = str(house.paths.root.resolve())
-        online = house.paths.feast_online.exists()
+        online = house.paths.feast_online.exists() or _kept_state(house).get("online") is True
         state = HomeState(home, descriptor.name, report.first_event, report.last_event, online=online)
         save_state(house.paths.state, state)
+        if house.paths.consents.exists() and not on_record:
+            house.forget_sealed()  # and what the policy decided while nobody had consented
     rows = sum(table.kept for table in report.tables.values())
     house.note(decision, "ingest", resource, count=rows, detail={"digest": report.digest})
-    record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict()})
+    told = {} if report.links is None else {"links": report.links.to_dict()}
+    record(house, "dataset", {"name": descriptor.name, "digest": report.digest, **state.to_dict(), **told})
     record(house, "tables", {name: asdict(table) for name, table in report.tables.items()})
+    warnings = list(breach_lines(report.quality.breaches))
+    record(house, "quality", {**table_scores(report.quality), "breaches": warnings})
     record(house, "stages", stages)
     yield from _lines(report.tables)
+    for links in told.values():
+        yield from _link_lines(links)
     for value in report.unmatched:
         yield f"Mind: nothing in the data is {value}, which the descriptor marks (inference)"
     for column in contact_columns(descriptor):
         yield f"Mind: {column} is stored as it is; if it tells who somebody is, declare it direct_identifier"
+    yield from warnings
+
+
+def _destinations(house: House, dataset: str) -> Destinations:
+    from features.ingest import Destinations
+    from features.quality.history import QualityHistory
+
+    return Destinations(
+        store=house.stores.protected_store(dataset),
+        quarantine=house.quarantine,
+        flags=house.inference_flags,
+        consents=house.consents,
+        history=QualityHistory(house.paths.quality),
+    )
 
 
 def contact_columns(descriptor: Descriptor) -> list[str]:
@@ -81,14 +104,18 @@ def contact_columns(descriptor: Descriptor) -> list[str]:
 def _one_dataset(house: House, descriptor: Descriptor) -> None:
     # Two shops may give two people the same id, and a vault can't tell them apart.
     kept = [path.stem for path in sorted(house.paths.descriptors.glob("*.yaml"))]  # also when the state is lost
-    try:
-        state = read_object(house.paths.state, "the home's state", remedy="") or {}
-    except EnvironmentFailed:
-        state = {}  # a damaged one must not keep an ingest from writing a new one
+    state = _kept_state(house)
     held = state.get("dataset", kept[0] if kept else descriptor.name)
     if held != descriptor.name:
         remedy = f"use another --home for {descriptor.name}"
         raise BadInput(f"this home holds the dataset {held}", where=str(house.paths.root), remedy=remedy)
+
+
+def _kept_state(house: House) -> dict[str, Any]:
+    try:
+        return read_object(house.paths.state, "the home's state", remedy="") or {}
+    except EnvironmentFailed:
+        return {}  # a damaged one must not keep an ingest from writing a new one
 
 
 def _keep_descriptor(house: House, descriptor: Descriptor) -> None:
@@ -100,6 +127,25 @@ def _keep_descriptor(house: House, descriptor: Descriptor) -> None:
         content = {"name": content["name"], "folder": folder, **content}
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
     write_beside(kept, text.encode())
+
+
+def _link_lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """What was found of people who have several ids."""
+    kinds = _counted(told["by_kind"])
+    shares = f", by what they share: {kinds}" if kinds else ""
+    yield f"identity: {told['joined']} customers turned out to be another one ({told['persons']} people){shares}"
+    if told["conflicts"]:
+        yield f"  kept apart by a unique field: {_counted(told['conflicts'])}"
+    if told["too_many"]:
+        yield f"  {told['too_many']} customers are too many to be one person, and stay apart"
+    if told["too_shared"]:
+        yield f"  ids of too many customers, which link nobody: {_counted(told['too_shared'])}"
+    if told["junk"]:
+        yield f"  ids that say nothing, which link nobody: {_counted(told['junk'])}"
+
+
+def _counted(counts: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def _profile_lines(name: str, table: Any) -> Iterator[str]:

@@ -14,25 +14,19 @@ from mlproject.pipelines.score import check_out, write_parquet
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
-    from features.datasets.descriptor import Descriptor
-    from mlproject.wiring import House
+    import pyarrow as pa
 
-__all__ = ["export_features", "online_features", "online_table", "shop_of"]
+    from features.datasets.descriptor import Descriptor
+    from features.gateway_types import OnlineAnswer
+    from mlproject.wiring import House
+    from privacy.policy import Principal
+
+__all__ = ["export_features", "features_now", "online_features", "online_table", "require_tokens", "shop_of"]
 
 
 def online_features(house: House, service: str, purpose: str, tokens: Sequence[str]) -> list[dict[str, Any]]:
     """Return one row a token, in order: the token, its status (`ok` or `unknown`) and its features."""
-    import pyarrow as pa
-
-    from privacy.tokens import valid_tokens
-
-    house.gateway.require(house.operator(purpose), service, len(tokens))  # what may not be asked, whoever it is about
-    require_service(house, service)
-    mistyped = int((~valid_tokens(pa.array(tokens, pa.string()), purpose)).sum())
-    if mistyped:
-        remedy = "take them from `custos score` or `custos features export` with the same --purpose"
-        raise BadInput(f"{mistyped} of {len(tokens)} are not tokens of the purpose {purpose}", remedy=remedy)
-    answer = house.gateway.online(house.operator(purpose), service, list(tokens))
+    answer = features_now(house, house.operator(purpose), service, tokens)
     rows: list[dict[str, Any]] = []
     for index, token in enumerate(tokens):
         known = bool(answer.present[index])
@@ -45,6 +39,29 @@ def online_features(house: House, service: str, purpose: str, tokens: Sequence[s
             row["features"] |= {name: told[index] for name, told in answer.texts.items()}
         rows.append(row)
     return rows
+
+
+def features_now(house: House, principal: Principal, service: str, tokens: Sequence[str]) -> OnlineAnswer:
+    """Return the online features of `tokens`, which are of the principal's purpose; audited.
+
+    Raises Refused, CheckFailed (the inference gate) or BadInput for what is no such token.
+    """
+    import pyarrow as pa
+
+    house.gateway.require(principal, service, len(tokens))  # what may not be asked, whoever it is about
+    require_service(house, service)
+    require_tokens(pa.array(tokens, pa.string()), str(principal.purpose))
+    return house.gateway.online(principal, service, list(tokens))
+
+
+def require_tokens(tokens: pa.Array, purpose: str) -> None:
+    """Raise BadInput, with their number, where some are not tokens of a purpose; whose they are isn't looked at."""
+    from privacy.tokens import valid_tokens
+
+    mistyped = int((~valid_tokens(tokens, purpose)).sum())
+    if mistyped:
+        remedy = "take them from `custos score` or `custos features export` with the same --purpose"
+        raise BadInput(f"{mistyped} of {len(tokens)} are not tokens of the purpose {purpose}", remedy=remedy)
 
 
 def export_features(house: House, service: str, purpose: str, out: Path, *, as_of: datetime | None) -> Iterator[str]:

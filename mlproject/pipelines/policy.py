@@ -64,7 +64,7 @@ class PolicyReport:
 def check_file(house: House, file: Path | None) -> PolicyReport:
     """Check a policy file, or the one in effect in this home, with the lawful bases of the home's settings."""
     text = read_policy(file or _effective(house), field_types())
-    policy = Policy(text, house.settings.lawful_bases)
+    policy = Policy(text, house.settings.lawful_bases, ledger=house.paths.consents.exists())
     findings = tuple(check_policy(text, policy, _names()))
     usable = not any(finding.level == "error" for finding in findings)
     return PolicyReport(text.where, policy.version, findings, tuple(matrix_of(policy)) if usable else ())
@@ -76,7 +76,8 @@ def explain_decision(
     """Explain one decision of a policy file, or of the policy in effect in this home; nothing is audited."""
     text = read_policy(file or _effective(house), field_types()).usable()
     principal = Principal(house.settings.operator, Role(role), Purpose(purpose) if purpose else None)
-    return explain(Policy(text, house.settings.lawful_bases), principal, action, resource)
+    policy = Policy(text, house.settings.lawful_bases, ledger=house.paths.consents.exists())
+    return explain(policy, principal, action, resource)
 
 
 def _effective(house: House) -> Path:

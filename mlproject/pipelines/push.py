@@ -14,7 +14,7 @@ from features.datasets.descriptor import Descriptor
 from features.inbox import Inbox
 from features.inboxed import inboxed_events
 from features.json_lines import PUSHED, read_events
-from features.materialized import NOTE, Materialized
+from features.materialized import Materialized
 from features.online import rows_at
 from features.own_tokens import OwnTokens
 from features.packed_views import PERSON, PROJECT, put_people
@@ -166,8 +166,7 @@ def _put_online(
     if not safe.tables or state.as_of is None:
         return None, 0
     own, online = OwnTokens(house.sealed, house.suppression), rows_at(house.stores.online, PROJECT)
-    path = house.paths.feast_registry.with_name(NOTE)
-    note = Materialized(path, online, stores.features, own.how_many_suppressed())
+    note = Materialized.of(house.stores, online, descriptor.name, own.how_many_suppressed())
     all_there = state.online and note.unwritten() == []
     note.forget()
     found = refreshed(descriptor, safe, stores)

@@ -72,6 +72,7 @@ def make_report(house: House) -> dict[str, Any]:
     if "dataset" not in report:  # the file was lost after the ingest, and later stages began it anew
         state = house.state
         report["dataset"] = {"name": state.dataset, **state.to_dict()}
+    report["consents"] = len(house.consents) if house.paths.consents.exists() else 0
     report["lawful_bases"] = {purpose: basis.value for purpose, basis in house.lawful_bases().items()}
     for target, model in report.get("models", {}).items():
         model.update(_champion_now(house, target))
@@ -131,6 +132,7 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
         bad = sum(table["quarantined"].values())
         told = f", {marked_told(table['marked'], table['marked_by'])}" if table.get("marked") else ""
         yield f"  {name:<14} {table['rows_in']:>10,} in {table['kept']:>10,} kept {bad:>7,} quarantined{told}"
+    yield from report.get("quality", {}).get("breaches", [])
     if "features" in report:
         built = report["features"]
         days = ", ".join(cutoff[:10] for cutoff in built["cutoffs"])
@@ -149,7 +151,9 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     if bases:
         yield ""
         yield "Lawful bases: " + ", ".join(f"{purpose} {basis}" for purpose, basis in bases.items())
-        yield "No consent ledger exists yet: purposes whose basis is consent are served nobody."
+        kept = report.get("consents", 0)
+        whom = "whoever consented" if kept else "nobody: a table `consents` fills the ledger"
+        yield f"Consents on record: {kept:,}; purposes whose basis is consent are served {whom}."
     yield ""
     for stage in report.get("stages", []):
         yield f"  {stage['name']:<34} {stage['seconds']:>7.1f} s {stage['peak_mb']:>6,} MB"

@@ -39,3 +39,4 @@ def run_all(
         yield from metric_table(target, report["models"][target])
     yield ""
     yield from gate_lines(report["inference"])
+    yield from report.get("quality", {}).get("breaches", [])  # again: those of a long job's beginning are out of sight

@@ -90,20 +90,24 @@ def _told(target: str, decision: Decision, values: np.ndarray) -> dict[str, pa.A
     return {f"{target}_band": pa.array(fields["band"], pa.string())}
 
 
-def check_out(house: House, out: Path) -> None:
-    """Refuse, before any work, to write over the home's own files or what is no file."""
+def check_out(
+    house: House, out: Path, *, option: str = "--out", formats: tuple[str, ...] = ("", ".parquet", ".pq")
+) -> None:
+    """Refuse, before any work, to write over the home's own files or what is no file, or in no known format."""
     try:
         inside = out.resolve().is_relative_to(house.paths.root.resolve())
     except (OSError, RuntimeError):  # links that lead in a circle
-        raise BadInput("this path leads nowhere", where=str(out), remedy="name another --out") from None
+        raise BadInput("this path leads nowhere", where=str(out), remedy=f"name another {option}") from None
     if inside:
         raise BadInput("this lies inside the home", where=str(out), remedy="name a file elsewhere")
     if out.exists() and not out.is_file():
         raise BadInput("this is no file", where=str(out), remedy="name a file")
-    if out.suffix not in ("", ".parquet", ".pq"):
-        raise BadInput(f"'{out.suffix}' names another format; parquet is written", remedy="end --out with .parquet")
+    if out.suffix not in formats:
+        written = " or ".join(name for name in formats if name not in ("", ".pq"))
+        what = f"'{out.suffix}' names another format; {written.replace('.', '')} is written"
+        raise BadInput(what, remedy=f"end {option} with {written}")
     if not out.absolute().parent.is_dir():
-        raise BadInput("no such folder", where=str(out.parent), remedy="make it first, or name another --out")
+        raise BadInput("no such folder", where=str(out.parent), remedy=f"make it first, or name another {option}")
 
 
 def write_parquet(table: pa.Table, out: Path, *, mode: int = 0o600) -> None:

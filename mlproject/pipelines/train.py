@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlproject.pipelines.inference import about, gate, keep, marks_of
+from mlproject.pipelines.quality import score_tags
 from mlproject.pipelines.report import champion_of, metric_table, record
 from mlproject.pipelines.targets import SERVICES
 from privacy.errors import BadInput, EnvironmentFailed
@@ -70,7 +71,7 @@ def _fitted(
             trials=trials,
             seed=seed,
             promote=promote and not descriptor.inference,
-            tags={"keyset": house.sealed.keyset_id, "policy": house.policy.version[:12]},
+            tags={"keyset": house.sealed.keyset_id, "policy": house.policy.version[:12], **score_tags(house)},
             progress=stages.progress,
         )
         result = train(request, house.gateway, house.tracker, house.registry, f"sqlite:///{house.paths.studies}")

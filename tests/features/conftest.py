@@ -17,10 +17,12 @@ from features.datasets.descriptor import Descriptor, load_descriptor
 from features.gateway import FeatureGateway
 from features.gateway_types import GatewayPaths, GatewaySettings
 from features.inference_flags import InferenceFlags
-from features.ingest import IngestReport, ingest
+from features.ingest import Destinations, ingest
+from features.ingest_report import IngestReport
 from features.quarantine import Quarantine
 from privacy.audit import AuditLog
 from privacy.classification import Purpose, Role
+from privacy.consent import ConsentLedger
 from privacy.keyring import Keyring
 from privacy.kms import Argon2Parameters, LocalKms
 from privacy.policy import Policy, Principal
@@ -84,19 +86,22 @@ class Home:
     def flags(self) -> InferenceFlags:
         return InferenceFlags(self.root / "inference", self.keyring)
 
-    def gateway(self, ttl_days: int = 35) -> FeatureGateway:
+    @property
+    def consents(self) -> ConsentLedger:
+        return ConsentLedger(self.root / "consents.ledger", self.keyring)
+
+    def gateway(self, ttl_days: int = 35, policy: Policy | None = None) -> FeatureGateway:
         settings = GatewaySettings(self.paths, ttl_days=ttl_days)
-        return FeatureGateway(settings, self.keyring, Policy.load(), self.audit, self.suppression)
+        parts = (policy or Policy.load(), self.audit, self.suppression, self.consents)
+        return FeatureGateway(settings, self.keyring, *parts)
 
     def ingest(self, descriptor: Descriptor) -> IngestReport:
-        return ingest(
-            descriptor,
-            protector=Protector(self.vault, self.keyring),
-            store=self.paths.protected_store(descriptor.name),
-            quarantine=self.quarantine,
-            flags=self.flags,
-            now=NOW,
-        )
+        into = self.destinations(descriptor)
+        return ingest(descriptor, protector=Protector(self.vault, self.keyring), into=into, now=NOW)
+
+    def destinations(self, descriptor: Descriptor) -> Destinations:
+        store = self.paths.protected_store(descriptor.name)
+        return Destinations(store, self.quarantine, self.flags, self.consents)
 
     def build(self, descriptor: Descriptor, as_of: dt.datetime = AS_OF) -> BuildReport:
         name = descriptor.name

@@ -264,7 +264,27 @@ def test_no_rows_marks_that_match_nothing_and_consents(shop: Path) -> None:
         "nothing in the data is infant: transactions.category 'nappies'"
     ]
     document["tables"]["consents"] = {**document["tables"]["customers"], "source": "lines.parquet"}
-    assert ("consents", "", "consents", None) in told(found(shop, document))
+    assert "table 'consents' has no column 'purpose'" in [each.what for each in found(shop, document).findings]
+
+
+def test_one_bad_consent_is_an_error(shop: Path) -> None:
+    rows = [
+        {"who": f"c{n:05d}", "what": "marketing", "yes": True, "when": dt.datetime(2023, 5, 1, tzinfo=dt.UTC)}
+        for n in range(1, 20)
+    ]
+    write(shop, "consents.parquet", [*rows, {**rows[0], "what": "newsletter"}])
+    document = shop_document()
+    declared = {"purpose": "what", "granted": "yes", "at": "when"}
+    document["tables"]["consents"] = {
+        "source": "consents.parquet",
+        "columns": {
+            "customer_id": {"from": "who", "sensitivity": "direct_identifier"},
+            **{name: {"from": source, "sensitivity": "behavioural"} for name, source in declared.items()},
+        },
+    }
+    assert ("consents", "purpose", "not_a_purpose", 1) in told(found(shop, document), "error")
+    write(shop, "consents.parquet", rows)
+    assert not [each for each in told(found(shop, document), "error") if each[0] == "consents"]
 
 
 NOT_DOCUMENTS: list[object] = [

@@ -22,7 +22,7 @@ def test_the_fixed_splits_have_the_published_counts() -> None:
     tally, contract = Tally(table.name), Contract(table, dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
     kept = []
     for batch in sources.batches(descriptor, table):
-        assert contract.bad_rows(batch).num_rows == 0
+        assert contract.failures(batch).num_rows == 0
         tally.rows += batch.num_rows
         kept.append(batch.select(["customer_id", "order_id", "ordered_at", "amount"]))
     assert tally.rows == 1_469_307

@@ -150,7 +150,7 @@ def test_a_table_is_carried_over_in_part(store: TableStore, tmp_path: Path) -> N
     publish(store, everything.filter(early))
     with store.writer() as writer:
         writer.carry("lines", store.manifest()["tables"]["lines"])
-        assert writer.extend("lines", everything.filter(~early).to_batches()) == 120
+        assert writer.add("lines", everything.filter(~early).to_batches()) == 120
         writer.commit({})
     assert digest(store) == full_digest(tmp_path / "full", everything)
     old = inodes(store, "lines")

@@ -240,7 +240,6 @@ FAULTS: list[tuple[Callable[[dict[str, Any]], object], str]] = [
         lambda d: d["tables"]["customers"].update(dated_by="name"),
         "column 'customers.name' dates the rows but is no time",
     ),
-    (lambda d: d["tables"].update(consents=d["tables"].pop("customers")), "there is no consent ledger yet"),
 ]
 
 

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.datasets.descriptor import Descriptor
+from features.definitions import ENTITY
 from features.gateway import FeatureGateway
-from features.online_rows import BEFORE
+from features.packed_views import key_prefix, keys_of
 from features.profile import PROFILE
 from privacy.errors import EnvironmentFailed
 from privacy.rights import Rights, Subject
@@ -49,7 +50,7 @@ def online_profile(home: Home) -> dict[bytes, bytes]:
 
 
 def entity_key(token: str) -> bytes:
-    return BEFORE + token.encode()
+    return keys_of(key_prefix(ENTITY), [token.encode()])[0]
 
 
 def test_an_erasure_takes_the_class_that_it_leaves_too_small(told: tuple[Home, FeatureGateway, Descriptor]) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.datasets.descriptor import Descriptor, load_descriptor
-from features.ingest import TableReport
+from features.ingest_report import TableReport
 from privacy.rights import Subject
 from tests.shops import make_shop, shop_document, write_descriptor
 

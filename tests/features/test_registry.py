@@ -90,7 +90,7 @@ def test_no_model_is_served_a_band() -> None:
 
 
 def test_a_service_for_what_its_features_may_not_serve_is_refused() -> None:
-    bad = Service("ads_v1", (Purpose.VALUE, Purpose.MARKETING))
+    bad = Service("ads_v1", (Purpose.VALUE, Purpose.MARKETING), frozenset())
     with pytest.raises(Refused, match="service ads_v1 is for marketing, which feature recency_days may not serve"):
         require_purposes(bad.name, bad.holds(every_feature()), bad.purposes)
 

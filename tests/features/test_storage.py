@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from features import buckets, snapshot_writer
+from features import buckets, table_writer
 from features.storage import TableStore
 from privacy.errors import BadInput
 from privacy.rights import Subject
@@ -166,7 +166,7 @@ def test_the_digest_of_many_runs_knows_no_order(tmp_path: Path, monkeypatch: pyt
     tables = [rows(seed=1), rows(seed=1), rows(seed=2)]
     digests = []
     for number, table in enumerate(tables):
-        monkeypatch.setattr(snapshot_writer, "BUCKET_ROWS", 10_000 if number == 0 else 32)
+        monkeypatch.setattr(table_writer, "BUCKET_ROWS", 10_000 if number == 0 else 32)
         one = TableStore(tmp_path / str(number))
         with one.writer() as writer:
             writer.add("lines", parts(table if keyed else table.drop(["customer_token"]), 10))
@@ -177,7 +177,7 @@ def test_the_digest_of_many_runs_knows_no_order(tmp_path: Path, monkeypatch: pyt
 
 
 def test_after_an_erasure_the_digest_tells_what_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot_writer, "BUCKET_ROWS", 32)
+    monkeypatch.setattr(table_writer, "BUCKET_ROWS", 32)
     first, second = TableStore(tmp_path / "first"), TableStore(tmp_path / "second")
     everybody = rows()
     for store, table in ((first, everybody), (second, everybody.filter(pc.field("customer_token") != token(7)))):

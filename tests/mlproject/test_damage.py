@@ -50,6 +50,7 @@ NOBODY = ("subject", "erase", "nobody")
 CASES: tuple[tuple[str, tuple[Damage, ...], tuple[str, ...]], ...] = (
     ("state.json", (*JSON, GONE), SCORE),
     ("report.json", (*JSON, GONE), ("report",)),
+    ("quality.jsonl", JSON, ("quality",)),
     ("datasets/*.yaml", (EMPTY, HALF, GARBAGE, OTHER, DIRECTORY, GONE), ("build",)),
     ("keys/keyring.json", (*JSON, CHANGED, GONE), IDENTIFY),
     ("keys/service.json", (*JSON, CHANGED), SCORE),

@@ -96,6 +96,7 @@ CASES: dict[str, tuple[tuple[Damage, str, str], ...]] = {
         (holds("vault/vault.db", NOISE), "vault", "backup"),
         (holds("suppression.json", b"5"), "suppression", "backup"),
         (holds("budget.json", b"[]"), "budget", "backup"),
+        (holds("quality.jsonl", NOISE), "quality", "next ingest"),
     ),
     "of another kind": (
         (holds(f"features/{PARTS}/manifest.json", b"{}"), "features", "custos run"),
@@ -124,7 +125,7 @@ CASES: dict[str, tuple[tuple[Damage, str, str], ...]] = {
 def test_a_home_that_is_well_has_no_bad_line(home: Home) -> None:
     told = json.loads(home.custos("doctor", "--json"))
     assert [finding for finding in told if finding["outcome"] == "bad"] == []
-    assert {"vault", "budget", "quarantine", "protected", "features", "online", "registry"} <= {
+    assert {"vault", "budget", "quality", "quarantine", "protected", "features", "online", "registry"} <= {
         found["what"] for found in told
     }
 

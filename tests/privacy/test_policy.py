@@ -95,6 +95,19 @@ def test_a_purpose_on_consent_is_served_to_nobody_without_a_ledger(action: str) 
         assert policy.decide(untouched, action, "model:clv") == POLICY.decide(untouched, action, "model:clv")
 
 
+def test_with_a_ledger_consent_is_asked_of_the_people_and_not_of_the_policy() -> None:
+    without, kept = (Policy.load(None, {"retention": LawfulBasis.CONSENT}, ledger=ledger) for ledger in (False, True))
+    free = Policy.load()
+    assert (kept.version, kept.awaits_consent(Purpose.RETENTION, "score")) == (without.version, False)
+    for action in READS_PEOPLE:
+        for role in Role:
+            asked = Principal("p", role, Purpose.RETENTION), action, "service:churn_v1"
+            made, before = kept.decide(*asked), free.decide(*asked)
+            assert (made.outcome, made.rules, made.on_consent) == (before.outcome, before.rules, made.allowed)
+            assert not before.on_consent
+    assert not kept.decide(Principal("p", Role.ADMIN, Purpose.RETENTION), "identify", "vault").on_consent
+
+
 def test_consent_does_not_hinder_rights_and_oversight() -> None:
     policy = Policy.load(None, {"retention": LawfulBasis.CONSENT})
     for action in ("erase", "identify"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from privacy.consent import LEFT_OUT
 from privacy.errors import BadInput, CheckFailed
 from tests.training.conftest import CHURN_TASK, CLV_TASK, TableGateway, days
 from training.cutoffs import CutoffPlan, Task
@@ -30,6 +32,19 @@ def test_another_home_gives_the_same_sets() -> None:
         assert left.label.tolist() == right.label.tolist()
         assert left.folds(3).tolist() == right.folds(3).tolist()
     pd.testing.assert_frame_equal(one.purchases_train, other.purchases_train, check_exact=True)
+
+
+class OnConsent(TableGateway):
+    """Tells, as the real one does, that rows were left out."""
+
+    def training_rows(self, *arguments: Any, **named: Any) -> pa.Table:
+        return super().training_rows(*arguments, **named).replace_schema_metadata({LEFT_OUT: b"1234"})
+
+
+def test_rows_left_out_for_want_of_consent_are_noted() -> None:
+    told = "consent: 1,234 rows are left out of people who didn't consent then, or don't now"
+    assert read(OnConsent()).notes == (told,)
+    assert read(TableGateway()).notes == ()
 
 
 def test_one_changed_value_changes_the_digest() -> None:
