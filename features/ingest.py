@@ -133,21 +133,25 @@ def ingest(
         run.marking.keep(into.store.root / MARKS)
         into.quarantine.replace(descriptor.name, {**run.bad})
         into.flags.replace(descriptor.name, run.flags)
-        if given is not None:
-            into.consents.append(given)
         # Links first: erased in between, somebody is erased from the tables of before by every token of theirs.
-        snapshot = writer.commit(notes, partial(_settle, linker, links, noted))
+        snapshot = writer.commit(notes, partial(_settle, linker, links, noted, given, into.consents))
     if into.history is not None:
         into.history.append(card)
     told, events = run.marking.unmatched(), (run.first, run.last)
     return IngestReport(descriptor.name, run.tables, people.num_rows, *events, snapshot, digest, card, told, links)
 
 
-def _settle(linker: Linker, links: LinkReport | None, noted: Noted | None) -> None:
+def _settle(
+    linker: Linker, links: LinkReport | None, noted: Noted | None, given: pa.Table | None, consents: ConsentLedger
+) -> None:
+    """What can't be taken back: links, then consents, which are of whoever is one person by then."""
     commitment = linker.commitment()
     if noted is not None and links is not None and commitment is not None:
         noted(links.joined, commitment)
     linker.settle()
+    if given is not None:
+        consents.append(given)
+    consents.share(*linker.former_tokens())
 
 
 def _scored(run: _Run, rows_before: Mapping[str, int], digest: str, history: QualityHistory | None) -> Card:

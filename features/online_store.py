@@ -68,7 +68,8 @@ class PackedOnlineStore(OnlineStore):
     ) -> None:
         """Write rows as Feast hands them over; of two with one key the later counts, then the later created."""
         layout = layout_of(table)
-        ordered = sorted(data, key=lambda row: (microseconds(row[2]), microseconds(row[3]) if row[3] else 0))
+        listed = sorted(data, key=lambda row: (microseconds(row[2]), microseconds(row[3]) if row[3] else 0))
+        ordered = list({row[0].SerializeToString(deterministic=True): row for row in listed}.values())
         columns = {name: pa.array([_python(row[1].get(name)) for row in ordered]) for name in layout.names}
         keys = [serialize_entity_key(row[0], entity_key_serialization_version=3) for row in ordered]
         moments = [microseconds(row[2]) for row in ordered]

@@ -195,7 +195,10 @@ def _vault_places(raw: Any) -> VaultPlaces:
 
 def _online(raw: Any) -> OnlinePlace:
     place = OnlinePlace(**({} if raw is None else raw))
+    if not isinstance(place.url, str) or not isinstance(place.password_env, str):
+        raise TypeError
     parts = urlsplit(place.url)
+    _ = parts.port  # ValueError where it is no number
     if place.url and parts.scheme not in ONLINE_KINDS:
         raise ValueError
     if parts.password is not None or "pass" in parts.query:  # settings are copied and shown

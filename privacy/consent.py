@@ -81,16 +81,33 @@ class ConsentLedger:
         if not known.all():
             what = f"{int((~known).sum())} of {len(entries)} consents are of no token of the feature store"
             raise BadInput(what, remedy="give them as the feature store holds them")
-        references = self._references(handles, purposes.combine_chunks())
-        who = pa.Array.from_buffers(pa.binary(16), len(references), [None, pa.py_buffer(references)])
+        who = _binary(self._references(handles, purposes.combine_chunks()))
         fresh = pa.Table.from_arrays([who, purposes, entries["granted"], entries["at"].cast(_MOMENT)], schema=_ENTRIES)
         with locked(self._lock):
             self._reload()
-            held = self._entries
-            merged = pa.concat_tables([held, fresh]).group_by(_ENTRIES.names).aggregate([])
-            if merged.num_rows > held.num_rows or self._stamp is None:
-                self._write(merged)
-            return merged.num_rows - held.num_rows
+            return self._add(fresh)
+
+    def share(self, former: pa.Array, now: pa.Array) -> int:
+        """Give whoever turned out to be one person the entries of each under all of their handles; return how many.
+
+        `former` (n,) are tokens of the feature store from before a link, `now` (n,) the token that each stands for now.
+        So a withdrawal counts by whichever token somebody is asked for, as soon as the link is made and for good.
+        """
+        if not self._path.exists():
+            return 0
+        (old, known), (home, alive) = (tokens_to_handles(self._keyring, each, FEATURE_STORE) for each in (former, now))
+        sides = [handles[known & alive] for handles in (old, home)]
+        with locked(self._lock):
+            self._reload()
+            shared: list[pa.Table] = []
+            for purpose in Purpose:
+                label = pa.repeat(pa.scalar(purpose.value), len(sides[0]))
+                theirs, one = (_binary(self._references(handles, label)) for handles in sides)
+                whole = pa.table({"reference": pa.concat_arrays([theirs, one]), "home": pa.concat_arrays([one, one])})
+                family = whole.group_by(["reference", "home"]).aggregate([])
+                of_home = self._entries.join(family, "reference", join_type="inner").drop_columns(["reference"])
+                shared.append(of_home.join(family, "home", join_type="inner").select(_ENTRIES.names))
+            return self._add(pa.concat_tables(shared).cast(_ENTRIES))
 
     def consented(self, tokens: pa.Array | pa.ChunkedArray, purpose: str, moments: pa.Array | pa.ChunkedArray) -> Flags:
         """(n,) bool: whose last entry of `purpose` up to their moment grants, and so does their last one up to now.
@@ -141,6 +158,13 @@ class ConsentLedger:
     def verify(self, subject: Subject) -> int:
         """Count what remains of the person."""
         return self.count(subject)
+
+    def _add(self, fresh: pa.Table) -> int:
+        held = self._entries
+        merged = pa.concat_tables([held, fresh]).group_by(_ENTRIES.names).aggregate([])
+        if merged.num_rows > held.num_rows or self._stamp is None:
+            self._write(merged)
+        return merged.num_rows - held.num_rows
 
     def _of(self, subject: Subject) -> pa.ChunkedArray:
         handles = np.frombuffer(b"".join((subject.handle, *subject.former)), np.uint8).reshape(-1, 16)
@@ -233,6 +257,10 @@ class _Timelines:
             low = np.where(open_ & ~later, middle + 1, low)
             high = np.where(open_ & later, middle, high)
         return low - 1
+
+
+def _binary(blocks: Blocks) -> pa.Array:
+    return pa.Array.from_buffers(pa.binary(16), len(blocks), [None, pa.py_buffer(np.ascontiguousarray(blocks))])
 
 
 def _references_of(entries: pa.Table) -> Blocks:

@@ -42,8 +42,8 @@ def measured(tables: Mapping[str, Table], subject: str) -> set[tuple[str, str, D
             found |= {(name, column, "completeness"), (name, column, "validity")}
         if is_timed(table):
             found.add((name, CREATED, "timeliness"))
-        key = unique_key(table, subject)
-        if not key or stored_as(table, key) is not None:
+        key = unique_key(tables, name, subject)
+        if key is not None and (not key or stored_as(table, key) is not None):
             found.add((name, key, "uniqueness"))
     found |= {(*reference.column, "consistency") for reference in comparable(tables, subject)}
     if "transactions" in tables and stored_as(tables["transactions"], "amount") is not None:
@@ -56,10 +56,16 @@ def is_timed(table: Table) -> bool:
     return table.event_column is not None and CREATED in table.columns and table.kind_of(CREATED) == "timestamp"
 
 
-def unique_key(table: Table, subject: str) -> str:
-    """The column whose values may not repeat; none where whole rows may not."""
-    key = {"customers": subject, "products": PRODUCT}.get(table.name, "")
-    return key if key in table.columns else ""
+def unique_key(tables: Mapping[str, Table], name: str, subject: str) -> str | None:
+    """The column of a table whose values may not repeat, empty where whole rows may not; None where it isn't looked at.
+
+    Where columns identify people, customers who turn out to be one person have one token: no row is too much.
+    """
+    key = {"customers": subject, "products": PRODUCT}.get(name, "")
+    if key not in tables[name].columns:
+        return ""
+    linked = any(column.identifies for table in tables.values() for column in table.columns.values())
+    return None if key == subject and linked else key
 
 
 def stored_as(table: Table, column: str) -> str | None:

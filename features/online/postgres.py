@@ -24,6 +24,7 @@ _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS {layouts} (id bytea PRIMARY KEY, spec text NOT NULL)",
     "CREATE TABLE IF NOT EXISTS {erased} (mark bytea PRIMARY KEY)",
     "CREATE TABLE IF NOT EXISTS {views} (view text PRIMARY KEY, newest bigint, least int NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS {stamp} (single boolean PRIMARY KEY CHECK (single), run bigint NOT NULL)",
     "CREATE SEQUENCE IF NOT EXISTS {runs}",
 )
 _LOCK: Final = 0x637573746F730001
@@ -54,7 +55,8 @@ class PostgresRows(PackedRows):
         self._url = url
         self._threads = threading.local()
         self._names = {
-            part: sql.Identifier(f"{project}_{part}") for part in ("rows", "layouts", "erased", "views", "runs")
+            part: sql.Identifier(f"{project}_{part}")
+            for part in ("rows", "layouts", "erased", "views", "stamp", "runs")
         }
         self._one = self.statement("SELECT view, moment, value FROM {rows} WHERE entity_key = %s")
         self._many = self.statement("SELECT entity_key, view, moment, value FROM {rows} WHERE entity_key = ANY(%s)")
@@ -65,9 +67,7 @@ class PostgresRows(PackedRows):
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
-        with self._using() as connection, connection.transaction():
-            self._prepare(connection)
-            run = connection.execute(self.statement("SELECT nextval({runs_name})")).fetchone()[0]
+        with self._changing() as (connection, run):
             yield _PostgresWriter(self, connection, run)
 
     def read(self, keys: Sequence[bytes], views: Sequence[str]) -> list[list[Found]]:
@@ -80,11 +80,9 @@ class PostgresRows(PackedRows):
         return [[found.get((key, view)) for key in keys] for view in views]
 
     def erase(self, keys: Sequence[bytes]) -> int:
-        with self._using() as connection, connection.transaction():
-            self._prepare(connection)
+        with self._changing() as (connection, _):
             text = self.statement("INSERT INTO {erased} VALUES (%s) ON CONFLICT DO NOTHING")
             connection.cursor().executemany(text, [(mark_of(key),) for key in keys])
-            connection.execute(self.statement("SELECT nextval({runs_name})"))
             gone = self.statement("DELETE FROM {rows} WHERE entity_key = ANY(%s)")
             number = int(connection.execute(gone, [list(keys)]).rowcount)
             if number:
@@ -106,30 +104,34 @@ class PostgresRows(PackedRows):
         return None if not found or found[0][0] is None else int(found[0][0])
 
     def stamp(self) -> Hashable:
-        found = self._all("SELECT last_value FROM {runs} WHERE is_called = %s", True)
+        found = self._all("SELECT run FROM {stamp} WHERE single = %s", True)
         return found[0][0] if found else None
 
     def discard(self) -> None:
-        with self._using() as connection, connection.transaction():
-            self._prepare(connection)
+        with self._changing() as (connection, _):
             connection.execute(self.statement("TRUNCATE {rows}, {layouts}, {erased}, {views}"))
-            connection.execute(self.statement("SELECT nextval({runs_name})"))
 
     def drop(self, views: Collection[str]) -> None:
         if not views or not self._there():
             return
-        with self._using() as connection, connection.transaction():
+        with self._changing() as (connection, _):
             for table in ("rows", "views"):
                 connection.execute(self.statement(f"DELETE FROM {{{table}}} WHERE view = ANY(%s)"), [list(views)])
-            connection.execute(self.statement("SELECT nextval({runs_name})"))
 
     def _stored_layouts(self) -> dict[bytes, str]:
         return {bytes(key): spec for key, spec in self._all("SELECT id, spec FROM {layouts} WHERE id <> %s", b"")}
 
-    def _prepare(self, connection: Any) -> None:
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        for text in _TABLES:
-            connection.execute(self.statement(text))
+    @contextmanager
+    def _changing(self) -> Iterator[tuple[Any, int]]:
+        """Hold the one transaction that may write, with the number of its run; others see both at once, or neither."""
+        with self._using() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            for text in _TABLES:
+                connection.execute(self.statement(text))
+            # A sequence alone would tell of the run before its rows are there.
+            text = "INSERT INTO {stamp} VALUES (true, nextval({runs_name}))"
+            stamped = self.statement(text + " ON CONFLICT (single) DO UPDATE SET run = excluded.run RETURNING run")
+            yield connection, connection.execute(stamped).fetchone()[0]
 
     def _there(self) -> bool:
         with self._using() as connection:

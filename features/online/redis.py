@@ -19,30 +19,44 @@ PIPELINE: Final = 1000
 """Commands sent at once."""
 STAMP: Final = 8
 """A field's value begins with its moment, then the number of who wrote it last, 8 bytes each, then the row."""
-PUT: Final = """
+_LATER: Final = """
+local function later(one, other)
+  for at = 1, 8 do
+    local mine, theirs = string.byte(one, at), string.byte(other, at)
+    if mine ~= theirs then return mine > theirs end
+  end
+  return false
+end
+"""
+"""Moments are big-endian with the sign flipped, so they compare as bytes do; Lua's own `>` goes by the locale."""
+PUT: Final = (
+    _LATER
+    + """
 if redis.call('SISMEMBER', KEYS[2], ARGV[4]) == 1 then return 0 end
 local old = redis.call('HGET', KEYS[1], ARGV[1])
-if old and string.sub(old, 1, 8) > string.sub(ARGV[2], 1, 8) then
+if old and later(old, ARGV[2]) then
   redis.call('HSET', KEYS[1], ARGV[1], string.sub(old, 1, 8) .. ARGV[3] .. string.sub(old, 17))
   return 0
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
-"""Moments are big-endian with the sign flipped, so that they compare as bytes do."""
-DROP: Final = """
+)
+DROP: Final = (
+    _LATER
+    + """
 local gone = 0
 for at, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   local row = redis.call('HGET', KEYS[1], field)
-  local moment = string.sub(row, 1, 8)
-  if (ARGV[1] == 'newer' and moment > ARGV[2])
-    or (ARGV[1] == 'others' and moment <= ARGV[2] and string.sub(row, 9, 16) ~= ARGV[3]) then
+  if (ARGV[1] == 'newer' and later(row, ARGV[2]))
+    or (ARGV[1] == 'others' and not later(row, ARGV[2]) and string.sub(row, 9, 16) ~= ARGV[3]) then
     redis.call('HDEL', KEYS[1], field)
     gone = gone + 1
   end
 end
 return gone
 """
+)
 
 
 class RedisRows(PackedRows):
@@ -91,7 +105,8 @@ class RedisRows(PackedRows):
                 pipeline.delete(self._prefix + key)
                 pipeline.incr(self._runs_key)
                 gone += int(pipeline.execute()[1])
-            least = cast("dict[bytes, bytes]", self._client.hgetall(self._least_key)) if gone else {}
+            # Also where nobody went: an erasure that was cut short may have left classes that are too small.
+            least = cast("dict[bytes, bytes]", self._client.hgetall(self._least_key))
             for view, number in least.items():
                 if int(number) > 1:
                     self._drop_small(view, int(number))
@@ -207,9 +222,11 @@ class _RedisWriter(Writer):
                 held = cast("dict[bytes, bytes]", rows._client.hgetall(key))
                 for view, row in held.items():
                     newest[view] = max(newest.get(view, -(2**63)), _moment(row))
-            rows._client.delete(rows._views_key)
+            pipeline: Any = rows._client.pipeline(transaction=True)
+            pipeline.delete(rows._views_key)
             if newest:
-                rows._client.hset(rows._views_key, mapping=newest)  # type: ignore[arg-type]
+                pipeline.hset(rows._views_key, mapping=newest)
+            pipeline.execute()
 
 
 def _stamp(moment: int) -> bytes:

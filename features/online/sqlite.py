@@ -157,11 +157,21 @@ class SqliteRows(PackedRows):
             try:
                 for statement in _CREATE:
                     connection.execute(statement.format(self.project))
+                self._drop_feasts(connection)
                 yield connection
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+
+    def _drop_feasts(self, connection: sqlite3.Connection) -> None:
+        """Drop the tables of Feast's own store, which an older make wrote: no erasure looks into them any more."""
+        text = (
+            "SELECT name FROM sqlite_master AS it WHERE type = 'table' AND name GLOB ? AND EXISTS"
+            " (SELECT 1 FROM pragma_table_info(it.name) AS said WHERE said.name = 'feature_name')"
+        )
+        for (name,) in connection.execute(text, [f"{self.project}_*"]).fetchall():
+            connection.execute(f'DROP TABLE "{name}"')
 
     @contextmanager
     def _using(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:

@@ -49,9 +49,9 @@ def whole_tables(descriptor: Descriptor, files: Files, returned: bool) -> Iterat
     }
     with duckdb.connect(config=settings) as connection:
         for name, parts in files.items():
-            key = unique_key(descriptor.tables[name], descriptor.subject)
+            key = unique_key(descriptor.tables, name, descriptor.subject)
             stored = stored_as(descriptor.tables[name], key) if key else ""
-            if stored is not None:
+            if key is not None and stored is not None:
                 yield name, Measure(key, "uniqueness", _repeated(connection, parts, stored))
         for reference in comparable(descriptor.tables, descriptor.subject):
             if reference.column[0] in files and reference.to[0] in files:

@@ -67,7 +67,8 @@ def materialize_features(house: House, stages: Stages, *, as_of: datetime | None
         moment = data_time(state, as_of or _clock(house, state))
         people = house.gateway.materialize(house.operator(), moment)
         if house.settings.online.url:  # rows that nobody reads or erases any more
-            house.paths.feast_online.unlink(missing_ok=True)
+            for end in ("", "-wal", "-shm"):
+                house.paths.feast_online.with_name(house.paths.feast_online.name + end).unlink(missing_ok=True)
         save_state(house.paths.state, replace(house.state, online=True))
     record(house, "stages", stages)
     yield f"online store: {people:,} people, as of {moment.date()}"

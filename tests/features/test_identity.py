@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from features.datasets.descriptor import load_descriptor
+from features.datasets.measured import measured
 from features.former import FORMER
 from privacy.classification import Purpose
 from privacy.errors import BadInput, EnvironmentFailed
@@ -68,6 +69,40 @@ def test_a_link_found_later_keeps_every_token_of_before_working(shop: Shop) -> N
     assert offline.select(["customer_token", "event_timestamp"]).equals(asked)
     assert offline["lifetime_orders"].to_pylist() == [3, 3, 1, 3]
     assert gateway.online_size() == 2
+
+
+def test_a_withdrawal_counts_by_every_token_as_soon_as_the_link_is_made(shop: Shop) -> None:
+    shop.serve(APART)
+    home, moments = shop.home, pa.array([AS_OF] * 3, pa.timestamp("us", "UTC"))
+    names = ("web-1", "till-9", "web-2")
+    given = {
+        "customer_token": [shop.token(name) for name in names],
+        "purpose": ["marketing"] * 3,
+        "granted": [True, False, True],  # the till was told to stop
+        "at": pa.array([AS_OF.replace(year=2023)] * 3, pa.timestamp("us", "UTC")),
+    }
+    home.consents.append(pa.table(given))
+    before = pa.array(given["customer_token"])
+    assert home.consents.consented(before, "marketing", moments).tolist() == [True, False, True]
+    shop.ingest(TOGETHER)
+    now = pa.array([shop.token(name) for name in names])
+    for tokens in (before, now):
+        assert home.consents.consented(tokens, "marketing", moments).tolist() == [False, False, True]
+
+
+def test_customers_who_are_one_person_are_no_repeated_rows(shop: Shop) -> None:
+    linked = shop.descriptor(TOGETHER)
+    plain = {
+        name: table.model_copy(
+            update={
+                "columns": {key: said.model_copy(update={"identifies": None}) for key, said in table.columns.items()}
+            }
+        )
+        for name, table in linked.tables.items()
+    }
+    wanted = ("customers", linked.subject, "uniqueness")
+    assert wanted in measured(plain, linked.subject)
+    assert wanted not in measured(linked.tables, linked.subject)
 
 
 @pytest.mark.parametrize("named", ["web-1", "till-9"])

@@ -31,6 +31,7 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
             yield database.url(database.database())
 
 
+@pytest.mark.slow
 def test_rows_are_put_there_read_there_and_erased_there(url: str, tmp_path: Path) -> None:
     home, settings = Home(tmp_path), tmp_path / "home" / "settings.yaml"
     home.custos("ingest", str(write_shop(tmp_path / "shop", customers=15)))
@@ -56,6 +57,7 @@ def test_rows_are_put_there_read_there_and_erased_there(url: str, tmp_path: Path
     assert online["outcome"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_told_in_one_line(tmp_path: Path) -> None:
     home = Home(tmp_path)
     with redis.running() as server:

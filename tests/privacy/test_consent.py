@@ -268,6 +268,26 @@ def test_what_means_nothing_is_bad_input_and_adds_nothing(
     assert not (home.root / "consents.ledger").exists()
 
 
+def test_who_turns_out_to_be_one_person_answers_alike_by_every_token(home: Home, keyring: Keyring) -> None:
+    held = ledger(home, keyring)
+    former, now = tokens(keyring, [1, 3]), tokens(keyring, [0, 0])
+    assert held.share(former, now) == 0  # there is no ledger
+    rows: list[Entry] = [
+        (0, "marketing", True, day("02-01")),
+        (1, "marketing", False, day("03-01")),  # withdrawn under the token of before
+        (3, "research", True, day("02-01")),  # consented to under another
+        (2, "marketing", True, day("02-01")),
+    ]
+    held.append(entries(keyring, rows))
+    asked, then = tokens(keyring, [0, 1, 3, 2]), moments([day("04-01")] * 4)
+    assert held.consented(asked, "marketing", then).tolist() == [True, False, False, True]
+    assert held.share(former, now) == 2 + 2 + 2  # each of three entries under the two other handles
+    assert held.consented(asked, "marketing", then).tolist() == [False, False, False, True]
+    assert held.consented(asked, "research", then).tolist() == [True, True, True, False]
+    assert held.share(former, now) == 0
+    assert len(ledger(home, keyring)) == 10
+
+
 def test_a_person_is_counted_exported_and_erased(home: Home, keyring: Keyring) -> None:
     kept = ledger(home, keyring)
     rows = [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -160,6 +162,38 @@ def test_every_write_changes_the_stamp(rows: PackedRows, opening: Opening) -> No
         before = rows.stamp()
         act()
         assert rows.stamp() != before
+
+
+def test_a_stamp_tells_of_a_write_only_once_its_rows_are_there(
+    rows: PackedRows, opening: Opening, request: pytest.FixtureRequest
+) -> None:
+    whole = "redis" not in request.node.name  # whose readers look anew every second: it has no such transaction
+    put(rows, spend(KEYS[:1], 5))
+    other = opening()
+    before = other.stamp()
+    with rows.writing() as writer:
+        writer.put(spend(KEYS[:1], 6))
+        assert (other.stamp() == before) or not whole
+        assert (other.newest("spend") == 5) or not whole
+    assert other.stamp() != before
+    assert other.newest("spend") == 6
+
+
+def test_tables_of_feasts_own_store_go_with_the_first_write_or_erasure(tmp_path: Path) -> None:
+    for act in (lambda rows: put(rows, spend(KEYS[:1], 5)), lambda rows: rows.erase(KEYS[:1])):
+        file = tmp_path / "online.db"
+        file.unlink(missing_ok=True)
+        with closing(sqlite3.connect(file)) as connection:
+            connection.execute("CREATE TABLE shop_rfm (entity_key BLOB, feature_name TEXT, value BLOB, event_ts)")
+            connection.execute("INSERT INTO shop_rfm VALUES (?, 'spend', 'what nobody may find', 1)", [KEYS[0]])
+            connection.execute("CREATE TABLE shop_two_rows (entity_key BLOB, view TEXT)")
+            connection.commit()
+        act(rows_at(f"sqlite:///{file}", "shop"))
+        with closing(sqlite3.connect(file)) as connection:
+            left = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        assert "shop_rfm" not in left
+        assert "shop_two_rows" in left  # another project's
+        assert b"what nobody may find" not in file.read_bytes()
 
 
 def test_rows_of_an_earlier_layout_are_still_read(rows: PackedRows) -> None:

@@ -99,6 +99,18 @@ def test_an_older_event_is_ignored_and_a_newer_one_counts(packed: Opened) -> Non
     assert value(store, "fs_newcomer") == 3.0
 
 
+def test_of_two_events_of_one_person_in_one_write_the_later_counts(packed: Opened) -> None:
+    store, _ = packed
+    token = tokens_of(PEOPLE)[4]
+    rows = [{name: told if at < 35 else int(told) for at, name in enumerate(COLUMNS)} for told in (2.0, 1.0)]
+    frame = pd.DataFrame(rows)
+    frame.insert(0, JOIN_KEY, token)
+    for name in ("event_timestamp", "created_timestamp"):
+        frame[name] = pd.to_datetime([MOMENT + 2 * DAY, MOMENT + DAY])
+    store.write_to_online_store(VIEW, frame)
+    assert value(store, token) == 2.0
+
+
 def test_a_row_past_its_ttl_is_not_answered(packed: Opened) -> None:
     store, service = packed
     old, new = tokens_of(PEOPLE)[:2]
