@@ -179,12 +179,12 @@ class FeatureGateway:
         store, clock = self._paths.feature_store(dataset), self._data_time(dataset)
         note = Materialized.of(self._paths, self._packed, dataset, self._own.how_many_suppressed())
         files = note.unwritten() if as_of == clock else None
-        note.forget()  # until all of it is written
         latest = self._own.unsuppressed(latest_rows(store, FEATURES, as_of, as_of - self._ttl, files))
         if latest.num_rows == 0 and files is None:
             raise BadInput("no feature row is fresh at as-of", remedy="run `custos build` with this --as-of")
         people, references = latest[ENTITY].to_pylist(), latest[REFERENCE].to_pylist()
         self._disclosures.disclosed(access, people, len(people), references)
+        note.forget()  # until all of it is written
 
         def rows(view: str) -> tuple[pa.Table, int]:
             """Without whoever was suppressed since; with the k that what is told of people keeps."""

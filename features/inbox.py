@@ -39,6 +39,10 @@ class Inbox:
         make_private(self._root)
         self._write(self._root / f"{secrets.token_hex(16)}{SUFFIX}", events)
 
+    def is_waiting(self) -> bool:
+        """Whether anything waits."""
+        return next(self._root.glob(f"*{SUFFIX}"), None) is not None
+
     def waiting(self) -> list[tuple[Path, list[Event]]]:
         """Return what waits, file by file; EnvironmentFailed for one that is damaged."""
         return list(self._files())

@@ -32,16 +32,17 @@ class _Number(str):
 
 
 def read_events(
-    lines: Iterable[bytes], descriptor: Descriptor, stored: Mapping[str, pa.Schema]
+    lines: Iterable[bytes], descriptor: Descriptor, stored: Mapping[str, pa.Schema], first: int = 1
 ) -> dict[str, pa.RecordBatch]:
     """Return the events of each table, typed as its `stored` columns are; what can't be cast is null, and text beside.
 
-    `lines` are UTF-8; blank ones are passed over. Raises BadInput, naming the first such line, for what is no JSON
-    object, names a table or column that the descriptor doesn't have, or holds a list or an object; for no event; and
-    for more than a million. Whose such a line is can't be known, so none of them could be kept for its person's sake.
+    `lines` are UTF-8, counted from `first`; blank ones are passed over. Raises BadInput, naming the first such line,
+    for what is no JSON object, names a table or column that the descriptor doesn't have, or holds a list or an object;
+    for no event; and for more than a million. Whose such a line is can't be known, so none of them could be kept for
+    its person's sake.
     """
     rows: dict[str, list[dict[str, Any]]] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         if not line.strip():
             continue
         if sum(map(len, rows.values())) >= MOST_LINES:

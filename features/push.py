@@ -67,13 +67,17 @@ class Safe:
 
 @dataclass(frozen=True)
 class Added:
-    """How many events were new to the home and of how many new people; the dates of all events; the data's digest."""
+    """How many events were new to the home and of how many new people; the dates of all events; the data's digest.
+
+    `stored` are, of each table that events are of, all rows that the home now has of the people they are of.
+    """
 
     events: int
     people: int
     first_event: dt.datetime
     last_event: dt.datetime
     digest: str | None
+    stored: Mapping[str, pa.Table]
 
 
 def protected_events(
@@ -127,7 +131,7 @@ def add_events(descriptor: Descriptor, safe: Safe, stores: Stores, *, ahead_days
         fresh = {name: missing(held[name], table, but=[CREATED]) for name, table in safe.tables.items()}
         fresh = {name: _dated(descriptor, name, rows, last) for name, rows in fresh.items() if rows.num_rows}
         if not fresh:
-            return Added(0, 0, first, last, manifest.get("digest"))
+            return Added(0, 0, first, last, manifest.get("digest"), held)
         known = store.of(PEOPLE, safe.tokens)[TOKEN].combine_chunks()
         strangers = safe.people.filter(pc.invert(pc.is_in(safe.people[TOKEN], value_set=known)))
         for name, entry in entries.items():
@@ -145,13 +149,16 @@ def add_events(descriptor: Descriptor, safe: Safe, stores: Stores, *, ahead_days
         notes = {name: note for name, note in manifest.items() if name != "tables"}
         dates = {"first_event": bounds[0].isoformat(), "last_event": bounds[1].isoformat()}
         writer.commit({**notes, **dates, "digest": digest})
-    return Added(sum(rows.num_rows for rows in fresh.values()), strangers.num_rows, *bounds, digest)
+    stored = {name: _joined(rows, fresh.get(name)) for name, rows in held.items()}
+    return Added(sum(rows.num_rows for rows in fresh.values()), strangers.num_rows, *bounds, digest, stored)
 
 
-def refreshed(descriptor: Descriptor, safe: Safe, stores: Stores) -> tuple[pa.Table, dt.datetime] | None:
+def refreshed(
+    descriptor: Descriptor, safe: Safe, stores: Stores, stored: Mapping[str, pa.Table]
+) -> tuple[pa.Table, dt.datetime] | None:
     """Compute the newest features of everybody whose events these are, beside what is built; None before a build.
 
-    Returns the rows, to be put online, and data time, which they are at.
+    `stored` is what `add_events` found of them. Returns the rows, to be put online, and data time, which they are at.
     """
     manifest = stores.protected.manifest("last_event")
     built = {} if stores.features.snapshot() is None else stores.features.manifest("as_of")
@@ -160,11 +167,10 @@ def refreshed(descriptor: Descriptor, safe: Safe, stores: Stores) -> tuple[pa.Ta
     day = day_after(dt.datetime.fromisoformat(manifest["last_event"]))
     moment = max(day, dt.datetime.fromisoformat(built["as_of"]))
     listed = shop_features(descriptor)
-    lines = stores.protected.of("transactions", safe.tokens)
-    engaged = any(feature.use is Use.ENGAGEMENT for feature in listed)
-    met = stores.protected.of("interactions", safe.tokens) if engaged else None
+    used = ["transactions", *(["interactions"] if any(one.use is Use.ENGAGEMENT for one in listed) else [])]
+    told = {name: stored[name] if name in stored else stores.protected.of(name, safe.tokens) for name in used}
     windows, kept = windows_for(descriptor.slow), stores.features.root
-    events, rows = newest(listed, windows, lines, met, safe.people, moment, kept)
+    events, rows = newest(listed, windows, told["transactions"], told.get("interactions"), safe.people, moment, kept)
     return put_beside(stores.features, listed, events, rows, moment), moment
 
 
@@ -173,6 +179,10 @@ def _bounds(safe: Safe, first: dt.datetime, last: dt.datetime) -> tuple[dt.datet
         return first, last
     found = pc.min_max(safe.tables["transactions"]["ordered_at"]).as_py()
     return min(first, found["min"]), max(last, found["max"])
+
+
+def _joined(held: pa.Table, fresh: pa.Table | None) -> pa.Table:
+    return held if fresh is None else pa.concat_tables([held, fresh], promote_options="default")
 
 
 def _dated(descriptor: Descriptor, name: str, rows: pa.Table, last: dt.datetime) -> pa.Table:

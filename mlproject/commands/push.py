@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from mlproject import options
-from privacy.errors import BadInput
+from privacy.errors import BadInput, CheckFailed
+
+if TYPE_CHECKING:
+    from mlproject.pipelines.push import Pushed
+    from mlproject.wiring import House
 
 __all__ = ["COMMANDS"]
 
@@ -18,17 +23,19 @@ __all__ = ["COMMANDS"]
 @click.command()
 @click.argument("file", type=options.Place(), required=False)
 @click.option("--inbox", is_flag=True, help="Add what the API has taken, instead of a file.")
+@click.option("--follow", is_flag=True, help="Go on with what comes, until the stream ends or this is stopped.")
 @options.home
 @options.as_json
-def push(file: Path | None, inbox: bool, home: Path | None, as_json: bool) -> None:
+def push(file: Path | None, inbox: bool, follow: bool, home: Path | None, as_json: bool) -> None:
     """Add the events in FILE (- for standard input) and put their people's features online at once.
 
     An event a line, as JSON whose keys are the descriptor's columns; "table": "interactions" where it is no order
     line. Pushing the same again changes nothing. Exit status 1: no event was good, and all are in the quarantine.
+    With --follow they are online within moments of coming; what has no good event is told, and the rest goes on.
 
     \b
     Example: custos push today.jsonl
-    Example: custos push --inbox
+    Example: custos push --inbox --follow
     Example: echo '{"customer_id": 1, "order_id": "A7", "ordered_at": "2026-11-22", "amount": 3.5}' | custos push -
     """
     if (file is None) != inbox:
@@ -38,17 +45,38 @@ def push(file: Path | None, inbox: bool, home: Path | None, as_json: bool) -> No
 
     house = House.open(home)
     begin_to_open(house)
-    from mlproject.pipelines.push import push_inbox, push_lines, told
+    for pushed in _followed(house, file) if follow else _once(house, file):
+        _tell(pushed, as_json, indent=None if follow else 2)
+
+
+def _once(house: House, file: Path | None) -> Iterator[Pushed]:
+    from mlproject.pipelines.push import push_inbox, push_lines
 
     if file is None:
-        pushed = push_inbox(house)
-    else:
-        with _opened(file) as lines:
-            pushed = push_lines(house, lines)
-    if as_json:
-        click.echo(json.dumps(pushed.to_dict(), indent=2))
+        yield push_inbox(house)
         return
-    for line in told(pushed):
+    with _opened(file) as lines:
+        yield push_lines(house, lines)
+
+
+def _followed(house: House, file: Path | None) -> Iterator[Pushed]:
+    from mlproject.pipelines.follow import follow_inbox, follow_lines, until_told_to_stop
+
+    def failed(error: CheckFailed) -> None:
+        click.echo(f"custos: {error}", err=True)
+
+    with until_told_to_stop() as stopped:
+        if file is None:
+            yield from follow_inbox(house, stopped, failed)
+            return
+        with _opened(file) as lines:
+            yield from follow_lines(house, lines.fileno(), stopped, failed)
+
+
+def _tell(pushed: Pushed, as_json: bool, indent: int | None) -> None:
+    from mlproject.pipelines.push import told
+
+    for line in [json.dumps(pushed.to_dict(), indent=indent)] if as_json else told(pushed):
         click.echo(line)
 
 

@@ -39,7 +39,8 @@ __all__ = ["Pushed", "push_inbox", "push_lines", "told"]
 class Pushed:
     """What a push did: events read, added, there already and kept out; people new and online; data time.
 
-    `seconds` are from the first look at the home until the features were online.
+    `seconds` are from the first look at the home until the features were online; of a stream, `through_line` is the
+    number of the last line that is in.
     """
 
     events: int
@@ -52,21 +53,23 @@ class Pushed:
     online: int = 0
     as_of: str | None = None
     seconds: float = 0.0
+    through_line: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return asdict(self)
 
 
-def push_lines(house: House, lines: Iterable[bytes]) -> Pushed:
+def push_lines(house: House, lines: Iterable[bytes], first: int = 1) -> Pushed:
     """Add the events of JSON `lines` and put the newest features of their people online; repeatable.
 
-    Raises BadInput for lines that are no events, and CheckFailed, once they are sealed, when none of them was good.
+    Raises BadInput for lines that are no events, counted from `first`, and CheckFailed, once they are sealed, when none
+    of them was good.
     """
     started, descriptor = time.perf_counter(), house.descriptor
     decision, stores = _permitted(house, descriptor)
     schemas: dict[str, pa.Schema] = {name: _schema(stores, name) for name in PUSHED if name in descriptor.tables}
-    batches = read_events(lines, descriptor, schemas)
+    batches = read_events(lines, descriptor, schemas, first)
     with house.lock():
         state = up_to_date(house)
         protector = Protector(house.vault, house.keyring, key_id=stores.protected.key_id())
@@ -123,7 +126,7 @@ def _settled(
     house: House, descriptor: Descriptor, state: HomeState, safe: Safe, added: Added, stores: Stores
 ) -> Pushed:
     """Put the people online whose events these are, and keep the dates; what the push did."""
-    moment, online = _put_online(house, descriptor, state, safe, stores)
+    moment, online = _put_online(house, descriptor, state, safe, stores, added)
     save_state(house.paths.state, replace(house.state, first_event=added.first_event, last_event=added.last_event))
     good = sum(table.num_rows for table in safe.tables.values())
     return Pushed(
@@ -160,7 +163,7 @@ def _schema(stores: Stores, table: str) -> pa.Schema:
 
 
 def _put_online(
-    house: House, descriptor: Descriptor, state: HomeState, safe: Safe, stores: Stores
+    house: House, descriptor: Descriptor, state: HomeState, safe: Safe, stores: Stores, added: Added
 ) -> tuple[datetime | None, int]:
     """Compute the newest features of whose events these are and put them online; data time, and how many people."""
     if not safe.tables or state.as_of is None:
@@ -169,7 +172,7 @@ def _put_online(
     note = Materialized.of(house.stores, online, descriptor.name, own.how_many_suppressed())
     all_there = state.online and note.unwritten() == []
     note.forget()
-    found = refreshed(descriptor, safe, stores)
+    found = refreshed(descriptor, safe, stores, added.stored)
     if found is None:
         return None, 0
     rows, moment = found

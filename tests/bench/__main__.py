@@ -18,7 +18,7 @@ from pathlib import Path
 from tests.bench.bars import Bar
 
 PARTS = ("keyring", "tokens", "vault", "policy", "audit", "masking", "scrubbing", "anonymity", "risk", "inference",
-         "insight", "quality", "identity", "consent", "online", "features", "historical")  # fmt: skip
+         "insight", "quality", "identity", "consent", "online", "push", "features", "historical")  # fmt: skip
 THREAD = "thread"
 SECONDS, GIGABYTES, AUC, MAE_RATIO = 120.0, 3.0, 0.855, 1.02
 

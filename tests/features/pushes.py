@@ -40,7 +40,7 @@ def push(
     with protector.on_trial():
         safe = protected_events(descriptor, batches, protector, places, NOW)
         added = add_events(descriptor, safe, places, ahead_days=ahead_days)
-    found = refreshed(descriptor, safe, places) if safe.tables else None
+    found = refreshed(descriptor, safe, places, added.stored) if safe.tables else None
     if found is None:
         return safe, added, None
     rows = OwnTokens(home.keyring, home.suppression).unsuppressed(found[0])
