@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from features.former import FORMER
+from features.inbox import Inbox
 from features.inboxed import inboxed_events
 from tests.identities import line
 
@@ -27,6 +28,14 @@ def shop(tmp_path: Path) -> Shop:
 
 def event(customer: str, order: str) -> dict[str, Any]:
     return {"customer_id": customer, "order_id": order, "ordered_at": f"{DAY}T12:00:00", "amount": 5.0}
+
+
+def events_of(tokens: list[str]) -> list[dict[str, Any]]:
+    """What the API takes: an event of each."""
+    return [
+        {"event": f"{at:032x}", "customer_token": token, "ordered_at": f"{DAY}T12:00:00Z", "lines": [{"amount": 5.0}]}
+        for at, token in enumerate(tokens)
+    ]
 
 
 def test_an_event_under_either_id_is_the_one_persons(shop: Shop) -> None:
@@ -56,12 +65,20 @@ def test_what_the_api_took_before_a_link_counts_for_whom_they_are_now(shop: Shop
     shop.ingest(APART)
     before = [shop.token(name) for name in NAMES]
     shop.ingest(TOGETHER)
-    taken = [
-        {"event": f"{at:032x}", "customer_token": token, "ordered_at": f"{DAY}T12:00:00Z", "lines": [{"amount": 5.0}]}
-        for at, token in enumerate(before)
-    ]
+    taken = events_of(before)
     descriptor, home = shop.descriptor(TOGETHER), shop.home
     safe = inboxed_events(descriptor, taken, home.vault, home.keyring, stores(home, descriptor))
     assert len(set(before)) == 2
     assert safe.tables["transactions"]["customer_token"].to_pylist() == [shop.token("web-1")] * 2
     assert safe.tokens == [shop.token("web-1")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_waits_under_a_token_of_before_a_link_goes_with_its_person(shop: Shop, tmp_path: Path, name: str) -> None:
+    shop.ingest(APART)
+    inbox = Inbox(tmp_path / "inbox")
+    inbox.put(events_of([shop.token(name) for name in NAMES]))
+    shop.ingest(TOGETHER)
+    assert inbox.count(shop.home.subject(name)) == 2
+    assert inbox.erase(shop.home.subject(name)) == 2
+    assert not inbox.is_waiting()

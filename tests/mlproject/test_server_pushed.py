@@ -56,7 +56,9 @@ def read(home: Home, customers: list[str]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_what_is_pushed_there_is_as_in_a_file_and_outlives_a_server_that_is_away(server: Server, tmp_path: Path) -> None:
+def test_what_is_pushed_there_is_as_in_a_file_and_outlives_a_server_that_is_away(
+    server: Server, tmp_path: Path
+) -> None:
     url, stop, start = server
     here, later = made(tmp_path / "here", None)
     there, _ = made(tmp_path / "there", url)
