@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from features.former import FORMER
-from features.inbox import Inbox
 from features.inboxed import inboxed_events
 from tests.identities import line
 
@@ -71,14 +70,3 @@ def test_what_the_api_took_before_a_link_counts_for_whom_they_are_now(shop: Shop
     assert len(set(before)) == 2
     assert safe.tables["transactions"]["customer_token"].to_pylist() == [shop.token("web-1")] * 2
     assert safe.tokens == [shop.token("web-1")]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_what_waits_under_a_token_of_before_a_link_goes_with_its_person(shop: Shop, tmp_path: Path, name: str) -> None:
-    shop.ingest(APART)
-    inbox = Inbox(tmp_path / "inbox")
-    inbox.put(events_of([shop.token(name) for name in NAMES]))
-    shop.ingest(TOGETHER)
-    assert inbox.count(shop.home.subject(name)) == 2
-    assert inbox.erase(shop.home.subject(name)) == 2
-    assert not inbox.is_waiting()

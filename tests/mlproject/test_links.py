@@ -5,9 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from features.inbox import Inbox
+from mlproject.wiring import House
+from privacy import Pseudonymiser
+from privacy.classification import FEATURE_STORE
 from tests.home import Home
 from tests.identities import Row, document, line, write_identities
 from tests.leaks import Scanner
@@ -60,11 +66,22 @@ def test_few_are_not_counted_out(tmp_path: Path, pairs: int, told: str) -> None:
     assert json.loads((home.path / "report.json").read_text())["dataset"]["links"]["joined"] == (told if pairs else 0)
 
 
+def taken(home: Home, customer: str) -> dict[str, Any]:
+    house = House.open(home.path)
+    token = Pseudonymiser(house.keyring, house.vault).pseudonymise(pa.array([customer]), FEATURE_STORE)[0].as_py()
+    lines = [{"amount": 4.25}]
+    return {"event": f"{token[-32:]}", "customer_token": token, "ordered_at": "2024-01-21T10:00:00Z", "lines": lines}
+
+
 def test_the_command_that_erases_takes_either_id(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.custos("ingest", str(write(tmp_path / "shop", 2, linked=False)))
+    inbox, waiting = Inbox(home.path / "inbox"), [taken(home, who) for who in ("a0-0", "a0-1", "b0-0")]
+    for event in waiting:  # which the API took before the two were found to be one
+        inbox.put([event])
     home.custos("ingest", str(write(tmp_path / "shop", 2, linked=True)))
     home.custos("subject", "erase", "a0-1")
+    assert [events for _, events in inbox.waiting()] == [[waiting[2]]]
     home.custos("subject", "erase", "a1-0")
     told = home.custos("ingest", str(tmp_path / "shop" / "shop.yaml"))
     assert "4 of the erased refused" in told
