@@ -40,6 +40,7 @@ def built(home: Home, descriptor: Descriptor, name: str) -> TableStore:
     return store
 
 
+@pytest.mark.slow
 def test_pieces_give_the_same_bits(home: Home, shop: Callable[..., Descriptor], in_pieces: Callable[[], None]) -> None:
     descriptor = shop(customers=PEOPLE)
     home.ingest(descriptor)
@@ -58,6 +59,7 @@ def test_pieces_give_the_same_bits(home: Home, shop: Callable[..., Descriptor], 
     assert len(pieces.files(FEATURES)) > len(whole.files(FEATURES))
 
 
+@pytest.mark.slow
 def test_a_line_that_came_late_for_one_group_is_none_that_others_lack(
     home: Home, shop: Callable[..., Descriptor], in_pieces: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

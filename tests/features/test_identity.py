@@ -106,7 +106,7 @@ def test_customers_who_are_one_person_are_no_repeated_rows(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("named", ["web-1", "till-9"])
-@pytest.mark.parametrize("rebuilt", [False, True])
+@pytest.mark.parametrize("rebuilt", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_erasing_either_id_leaves_nothing_of_either(shop: Shop, named: str, rebuilt: bool) -> None:
     gateway = shop.serve(APART)
     names = ["web-1", "till-9", "web-2"]

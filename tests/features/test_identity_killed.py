@@ -34,6 +34,7 @@ NAMED = [pytest.param(*at, id=f"{at[1]} {at[2]}") for at in MOMENTS]
 NAMED += [pytest.param(*at, id=f"{at[1]} {at[2]}", marks=pytest.mark.slow) for at in MORE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("within", "name", "event"), NAMED)
 def test_killed_anywhere_the_next_ingest_comes_to_the_same_end(shop: Shop, within: str, name: str, event: str) -> None:
     gateway = shop.serve(APART)

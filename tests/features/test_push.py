@@ -89,6 +89,7 @@ def assert_equal_numbers(descriptor: Descriptor, one: pa.Table, other: pa.Table)
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.slow
 def test_data_pushed_day_by_day_are_those_of_one_ingest(shop: Shop, tmp_path: Path) -> None:
     home, descriptor, later = shop
     days = sorted({event["ordered_at"][:10] for event in later})
@@ -157,6 +158,7 @@ def test_the_same_again_changes_nothing(shop: Shop) -> None:
     assert push(home, descriptor, [later[0]] * 3)[1].events == 1
 
 
+@pytest.mark.slow
 def test_a_late_line_is_in_nobodys_past(shop: Shop, tmp_path: Path) -> None:
     home, descriptor, _ = shop
     before = full_build(home, descriptor, tmp_path / "before")

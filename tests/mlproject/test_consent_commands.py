@@ -60,6 +60,7 @@ def told(home: Home, out: Path, expect: int = 0) -> int:
     return pq.read_table(out).num_rows
 
 
+@pytest.mark.slow
 def test_every_command_reads_who_consents_and_nobody_else(home: Home, tmp_path: Path) -> None:
     assert told(home, tmp_path / "people.parquet") == 8
     said = home.custos("access", "grant", "--role", "marketer", *MARKETING, "--user", "max")
