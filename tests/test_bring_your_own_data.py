@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,23 +55,36 @@ def decide(path: Path) -> None:
     path.write_text(re.sub(r"(TO DECIDE:.*\n.*)}\n", r"\1, sensitivity: sensitive}\n", text), "utf-8")
 
 
+def today(home: Home, at: int) -> str:
+    """A line of an event on the last day that the home has, of its customers."""
+    last = json.loads((home.path / "state.json").read_text())["last_event"]
+    order = {"customer_id": f"c{at:05d}", "order_id": f"new-{at}", "ordered_at": last, "amount": 12.5}
+    return json.dumps(order) + "\n"
+
+
 @pytest.mark.slow
 def test_the_tutorial_leads_from_files_to_a_prediction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = Home(tmp_path)
     files_of_a_shop(tmp_path, customers=120)
     monkeypatch.chdir(tmp_path)
-    decided = False
+    decided, pushed = False, list[str]()
     for line in commands(TUTORIAL):
         words = shlex.split(line)[1:]
         if "cdnow" in line or words[0] == "serve":
             continue
         words = words[: words.index("--home")] if "--home" in words else words
         words = [word.replace(".shop/", "home/") for word in words]
+        if words[0] == "push":
+            Path("today.jsonl").write_text(today(home, 1))
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(today(home, 2).encode())))
         if words[:2] == ["dataset", "check"] and not decided:
             home.custos(*words, expect=2)
             decide(Path(words[2]))
             decided = True
-        home.custos(*words, *(["--trials", "1"] if words[0] == "run" else []))
+        told = home.custos(*words, *(["--trials", "1"] if words[0] == "run" else []))
+        pushed += [told] if words[0] == "push" else []
+    assert pushed[0].startswith("push: 1 of 1 events added, 0 new people\nonline store: 1 people")
+    assert json.loads(pushed[1])["online"] == 1
     scored = pd.read_parquet("churn.parquet")
     assert len(scored) > 100
     known = scored["customer_token"][:3].tolist()
