@@ -20,6 +20,7 @@ from privacy.errors import EnvironmentFailed
 
 __all__ = [
     "BUCKET_ROWS",
+    "STREAMED_BUCKETS",
     "Fingerprint",
     "bucket_count",
     "bucket_of",
@@ -38,6 +39,8 @@ __all__ = [
 TOKEN: Final = "customer_token"  # noqa: S105  a column name
 BUCKET_ROWS: Final = 4_000_000
 MOST_BUCKETS: Final = 256
+STREAMED_BUCKETS: Final = MOST_BUCKETS // 4
+"""Of a table whose size isn't known before it is written."""
 Hashes = npt.NDArray[np.uint64]
 
 

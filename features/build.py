@@ -23,7 +23,7 @@ from .former import copy_former
 from .profile import copy_profile, least_class
 from .services import shop_features
 from .small_bands import least_people, without_small_bands
-from .statements import newest_of
+from .statements import newest_of, transforms_digest
 from .storage import TableStore
 from .table_writer import TableWriter
 from .transforms.feature import Feature, Use, Windows, windows_for
@@ -78,7 +78,7 @@ def build(
     tell = progress or (lambda _name, _rows: None)
     listed = shop_features(descriptor)
     schema, least = schema_of(listed), least_people(least_class(protected))
-    held = _holding(protected, features, schema, moments, since)
+    held = _holding(protected, features, schema, windows_for(descriptor.slow), moments, since)
     with features.writer() as writer, protected.reading(), engine.connect() as connection:
         fresh, done = [moment for moment in moments if moment not in held], 0
         job = _job(descriptor, listed, protected, connection, fresh, as_of)
@@ -100,6 +100,7 @@ def build(
             "cutoffs": [moment.isoformat() for moment in moments],
             "protected": protected.snapshot(),
             **_origin(protected),
+            "transforms": transforms_digest(job.windows),
             "digest": digest,
         }
         snapshot = writer.commit(notes)
@@ -129,6 +130,7 @@ def _holding(
     protected: TableStore,
     features: TableStore,
     schema: pa.Schema,
+    windows: Windows,
     moments: Sequence[dt.datetime],
     since: dt.datetime | None,
 ) -> list[dt.datetime]:
@@ -143,6 +145,8 @@ def _holding(
     same = now["lineage"] is not None and was.get("lineage") == now["lineage"] and was.get("digest") is not None
     if not same or protected.manifest()["digest"] is None or not was.get("last_event"):
         return []
+    if was.get("transforms") != transforms_digest(windows):
+        return []  # a feature of the same name may be another
     entry = was["tables"][FEATURES]
     if pq.read_schema(features.files(FEATURES)[0]).names != schema.names or not entry["rows"]:
         return []

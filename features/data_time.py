@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import Final
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 
 from .transforms.vocabulary import CREATED
 
-__all__ = ["arrived", "day_after"]
+__all__ = ["arrived", "day_after", "in_utc"]
 
 UTC: Final = pa.timestamp("us", "UTC")
 
@@ -22,6 +23,17 @@ def day_after(moment: dt.datetime) -> dt.datetime:
     '2018-01-01T00:00:00+00:00'
     """
     return moment.replace(hour=0, minute=0, second=0, microsecond=0) + dt.timedelta(days=1)
+
+
+def in_utc(moments: Iterable[dt.datetime]) -> pa.Array:
+    """Return aware moments as timestamps in UTC, to the microsecond.
+
+    They are converted here: pyarrow 25 takes the wall clock of any zone for UTC's once pandera is loaded.
+
+    >>> in_utc([dt.datetime(2026, 11, 22, 10, tzinfo=dt.timezone(dt.timedelta(hours=1)))])[0].as_py().isoformat()
+    '2026-11-22T09:00:00+00:00'
+    """
+    return pa.array([moment.astimezone(dt.UTC) for moment in moments], UTC)
 
 
 def arrived(rows: pa.Table, dated_by: str, last: dt.datetime) -> pa.Table:

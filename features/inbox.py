@@ -20,6 +20,8 @@ __all__ = ["Inbox", "taken_columns"]
 
 TOKEN: Final = "customer_token"  # noqa: S105  a column name
 SUFFIX: Final = ".jsonl"
+MOST_BYTES: Final = 64_000_000
+"""What may wait: it is read into memory, and whoever may push must not fill the disk."""
 TAKEN: Final = ("amount", "quantity", "discount", "coupon", "category", "product_id")
 """What an event's line may tell, where the shop has such a column."""
 _OPEN: Final = (Sensitivity.BEHAVIOURAL, Sensitivity.NON_PERSONAL)
@@ -35,22 +37,32 @@ class Inbox:
         self._root = root
 
     def put(self, events: Sequence[Event]) -> None:
-        """Keep events until they are taken out; they are on disk when this returns."""
-        make_private(self._root)
-        self._write(self._root / f"{secrets.token_hex(16)}{SUFFIX}", events)
+        """Keep events until they are taken out; they are on disk when this returns.
 
-    def is_waiting(self) -> bool:
-        """Whether anything waits."""
-        return next(self._root.glob(f"*{SUFFIX}"), None) is not None
+        Raises EnvironmentFailed when so much waits already that somebody must add it first.
+        """
+        make_private(self._root)
+        with locked(self._root / ".lock"):
+            if sum(path.stat().st_size for path in self._root.glob(f"*{SUFFIX}")) > MOST_BYTES:
+                what = f"the inbox holds {MOST_BYTES // 1_000_000} MB of events that nobody has added"
+                raise EnvironmentFailed(what, where=str(self._root), remedy="run `custos push --inbox`")
+            self._write(self._root / f"{secrets.token_hex(16)}{SUFFIX}", events)
+
+    def names(self) -> frozenset[str]:
+        """Return the names of what waits: each comes once."""
+        return frozenset(path.name for path in self._root.glob(f"*{SUFFIX}"))
 
     def waiting(self) -> list[tuple[Path, list[Event]]]:
         """Return what waits, file by file; EnvironmentFailed for one that is damaged."""
         return list(self._files())
 
-    def remove(self, files: Sequence[Path]) -> None:
-        """Take out files whose events were added."""
-        for file in files:
-            file.unlink(missing_ok=True)
+    def keep(self, file: Path, rest: Sequence[Event]) -> None:
+        """Take out what was added of a file: all but the `rest`."""
+        with locked(self._root / ".lock"):
+            if rest:
+                self._write(file, rest)
+            else:
+                file.unlink(missing_ok=True)
 
     def count(self, subject: Subject) -> int:
         """Count the person's events."""

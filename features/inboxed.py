@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from privacy.classification import FEATURE_STORE
+from privacy.errors import EnvironmentFailed
 from privacy.keyring import Keyring
-from privacy.tokens import handles_to_tokens, tokens_to_handles
+from privacy.tokens import handles_to_tokens, tokens_to_handles, valid_tokens
 from privacy.treatment import ProtectReport, key_tokens, without_marked
 from privacy.vault import Vault
 
+from .data_time import in_utc
 from .datasets.descriptor import Descriptor
 from .former import FormerTokens
 from .inbox import taken_columns
@@ -25,6 +28,8 @@ from .push import Safe, Stores
 
 __all__ = ["inboxed_events"]
 
+_WHOLE: Final = re.compile(r"-?[0-9]{1,19}")
+
 
 def inboxed_events(
     descriptor: Descriptor, events: Sequence[Mapping[str, Any]], vault: Vault, keyring: Keyring, stores: Stores
@@ -32,16 +37,21 @@ def inboxed_events(
     """Return events as protected order lines of people the vault knows; who isn't known any more is refused.
 
     An event is an order of its own: its token is made of the person and the event's id, so that the same event, sent
-    twice, is there once.
+    twice, is there once, as it came first. Raises EnvironmentFailed for tokens under a key that isn't enabled.
     """
     lines = [(event, line) for event in events for line in event["lines"]]
+    numbers = [number for number, event in enumerate(events) for _ in event["lines"]]
     given = pa.array([event["customer_token"] for event, _ in lines], pa.string())
     handles, known = tokens_to_handles(keyring, given, FEATURE_STORE)
+    if unreadable := int((valid_tokens(given, FEATURE_STORE) & ~known).sum()):
+        what = f"{unreadable} of {len(given)} lines in the inbox are about tokens under a key that isn't enabled"
+        raise EnvironmentFailed(what, remedy="enable it again (custos keys list), then push the inbox")
     former = FormerTokens(keyring)
     former.follow(stores.protected)
     handles = former.canonical(handles)  # somebody may have been linked since the service took their event
     references = pa.array(vault.audit_references(handles), pa.string())
     there = pc.and_(pa.array(known), pc.greater(pc.utf8_length(references), 0))
+    gone = len(lines) - int(pc.sum(there).as_py() or 0)
     tokens = handles_to_tokens(keyring, handles, FEATURE_STORE, key_id=stores.protected.key_id())
     table = descriptor.tables["transactions"]
     schema = pq.read_schema(stores.protected.files("transactions")[0])
@@ -49,15 +59,15 @@ def inboxed_events(
     columns["customer_token"] = tokens
     ids = pa.array([event["event"] for event, _ in lines], pa.string())
     columns["order_token"] = key_tokens(keyring.attribute("order_id"), handles, ids)
-    moments = [dt.datetime.fromisoformat(event["ordered_at"]) for event, _ in lines]
-    columns["ordered_at"] = pa.array(moments, pa.timestamp("us", "UTC"))
+    columns["ordered_at"] = in_utc(dt.datetime.fromisoformat(event["ordered_at"]) for event, _ in lines)
     for name in taken_columns(descriptor) & set(schema.names):
         kind = schema.field(name).type
         columns[name] = pa.array([_as(kind, line.get(name)) for _, line in lines], kind)
-    batch = pa.RecordBatch.from_pydict(columns).filter(there)
+    first = pa.array(_first_of_each(columns["order_token"], numbers), pa.bool_())
+    batch = pa.RecordBatch.from_pydict(columns).filter(pc.and_(there, first))
     people = pa.table({"customer_token": tokens, "audit_reference": references}).filter(there)
-    safe = Safe(people.group_by(people.column_names).aggregate([]), rows_in=len(lines))
-    safe.tombstoned = len(lines) - batch.num_rows
+    safe = Safe(people.group_by(people.column_names).aggregate([]), rows_in=len(lines), whole_orders=True)
+    safe.tombstoned, safe.repeated = gone, len(lines) - gone - batch.num_rows
     if batch.num_rows:
         marks = Marking.kept(stores.protected.root / MARKS, descriptor).of_table(table.name)
         lacking = {name: pa.nulls(batch.num_rows, pa.string()) for name in table.columns if name not in schema.names}
@@ -69,13 +79,20 @@ def inboxed_events(
     return safe
 
 
+def _first_of_each(orders: pa.Array, events: Sequence[int]) -> list[bool]:
+    """Which lines are of the first event that has their order's token."""
+    first: dict[str, int] = {}
+    return [first.setdefault(order, event) == event for order, event in zip(orders.to_pylist(), events, strict=True)]
+
+
 def _as(kind: pa.DataType, value: Any) -> Any:
     """A value as its column has it; None for what it can't hold, which no mark and no feature is about."""
     if value is None:
         return None
     if pa.types.is_integer(kind):
-        text = str(value)
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+        written = f"{value:.0f}" if isinstance(value, float) and value.is_integer() else str(value)
+        whole = int(written) if _WHOLE.fullmatch(written) else 2**63
+        return whole if -(2**63) <= whole < 2**63 else None
     return float(value) if pa.types.is_floating(kind) else str(value)
 
 

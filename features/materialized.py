@@ -16,8 +16,7 @@ from privacy.profile import PROFILE
 
 from .feature_table import FEATURES
 from .gateway_types import GatewayPaths
-from .online import Damaged, PackedRows
-from .packed_views import PERSON
+from .online import PackedRows
 from .storage import TableStore
 
 __all__ = ["Materialized"]
@@ -79,8 +78,8 @@ class Materialized:
 
     def _stamp(self) -> list[str | int | None] | None:
         try:
-            return [self.place, self.online.newest(PERSON), self.online.people(PERSON), self.suppressed]
-        except Damaged:
+            return [self.place, self.online.runs(), self.suppressed]
+        except EnvironmentFailed:
             return None
 
 

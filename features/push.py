@@ -28,9 +28,12 @@ from .storage import TableStore
 from .transforms.feature import Use, windows_for
 from .transforms.vocabulary import CREATED
 
-__all__ = ["Added", "Safe", "Stores", "add_events", "protected_events", "refreshed"]
+__all__ = ["PUSHED_ROWS", "Added", "Safe", "Stores", "add_events", "protected_events", "refreshed"]
 
 TOKEN: Final = "customer_token"  # noqa: S105  a column name
+ORDER: Final = "order_token"
+PUSHED_ROWS: Final = "pushed_rows"
+"""The manifest's note of how many rows came since the last ingest."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Stores:
 class Safe:
     """Protected events by table, the people they are of (customer_token, audit_reference), and what became of others.
 
-    `quarantined` counts by `table.column: reason`, the others rows; `bad` and `flags` are to be sealed.
+    `quarantined` counts by `table.column: reason`, the others rows; `bad` and `flags` are to be sealed. `whole_orders`
+    says that an order comes in one piece: one that is stored stays as it is.
     """
 
     people: pa.Table
@@ -56,6 +60,8 @@ class Safe:
     quarantined: dict[str, int] = field(default_factory=dict)
     tombstoned: int = 0
     marked: int = 0
+    repeated: int = 0
+    whole_orders: bool = False
     bad: dict[str, list[pa.Table]] = field(default_factory=dict)
     flags: list[pa.Table] = field(default_factory=list)
 
@@ -107,28 +113,26 @@ def protected_events(
     return safe
 
 
-def add_events(descriptor: Descriptor, safe: Safe, stores: Stores, *, ahead_days: int) -> Added:
+def add_events(descriptor: Descriptor, safe: Safe, stores: Stores, *, until: dt.datetime) -> Added:
     """Publish protected tables with the events that they lack, in files of their own; seal what isn't to be among them.
 
     An event equal to one that is there, but for when it came, is that one: each is there as often as it was pushed
-    at once, however often that was repeated. Raises BadInput for an order more than `ahead_days` after data time.
+    at once, however often that was repeated. Raises BadInput where data time would then end after `until`.
     """
     store = stores.protected
     with store.writer() as writer:
         manifest = store.manifest("first_event", "last_event")
         entries = manifest["tables"]
         first, last = (dt.datetime.fromisoformat(manifest[name]) for name in ("first_event", "last_event"))
-        bounds = _bounds(safe, first, last)
-        if (bounds[1] - day_after(last)).days > ahead_days:
-            raise BadInput(
-                f"an order is {(bounds[1] - day_after(last)).days} days after data time, which would leave everybody's "
-                f"features too old (fresh_days: {ahead_days})",
-                remedy="check its date; if it is right, run `custos run` on the source, which has the days between",
-            )
+        newest = _newest(safe, last)
+        if day_after(newest) > until:
+            what = f"the newest order is {(day_after(newest) - until).days} days after {until.date()}, the last to push"
+            why = "everybody else's features would be too old (fresh_days)"
+            raise BadInput(f"{what}: {why}", remedy="if its date is right, run `custos build` and `materialize` before")
         stores.quarantine.add(descriptor.name, safe.bad)
         stores.flags.add(descriptor.name, safe.flags)
         held = {name: store.of(name, safe.tokens) for name in safe.tables}
-        fresh = {name: missing(held[name], table, but=[CREATED]) for name, table in safe.tables.items()}
+        fresh = {name: _unknown(held[name], table, safe) for name, table in safe.tables.items()}
         fresh = {name: _dated(descriptor, name, rows, last) for name, rows in fresh.items() if rows.num_rows}
         if not fresh:
             return Added(0, 0, first, last, manifest.get("digest"), held)
@@ -147,10 +151,11 @@ def add_events(descriptor: Descriptor, safe: Safe, stores: Stores, *, ahead_days
         if manifest.get("digest") is not None:  # else somebody was erased, and it tells of data that isn't there
             digest = digest_of(descriptor, {name: writer.digest_of(name) for name in told})
         notes = {name: note for name, note in manifest.items() if name != "tables"}
-        dates = {"first_event": bounds[0].isoformat(), "last_event": bounds[1].isoformat()}
-        writer.commit({**notes, **dates, "digest": digest})
+        count = sum(rows.num_rows for rows in fresh.values())
+        grown = {"last_event": newest.isoformat(), PUSHED_ROWS: int(manifest.get(PUSHED_ROWS) or 0) + count}
+        writer.commit({**notes, **grown, "digest": digest})
     stored = {name: _joined(rows, fresh.get(name)) for name, rows in held.items()}
-    return Added(sum(rows.num_rows for rows in fresh.values()), strangers.num_rows, *bounds, digest, stored)
+    return Added(count, strangers.num_rows, first, newest, digest, stored)
 
 
 def refreshed(
@@ -174,11 +179,18 @@ def refreshed(
     return put_beside(stores.features, listed, events, rows, moment), moment
 
 
-def _bounds(safe: Safe, first: dt.datetime, last: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
+def _newest(safe: Safe, last: dt.datetime) -> dt.datetime:
+    """When the last event is: history begins where it did, for what comes late is known from now on only."""
     if "transactions" not in safe.tables:
-        return first, last
-    found = pc.min_max(safe.tables["transactions"]["ordered_at"]).as_py()
-    return min(first, found["min"]), max(last, found["max"])
+        return last
+    return max(last, pc.max(safe.tables["transactions"]["ordered_at"]).as_py())
+
+
+def _unknown(held: pa.Table, rows: pa.Table, safe: Safe) -> pa.Table:
+    """Those of `rows` that the home lacks."""
+    if safe.whole_orders:
+        return rows.filter(pc.invert(pc.is_in(rows[ORDER], value_set=held[ORDER].combine_chunks())))
+    return missing(held, rows, but=[CREATED])
 
 
 def _joined(held: pa.Table, fresh: pa.Table | None) -> pa.Table:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from privacy.durable import write_beside
 
 from .buckets import (
+    STREAMED_BUCKETS,
     TOKEN,
     Fingerprint,
     bucket_count,
@@ -108,7 +109,7 @@ class SnapshotWriter:
         source, target, buckets = self._store.directory() / table, self._part / table, int(entry["buckets"])
         people = pc.unique(pa.concat_tables([before.select([TOKEN]), fresh.select([TOKEN])])[TOKEN])
         leaving = None if gone is None else gone & pc.field(TOKEN).isin(people)
-        if bucket_count(entry["rows"] + fresh.num_rows) > buckets:
+        if min(bucket_count(entry["rows"] + fresh.num_rows), STREAMED_BUCKETS) > buckets:
             rows = _streamed([source / name for name in entry["files"]], leaving, fresh)
             return self.add(table, rows, k=entry.get("k"))
         make_private(target)

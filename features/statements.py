@@ -22,7 +22,7 @@ from privacy.json_files import read_object
 
 from .transforms.feature import Feature, Windows
 
-__all__ = ["SETTINGS", "newest_of"]
+__all__ = ["SETTINGS", "newest_of", "transforms_digest"]
 
 SETTINGS: Final[Mapping[str, str | bool | int]] = {
     "memory_limit": "2GB",
@@ -36,6 +36,14 @@ KEPT: Final = "newest.json"
 MOST_KEPT: Final = 8
 ANSWERS: Final = ("told_events", "told_features")
 _SOURCES: Final = Path(__file__).parent
+
+
+def transforms_digest(windows: Windows) -> str:
+    """Return a digest of what features are computed by: the transforms as they are written, and the engine."""
+    digest = hashlib.sha256(f"{duckdb.__version__}\n{windows!r}".encode())
+    for source in (_SOURCES / "assembly.py", _SOURCES / "engine.py", *sorted((_SOURCES / "transforms").glob("*.py"))):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 def newest_of(
@@ -83,10 +91,6 @@ def _compiled(inputs: Mapping[str, pa.Table], windows: Windows) -> list[str]:
 
 
 def _digest(inputs: Mapping[str, pa.Table], listed: Sequence[Feature], windows: Windows) -> str:
-    told = [duckdb.__version__, repr(windows), *(feature.name for feature in listed)]
+    told = [transforms_digest(windows), *(feature.name for feature in listed)]
     told += [f"{name}: {field.name} {field.type}" for name, table in inputs.items() for field in table.schema]
-    sources = [_SOURCES / "assembly.py", _SOURCES / "engine.py", *sorted((_SOURCES / "transforms").glob("*.py"))]
-    digest = hashlib.sha256("\n".join(told).encode())
-    for source in sources:
-        digest.update(source.read_bytes())
-    return digest.hexdigest()
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()

@@ -12,7 +12,7 @@ from privacy.errors import BadInput
 
 from .buckets import (
     BUCKET_ROWS,
-    MOST_BUCKETS,
+    STREAMED_BUCKETS,
     TOKEN,
     Fingerprint,
     bucket_count,
@@ -50,7 +50,7 @@ class TableWriter:
         self._rows += batch.num_rows
         self._bytes += batch.nbytes
         if self._rows >= BUCKET_ROWS or self._bytes >= RUN_BYTES:
-            self._buckets = self._buckets or MOST_BUCKETS // 4
+            self._buckets = self._buckets or STREAMED_BUCKETS
             self._flush()
 
     def end_run(self) -> None:

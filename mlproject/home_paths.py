@@ -23,6 +23,11 @@ class HomePaths:
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", expanded(self.root).absolute())
 
+    def written(self) -> tuple[object, ...]:
+        """Return what differs when keys, settings or policy were written, or the vault was replaced by another."""
+        whole = (self.keyring, self.service_keyring, self.settings, self.policy)
+        return (*(_stamp(file) for file in whole), *(_stamp(file)[:1] for file in (self.vault, self.key_store)))
+
     @property
     def passphrase(self) -> Path:
         return self.root / "keys" / "passphrase"
@@ -138,3 +143,11 @@ class HomePaths:
     @property
     def bento(self) -> Path:
         return self.root / "bentoml"
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size

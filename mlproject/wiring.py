@@ -59,6 +59,7 @@ class House:
         project: tuple[str, str] | None = None,
     ) -> None:
         self.paths, self.settings, self.now = paths, settings, now
+        self._opened = paths.written()
         self.project = project
         """Tracking URI and run id of the `mlflow run` that started us, if one did."""
 
@@ -71,6 +72,10 @@ class House:
             what = f"the home's path holds {' '.join(unusable)}, which can't be used there"
             raise BadInput(what, where=str(paths.root), remedy="name another --home")
         return cls(paths, load_settings(paths.settings), project=project_run())
+
+    def renewed(self) -> House:
+        """Return this house, or the home opened anew if its keys, settings, policy or vault were changed since."""
+        return self if self._opened == self.paths.written() else House.open(self.paths.root)
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold this home against other writing jobs."""
@@ -137,13 +142,9 @@ class House:
         vault = open_vault(self.paths, self.settings.vault, self.keyring, create=create)
         weakref.finalize(self, vault.close)  # folds SQLite's logs into the files, which somebody may then copy
         if vault.replayed:
+            rule, count = "a-restored-vault-replays-erasures", vault.replayed
             self.audit.append(
-                action="replay",
-                principal=self.operator(),
-                resource="vault",
-                outcome="allow",
-                rule="a-restored-vault-replays-erasures",
-                count=vault.replayed,
+                action="replay", principal=self.operator(), resource="vault", outcome="allow", rule=rule, count=count
             )
         return vault
 
@@ -171,14 +172,8 @@ class House:
 
     def note(self, decision: Decision, action: str, resource: str, purpose: str | None = None, **more: Any) -> None:
         """Audit what was decided and done; `more` are the count, commitment and detail of the event."""
-        self.audit.append(
-            action=action,
-            principal=self.operator(purpose),
-            resource=resource,
-            outcome=decision.outcome,
-            rule=decision.rule,
-            **more,
-        )
+        who, outcome, rule = self.operator(purpose), decision.outcome, decision.rule
+        self.audit.append(action=action, principal=who, resource=resource, outcome=outcome, rule=rule, **more)
 
     @cached_property
     def audit(self) -> AuditLog:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from features.inbox import Inbox
@@ -94,9 +94,10 @@ class Receiver:
 
 def _own_event(event: Mapping[str, Any], token: str) -> dict[str, Any]:
     lines = [{name: value for name, value in line.items() if value is not None} for line in event["lines"]]
+    at = datetime.fromisoformat(event["ordered_at"]).astimezone(UTC)
     return {
         "event": event["event"],
         "customer_token": token,
-        "ordered_at": event["ordered_at"],
+        "ordered_at": at.isoformat(),
         "lines": lines,
     }

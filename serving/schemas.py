@@ -48,8 +48,8 @@ def _moment(text: str) -> str:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError("not a moment in ISO 8601") from None
-    if moment.tzinfo is None or not 1970 <= moment.year < 9999:
-        raise ValueError("a moment has a zone and is of 1970 or later")
+    if moment.tzinfo is None or not 1970 < moment.year < 9999:  # so that no zone leads out of them
+        raise ValueError("a moment has a zone and is of 1971 or later")
     return text
 
 

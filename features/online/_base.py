@@ -103,6 +103,10 @@ class PackedRows(ABC):
         """Return something that differs when anything was written since; None where nothing was ever written."""
 
     @abstractmethod
+    def runs(self) -> int | None:
+        """Return how often anything was written; None where nothing ever was."""
+
+    @abstractmethod
     def discard(self) -> None:
         """Remove everything there is, readable or not."""
 

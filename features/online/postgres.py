@@ -104,8 +104,11 @@ class PostgresRows(PackedRows):
         return None if not found or found[0][0] is None else int(found[0][0])
 
     def stamp(self) -> Hashable:
+        return self.runs()
+
+    def runs(self) -> int | None:
         found = self._all("SELECT run FROM {stamp} WHERE single = %s", True)
-        return found[0][0] if found else None
+        return int(found[0][0]) if found else None
 
     def discard(self) -> None:
         with self._changing() as (connection, _):

@@ -145,9 +145,13 @@ class RedisRows(PackedRows):
         return None if found is None else int(found)
 
     def stamp(self) -> Hashable:
-        with self._told():
-            run = self._client.get(self._runs_key)
+        run = self.runs()
         return None if run is None else (run, int(time.monotonic()))
+
+    def runs(self) -> int | None:
+        with self._told():
+            run = cast("bytes | None", self._client.get(self._runs_key))
+        return None if run is None else int(run)
 
     def discard(self) -> None:
         with self._told():

@@ -121,11 +121,14 @@ class SqliteRows(PackedRows):
         return None if not found or found[0][0] is None else int(found[0][0])
 
     def stamp(self) -> Hashable:
-        file = self._file()
-        if not file[0]:
+        file, runs = self._file(), self.runs()
+        return None if runs is None else (*file, runs)
+
+    def runs(self) -> int | None:
+        if not self._file()[0]:
             return None
         with self._using() as connection:
-            return (*file, connection.execute("PRAGMA user_version").fetchone()[0])
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
     def discard(self) -> None:
         self._close()

@@ -40,11 +40,9 @@ def push(file: Path | None, inbox: bool, follow: bool, home: Path | None, as_jso
     """
     if (file is None) != inbox:
         raise click.UsageError("name a file of events (- for standard input) or give --inbox")
-    from mlproject.home_keys import begin_to_open
     from mlproject.wiring import House
 
     house = House.open(home)
-    begin_to_open(house)
     for pushed in _followed(house, file) if follow else _once(house, file):
         _tell(pushed, as_json, indent=None if follow else 2)
 

@@ -7,25 +7,27 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from features.inbox import Inbox
-from mlproject.home_keys import begin_to_open
 from mlproject.pipelines.push import Pushed, push_inbox, push_lines
 from mlproject.wiring import House
-from privacy.errors import BadInput, CheckFailed
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 
 __all__ = ["follow_inbox", "follow_lines", "until_told_to_stop"]
 
 MOMENT_SECONDS: Final = 0.1
 """How long lines that come one after the other are waited for, and how often the inbox is looked into."""
+AGAIN_SECONDS: Final = 10.0
 MOST_BYTES: Final = 4_000_000
 """What is pushed at once, about: more only waits longer."""
+MOST_SEEN: Final = 100_000
+"""How many different lines back an equal one is known."""
 Failed = Callable[[CheckFailed], None]
 
 
@@ -47,32 +49,41 @@ def until_told_to_stop() -> Iterator[threading.Event]:
 
 def follow_inbox(house: House, stopped: threading.Event, failed: Failed) -> Iterator[Pushed]:
     """Push what the API takes, within moments of its coming, until `stopped`; `failed` is told where none was good."""
-    latest = _Latest(house)
+    left, tried = frozenset[str](), 0.0
     while not stopped.wait(MOMENT_SECONDS):
-        if Inbox(house.paths.inbox).is_waiting():
-            yield from _unless_bad(push_inbox, latest.house(), failed)
+        inbox = Inbox(house.paths.inbox)
+        # What waits on does so until a build has made room.
+        if inbox.names() - (left if time.monotonic() < tried + AGAIN_SECONDS else frozenset()):
+            house = house.renewed()
+            yield from _unless_bad(push_inbox, house, failed)
+            left, tried = inbox.names(), time.monotonic()
 
 
 def follow_lines(house: House, stream: int, stopped: threading.Event, failed: Failed) -> Iterator[Pushed]:
     """Push the lines of the open file `stream` as they come, until it ends or `stopped`.
 
-    Each answer tells the last line that it is of. Raises BadInput for a line that is no event: it says which one, and
-    from which on nothing was pushed.
+    Wherever the stream is cut, equal lines in it are as many events as in one file. Each answer tells the last line
+    that it is of. What ends it says from which line on nothing was pushed: BadInput for a line that is no event, or
+    what failed.
     """
-    latest, done = _Latest(house), 0
+    done, seen = 0, _Seen()
     for lines in _together(stream, stopped):
         first, done = done + 1, done + len(lines)
+        before = seen.earlier(lines)
         if not any(line.strip() for line in lines):
             continue
 
-        def push(house: House, lines: list[bytes] = lines, first: int = first) -> Pushed:
-            return replace(push_lines(house, lines, first), through_line=first + len(lines) - 1)
+        def push(house: House, lines: list[bytes] = lines, first: int = first, before: list[bytes] = before) -> Pushed:
+            pushed = push_lines(house, [*before, *lines], first - len(before))
+            new, repeated = pushed.events - len(before), max(pushed.repeated - len(before), 0)
+            return replace(pushed, events=new, repeated=repeated, through_line=first + len(lines) - 1)
 
         try:
-            yield from _unless_bad(push, latest.house(), failed)
-        except BadInput as error:
+            house = house.renewed()
+            yield from _unless_bad(push, house, failed)
+        except (BadInput, EnvironmentFailed) as error:
             what = f"{error.what}; nothing was pushed from line {first} on"
-            raise BadInput(what, where=error.where, remedy=error.remedy) from None
+            raise type(error)(what, where=error.where, remedy=error.remedy) from None
 
 
 def _unless_bad(push: Callable[[House], Pushed], house: House, failed: Failed) -> Iterator[Pushed]:
@@ -84,7 +95,7 @@ def _unless_bad(push: Callable[[House], Pushed], house: House, failed: Failed) -
 
 def _together(stream: int, stopped: threading.Event) -> Iterator[list[bytes]]:
     """The lines of `stream`, those together that come within a moment; what wasn't read stays in its pipe."""
-    rest, ended = b"", False
+    rest, ended, count = b"", False, 0
     while not ended and not stopped.is_set():
         until, parts = time.monotonic() + MOMENT_SECONDS, [rest]
         while sum(map(len, parts)) < MOST_BYTES and not ended:
@@ -94,34 +105,28 @@ def _together(stream: int, stopped: threading.Event) -> Iterator[list[bytes]]:
             parts.append(os.read(stream, MOST_BYTES))
             ended = not parts[-1]
         *lines, rest = b"".join(parts).split(b"\n")
+        count += len(lines)
+        if len(rest) >= MOST_BYTES:
+            raise BadInput(f"line {count + 1} is longer than {MOST_BYTES:,} bytes", remedy="write an event a line")
         if ended and rest:
             lines.append(rest)
         if lines:
             yield lines
 
 
-class _Latest:
-    """The house to work with: opened anew when another command changed its keys, settings or policy."""
+class _Seen:
+    """How often each of the latest lines came: equal ones are as many events, also where a cut parts them."""
 
-    def __init__(self, house: House) -> None:
-        self._house, self._stamps = house, _stamps(house)
+    def __init__(self) -> None:
+        self._counts: OrderedDict[bytes, int] = OrderedDict()
 
-    def house(self) -> House:
-        if _stamps(self._house) != self._stamps:
-            self._house = House.open(self._house.paths.root)
-            self._stamps = _stamps(self._house)
-            begin_to_open(self._house)
-        return self._house
-
-
-def _stamps(house: House) -> list[tuple[int, int] | None]:
-    paths = house.paths
-    return [_stamp(file) for file in (paths.keyring, paths.service_keyring, paths.settings, paths.policy)]
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
+    def earlier(self, lines: Sequence[bytes]) -> list[bytes]:
+        """Return the lines of before that are equal to some of `lines`, which are counted from now on."""
+        wanted = dict.fromkeys(line for line in lines if line.strip())
+        before = [line for line in wanted for _ in range(self._counts.get(line, 0))]
+        for line in lines:
+            if line.strip():
+                self._counts[line] = self._counts.pop(line, 0) + 1
+        while len(self._counts) > MOST_SEEN:
+            self._counts.popitem(last=False)
+        return before

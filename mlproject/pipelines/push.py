@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from features.data_time import day_after
 from features.datasets.descriptor import Descriptor
 from features.inbox import Inbox
 from features.inboxed import inboxed_events
-from features.json_lines import PUSHED, read_events
+from features.json_lines import MOST_LINES, PUSHED, read_events
 from features.materialized import Materialized
 from features.online import rows_at
 from features.own_tokens import OwnTokens
 from features.packed_views import PERSON, PROJECT, put_people
 from features.push import Added, Safe, Stores, add_events, protected_events, refreshed
 from features.services import shop_features
+from mlproject.home_keys import begin_to_open
 from mlproject.pipelines.build import up_to_date
 from mlproject.pipelines.report import record
 from mlproject.state import HomeState, save_state
@@ -37,7 +40,7 @@ __all__ = ["Pushed", "push_inbox", "push_lines", "told"]
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did: events read, added, there already and kept out; people new and online; data time.
+    """What a push did: events read, added, there already, kept out and waiting on; people new and online; data time.
 
     `seconds` are from the first look at the home until the features were online; of a stream, `through_line` is the
     number of the last line that is in.
@@ -49,6 +52,7 @@ class Pushed:
     marked: int
     tombstoned: int
     quarantined: dict[str, int] = field(default_factory=dict)
+    waiting: int = 0
     new_people: int = 0
     online: int = 0
     as_of: str | None = None
@@ -66,31 +70,45 @@ def push_lines(house: House, lines: Iterable[bytes], first: int = 1) -> Pushed:
     Raises BadInput for lines that are no events, counted from `first`, and CheckFailed, once they are sealed, when none
     of them was good.
     """
-    started, descriptor = time.perf_counter(), house.descriptor
-    decision, stores = _permitted(house, descriptor)
-    schemas: dict[str, pa.Schema] = {name: _schema(stores, name) for name in PUSHED if name in descriptor.tables}
-    batches = read_events(lines, descriptor, schemas, first)
+    started = time.perf_counter()
+    _permitted(house)
+    begin_to_open(house)
+    given = list(islice(lines, MOST_LINES + 1))  # however slowly they come, the home is locked only then
     with house.lock():
-        state = up_to_date(house)
+        house = house.renewed()
+        decision, descriptor, stores, state = _begun(house)
+        schemas: dict[str, pa.Schema] = {name: _schema(stores, name) for name in PUSHED if name in descriptor.tables}
+        batches = read_events(given, descriptor, schemas, first)
         protector = Protector(house.vault, house.keyring, key_id=stores.protected.key_id())
         with protector.on_trial():
             safe = protected_events(descriptor, batches, protector, stores, house.now())
-            added = add_events(descriptor, safe, stores, ahead_days=house.settings.fresh_days)
+            added = add_events(descriptor, safe, stores, until=_until(house, state))
         pushed = _settled(house, descriptor, state, safe, added, stores)
     return _noted(house, decision, descriptor, pushed, added, started)
 
 
 def push_inbox(house: House) -> Pushed:
-    """Add what the API took and nobody has added yet, as `push_lines` does; then it waits no longer."""
-    started, descriptor, inbox = time.perf_counter(), house.descriptor, Inbox(house.paths.inbox)
-    decision, stores = _permitted(house, descriptor)
+    """Add what the API took and nobody has added yet, as `push_lines` does; then it waits no longer.
+
+    An event after the last day that may be pushed waits on: a build makes room for it.
+    """
+    started = time.perf_counter()
+    _permitted(house)
+    begin_to_open(house)
     with house.lock():
-        state, waiting = up_to_date(house), inbox.waiting()
-        events = [event for _, held in waiting for event in held]
+        house = house.renewed()
+        decision, descriptor, stores, state = _begun(house)
+        inbox, until = Inbox(house.paths.inbox), _until(house, state)
+        waiting = inbox.waiting()
+        later = [[event for event in held if day_after(_moment(event)) > until] for _, held in waiting]
+        events = [event for _, held in waiting for event in held if day_after(_moment(event)) <= until]
         safe = inboxed_events(descriptor, events, house.vault, house.keyring, stores)
-        added = add_events(descriptor, safe, stores, ahead_days=house.settings.fresh_days)
+        added = add_events(descriptor, safe, stores, until=until)
         pushed = _settled(house, descriptor, state, safe, added, stores)
-        inbox.remove([file for file, _ in waiting])
+        for (file, held), rest in zip(waiting, later, strict=True):
+            if len(rest) < len(held):
+                inbox.keep(file, rest)
+        pushed = replace(pushed, waiting=sum(map(len, later)))
     return _noted(house, decision, descriptor, pushed, added, started)
 
 
@@ -105,7 +123,12 @@ def told(pushed: Pushed) -> Iterator[str]:
         (pushed.tombstoned, "of the erased refused"),
     ]
     rest = "".join(f", {count:,} {why}" for count, why in kept_out if count)
-    yield f"push: {pushed.added:,} of {pushed.events:,} events added{rest}, {pushed.new_people:,} new people"
+    through = "" if pushed.through_line is None else f" (through line {pushed.through_line:,})"
+    yield f"push: {pushed.added:,} of {pushed.events:,} events added{rest}, {pushed.new_people:,} new people{through}"
+    if pushed.waiting:
+        yield f"{pushed.waiting:,} wait on: they are dated after the last day that may be pushed; `custos build` first"
+    if pushed.as_of is None and pushed.added + pushed.repeated == 0:
+        return
     if pushed.as_of is None:
         yield "no features are built of these data yet: run `custos build`, then `custos materialize`"
     elif pushed.online:
@@ -115,11 +138,24 @@ def told(pushed: Pushed) -> Iterator[str]:
         yield "nobody of them is online; the others are after `custos materialize`"
 
 
-def _permitted(house: House, descriptor: Descriptor) -> tuple[Decision, Stores]:
-    decision = house.permit("push", f"dataset:{descriptor.name}")
-    places, name = house.stores, descriptor.name
-    protected, features = places.protected_store(name), places.feature_store(name)
-    return decision, Stores(protected, features, house.quarantine, house.inference_flags)
+def _permitted(house: House) -> Decision:
+    return house.permit("push", f"dataset:{house.state.dataset}")
+
+
+def _begun(house: House) -> tuple[Decision, Descriptor, Stores, HomeState]:
+    """What a push works with, as it is while the home is locked: another command may have changed it before."""
+    decision, descriptor, places = _permitted(house), house.descriptor, house.stores
+    protected, features = places.protected_store(descriptor.name), places.feature_store(descriptor.name)
+    return decision, descriptor, Stores(protected, features, house.quarantine, house.inference_flags), up_to_date(house)
+
+
+def _until(house: House, state: HomeState) -> datetime:
+    """The last day that a push may bring data time to: the features of everybody else must not be too old there."""
+    return (state.as_of or day_after(state.last_event)) + timedelta(days=house.settings.fresh_days)
+
+
+def _moment(event: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["ordered_at"]).astimezone(UTC)
 
 
 def _settled(
@@ -132,7 +168,7 @@ def _settled(
     return Pushed(
         events=safe.rows_in,
         added=added.events,
-        repeated=good - added.events,
+        repeated=good - added.events + safe.repeated,
         marked=safe.marked,
         tombstoned=safe.tombstoned,
         quarantined=safe.quarantined,
@@ -147,7 +183,7 @@ def _noted(
 ) -> Pushed:
     """Audit and report a push; CheckFailed where nothing of it could be used."""
     pushed = replace(pushed, seconds=round(time.perf_counter() - started, 3))
-    detail = {"digest": added.digest, "online": pushed.online}
+    detail = {"digest": added.digest, "online": pushed.online, "new_people": added.people}
     house.note(decision, "push", f"dataset:{descriptor.name}", count=added.events, detail=detail)
     record(house, "push", pushed.to_dict())
     if pushed.quarantined and not pushed.added + pushed.repeated:
@@ -170,7 +206,7 @@ def _put_online(
         return None, 0
     own, online = OwnTokens(house.sealed, house.suppression), rows_at(house.stores.online, PROJECT)
     note = Materialized.of(house.stores, online, descriptor.name, own.how_many_suppressed())
-    all_there = state.online and note.unwritten() == []
+    all_there = state.online and note.unwritten() == []  # not so, too, where the server is away
     note.forget()
     found = refreshed(descriptor, safe, stores, added.stored)
     if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.data_time import day_after
 from features.datasets.descriptor import Descriptor
 from features.json_lines import PUSHED, read_events
 from features.online import rows_at
@@ -30,16 +32,18 @@ def stores(home: Home, descriptor: Descriptor) -> Stores:
 
 
 def push(
-    home: Home, descriptor: Descriptor, events: Iterable[Event], ahead_days: int = 35
+    home: Home, descriptor: Descriptor, events: Iterable[Event], until: dt.datetime | None = None
 ) -> tuple[Safe, Added, pa.Table | None]:
     """Add the events; return what became of them and, in a home that is built, the rows that went online."""
     places = stores(home, descriptor)
     schemas = {name: pq.read_schema(places.protected.files(name)[0]) for name in PUSHED if name in descriptor.tables}
     batches = read_events([json.dumps(event).encode() for event in events], descriptor, schemas)
     protector = Protector(home.vault, home.keyring, key_id=places.protected.key_id())
+    last = dt.datetime.fromisoformat(places.protected.manifest()["last_event"])
+    until = until or day_after(last) + dt.timedelta(days=35)
     with protector.on_trial():
         safe = protected_events(descriptor, batches, protector, places, NOW)
-        added = add_events(descriptor, safe, places, ahead_days=ahead_days)
+        added = add_events(descriptor, safe, places, until=until)
     found = refreshed(descriptor, safe, places, added.stored) if safe.tables else None
     if found is None:
         return safe, added, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +22,16 @@ from features.build import BuildReport, build
 from features.data_time import arrived, day_after
 from features.datasets.descriptor import Descriptor, load_descriptor
 from features.feature_table import EVENTS, FEATURES, UTC
+from features.inboxed import _as, inboxed_events
 from features.json_lines import read_events
 from features.online_store import layout_of
 from features.packed_views import key_prefix, views_of
+from features.push import add_events
 from features.services import shop_features
 from features.storage import TableStore
 from features.transforms.feature import Use
 from privacy.errors import BadInput, EnvironmentFailed
+from privacy.keyring import KeyState
 from tests.shops import make_shop
 
 from .conftest import Home, principal
@@ -256,9 +260,12 @@ def test_a_full_disk_leaves_what_was_there_and_the_next_push_completes(shop: Sho
 def test_an_order_far_from_the_data_is_refused_and_nobody_registered(shop: Shop) -> None:
     home, descriptor, later = shop
     people = len(home.vault)
-    with pytest.raises(BadInput, match="days after data time"):
-        push(home, descriptor, [{**later[0], "customer_id": "c77777", "ordered_at": "2024-12-01T10:00:00Z"}])
+    until = SPLIT + dt.timedelta(days=5)
+    with pytest.raises(BadInput, match="the newest order is 1 days after 2024-01-25, the last to push"):
+        push(home, descriptor, [{**later[0], "customer_id": "c77777", "ordered_at": "2024-01-25T00:00:00Z"}], until)
     assert len(home.vault) == people
+    _, added, _ = push(home, descriptor, [{**later[0], "ordered_at": "2024-01-24T23:59:59Z"}], until)
+    assert added.events == 1
 
 
 def test_the_erased_and_the_suppressed_stay_away(shop: Shop) -> None:
@@ -341,3 +348,74 @@ def test_keys_and_views_are_those_of_feast(shop: Shop) -> None:
     registered = {view.name: layout_of(view) for view in gateway._registered.feature_views()}
     registered.pop("profile", None)  # of that a push tells nothing
     assert dict(views_of(shop_features(descriptor))) == registered
+
+
+def inbox_event(token: str, number: int, ordered_at: str, *amounts: float) -> dict[str, Any]:
+    lines = [{"amount": amount, "category": "dairy"} for amount in amounts]
+    return {"event": f"{number:032x}", "customer_token": token, "ordered_at": ordered_at, "lines": lines}
+
+
+def test_an_event_of_the_api_counts_once_as_it_came_first_and_at_its_own_moment(shop: Shop) -> None:
+    home, descriptor, _ = shop
+    places, token = stores(home, descriptor), home.subject("c00001").tokens[0]
+    first = inbox_event(token, 1, "2024-01-19T10:00:00+01:00", 1.0, 1.0)
+    again = inbox_event(token, 1, "2024-01-19T10:00:00+01:00", 2.0)
+    for events, added, repeated in (([first, first, again], 2, 3), ([again], 0, 0), ([first], 0, 0)):
+        safe = inboxed_events(descriptor, events, home.vault, home.keyring, places)
+        found = add_events(descriptor, safe, places, until=SPLIT + dt.timedelta(days=9))
+        assert (found.events, safe.repeated, safe.tombstoned) == (added, repeated, 0)
+    orders = places.protected.of("transactions", [token])
+    mine = orders.filter(pc.equal(orders["order_token"], safe.tables["transactions"]["order_token"][0]))
+    assert mine["amount"].to_pylist() == [1.0, 1.0]
+    assert mine["ordered_at"].to_pylist() == [dt.datetime(2024, 1, 19, 9, tzinfo=dt.UTC)] * 2
+
+
+def test_what_waits_under_a_disabled_key_is_not_taken_for_the_erased(shop: Shop) -> None:
+    home, descriptor, _ = shop
+    event = inbox_event(home.subject("c00001").tokens[0], 1, "2024-01-19T10:00:00Z", 1.0)
+    old = home.keyring.keys[0].key_id
+    home.keyring.rotate()
+    home.keyring.set_state(old, KeyState.DISABLED)
+    with pytest.raises(EnvironmentFailed, match="1 of 1 lines in the inbox are about tokens under a key"):
+        inboxed_events(descriptor, [event], home.vault, home.keyring, stores(home, descriptor))
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [(2.0, 2), (-3, -3), ("007", 7), (2.5, None), ("x", None), (10**18, 10**18), (1e300, None), ("1_0", None)],
+)
+def test_whole_numbers_are_kept_whole(value: object, kept: int | None) -> None:
+    assert _as(pa.int64(), value) == kept
+
+
+def test_a_restored_online_store_is_written_whole(shop: Shop, tmp_path: Path) -> None:
+    home, descriptor, later = shop
+    gateway, token = home.gateway(), home.tokens([str(later[0]["customer_id"])], "retention")
+    push(home, descriptor, later[:1])
+    moment = end_of(home, descriptor)
+    gateway.materialize(principal(), moment)
+    file = Path(home.paths.online.removeprefix("sqlite:///"))
+    for end in ("", "-wal"):
+        if (kept := file.with_name(file.name + end)).exists():
+            shutil.copy(kept, tmp_path / f"kept{end}")
+    more = {**later[0], "order_id": "again"}  # of the same day: data time stays
+    push(home, descriptor, [more])
+    gateway.materialize(principal(), moment)
+    expected = home.gateway().online(principal(), "churn_v1", token).values
+    for end in ("", "-wal", "-shm"):
+        file.with_name(file.name + end).unlink(missing_ok=True)
+        if (tmp_path / f"kept{end}").exists():
+            shutil.copy(tmp_path / f"kept{end}", file.with_name(file.name + end))
+    assert (home.gateway().online(principal(), "churn_v1", token).values != expected).any()
+    home.gateway().materialize(principal(), moment)
+    np.testing.assert_array_equal(home.gateway().online(principal(), "churn_v1", token).values, expected)
+
+
+def test_since_carries_nothing_that_other_transforms_made(shop: Shop) -> None:
+    home, descriptor, _ = shop
+    assert full_build(home, descriptor, since=SPLIT).carried
+    manifest = stores(home, descriptor).features.directory() / "manifest.json"
+    told = manifest.read_text()
+    [made] = re.findall(r'"transforms": "([0-9a-f]{64})"', told)
+    manifest.write_text(told.replace(made, "0" * 64))
+    assert full_build(home, descriptor, since=SPLIT).carried == ()

@@ -17,6 +17,7 @@ import pytest
 from features.inbox import Inbox
 from features.storage import TableStore
 from mlproject.pipelines import follow
+from privacy.errors import BadInput
 from tests.features.pushes import split
 from tests.features.test_push import SPLIT
 from tests.home import Home
@@ -52,6 +53,23 @@ def test_a_stop_leaves_the_rest_in_the_pipe(pipe: tuple[int, int]) -> None:
     assert list(coming) == []
     assert os.read(read, 9) == b"two\n"
     os.close(write)
+
+
+def test_a_line_without_an_end_is_refused(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = pipe
+    monkeypatch.setattr(follow, "MOST_BYTES", 10)
+    coming = follow._together(read, threading.Event())
+    os.write(write, b"one\n" + b"x" * 20)
+    with pytest.raises(BadInput, match="line 2 is longer than 10 bytes"):
+        list(coming)
+    os.close(write)
+
+
+def test_equal_lines_come_again_wherever_the_stream_is_cut() -> None:
+    seen = follow._Seen()
+    assert seen.earlier([b"a", b"a", b"b", b""]) == []
+    assert seen.earlier([b"a", b"c", b""]) == [b"a", b"a"]
+    assert seen.earlier([b"c", b"a"]) == [b"c", b"a", b"a", b"a"]
 
 
 class Followed:
@@ -111,10 +129,13 @@ def test_a_stream_is_online_as_it_comes_and_bad_lines_tell_where_to_go_on(
     while (last := stream.answer())["through_line"] < 5:  # one push or two, as the lines came
         pass
     assert last["added"] == 1
+    stream.send(later[2])  # truly another, equal one
+    equal = stream.answer()
+    assert (equal["added"], equal["events"], equal["repeated"]) == (1, 1, 0)
     stream.send("no event")
     status, said = stream.end()
     assert status == 2
-    assert "line 6 is no JSON object; nothing was pushed from line 6 on" in said
+    assert "line 7 is no JSON object; nothing was pushed from line 7 on" in said
     assert str(later[2]["customer_id"]) not in said
 
 
@@ -129,5 +150,9 @@ def test_the_inbox_is_emptied_as_it_fills_until_a_signal(begun: tuple[Home, list
         inbox.put([event])
         answer = stream.answer()
         assert (answer["added"], answer["online"]) == (1, 1)
+    late = {**event, "event": "ff" * 16, "ordered_at": "2024-09-01T10:00:00+00:00"}
+    inbox.put([{**event, "event": "fe" * 16}, late])
+    answer = stream.answer()
+    assert (answer["added"], answer["waiting"]) == (1, 1)
     assert stream.end(signal.SIGTERM)[0] == 0
-    assert not inbox.is_waiting()
+    assert [events for _, events in inbox.waiting()] == [[late]]

@@ -71,7 +71,7 @@ def test_events_wait_by_the_feature_stores_own_tokens(taking: Taking, bearer: Be
     first, second = sorted(taking.waiting(), key=lambda event: event["event"])
     assert first == {
         "event": f"{1:032x}", "customer_token": taking.token(0, "features"),
-        "ordered_at": "2026-11-21T10:00:00+01:00", "lines": [{"amount": 3.5, "category": "dairy"}],
+        "ordered_at": "2026-11-21T09:00:00+00:00", "lines": [{"amount": 3.5, "category": "dairy"}],
     }  # fmt: skip
     assert second["lines"] == [{"amount": -1.5, "product_id": 7}]
     files = [file for file, _ in taking.inbox.waiting()]
