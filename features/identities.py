@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from privacy.classification import LinkKind
 from privacy.link_rules import LinkReport
 from privacy.linking import Linker
+from privacy.token_tables import LATEST
 from privacy.treatment import CUSTOMER_TOKEN, Protector
 
 from . import sources
@@ -85,7 +86,7 @@ class _Pass:
         subject, contract = self.descriptor.subject, Contract(table, self.now)
         splits = self.cluster.splits(table) if self.cluster is not None else []
         if self.cluster is not None and splits:
-            from .spark_rows import EARLIEST, LATEST
+            from .spark_rows import EARLIEST  # who ingests without Spark needs none of it
 
             for rows in self.cluster.told_of(table, splits, columns).combine_chunks().to_batches():
                 ids = rows.column(subject)

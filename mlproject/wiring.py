@@ -22,6 +22,7 @@ from privacy.policy import Decision, Policy, Principal
 
 if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
+    from features.engine import Engine
     from features.gateway import FeatureGateway
     from features.gateway_types import GatewayPaths
     from features.inference_evidence import InferenceEvidence
@@ -137,13 +138,9 @@ class House:
         vault = open_vault(self.paths, self.settings.vault, self.keyring, create=create)
         weakref.finalize(self, vault.close)  # folds SQLite's logs into the files, which somebody may then copy
         if vault.replayed:
+            rule, count = "a-restored-vault-replays-erasures", vault.replayed
             self.audit.append(
-                action="replay",
-                principal=self.operator(),
-                resource="vault",
-                outcome="allow",
-                rule="a-restored-vault-replays-erasures",
-                count=vault.replayed,
+                action="replay", principal=self.operator(), resource="vault", outcome="allow", rule=rule, count=count
             )
         return vault
 
@@ -171,14 +168,8 @@ class House:
 
     def note(self, decision: Decision, action: str, resource: str, purpose: str | None = None, **more: Any) -> None:
         """Audit what was decided and done; `more` are the count, commitment and detail of the event."""
-        self.audit.append(
-            action=action,
-            principal=self.operator(purpose),
-            resource=resource,
-            outcome=decision.outcome,
-            rule=decision.rule,
-            **more,
-        )
+        who, outcome, rule = self.operator(purpose), decision.outcome, decision.rule
+        self.audit.append(action=action, principal=who, resource=resource, outcome=outcome, rule=rule, **more)
 
     @cached_property
     def audit(self) -> AuditLog:
@@ -208,6 +199,10 @@ class House:
         return GatewayPaths(paths.protected, paths.features, registry=paths.feast_registry, online=online)
 
     @cached_property
+    def engine(self) -> Engine:
+        return self.settings.engine.engine(environment())
+
+    @cached_property
     def quarantine(self) -> Quarantine:
         from features.quarantine import Quarantine
 
@@ -231,7 +226,7 @@ class House:
         from features.gateway import FeatureGateway, GatewaySettings
 
         marked = lambda: tuple(self.descriptor.inference)  # noqa: E731 - read when a question needs it
-        settings = GatewaySettings(self.stores, ttl_days=self.settings.fresh_days, marked=marked)
+        settings = GatewaySettings(self.stores, self.settings.fresh_days, marked, self.engine)
         return FeatureGateway(settings, self.sealed, self.policy, self.audit, self.suppression, self.consents)
 
     @cached_property

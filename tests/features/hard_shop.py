@@ -20,10 +20,10 @@ from .conftest import NOW
 
 START = dt.datetime(2024, 1, 1, 9, tzinfo=dt.UTC)
 ERASED_AT = START + dt.timedelta(days=100)
-RETURNED, GONE = "c007", "c011"
+RETURNED, GONE = "member-007", "member-011"
 """Two who were erased: one has rows since, all of the other's are from before."""
 NAMES = ("王芳", "欧阳娜娜", "Zoë Ångström", "Ada Lovelace", "李 雷")
-PEOPLE = [f"c{number:03d}" for number in range(1, 41)]
+PEOPLE = [f"member-{number:03d}" for number in range(1, 41)]
 ATTRIBUTE: Mapping[str, str] = {"sensitivity": "behavioural"}
 WHO: Mapping[str, str] = {"from": "customer", "sensitivity": "direct_identifier"}
 
@@ -120,7 +120,9 @@ def hard_shop(folder: Path) -> Descriptor:
     pa.csv.write_csv(pa.Table.from_pylist(met), folder / "met.csv")
     goods = [{"stock": f"p{at:02d}", "kind": "diapers" if at < 4 else "other"} for at in range(30)]
     pa.csv.write_csv(pa.Table.from_pylist(goods), folder / "goods.csv")
-    given = [{"customer": who, "purpose": "marketing", "granted": who < "c009", "at": START} for who in PEOPLE[:15]]
+    given = [
+        {"customer": who, "purpose": "marketing", "granted": who < "member-009", "at": START} for who in PEOPLE[:15]
+    ]
     pq.write_table(pa.Table.from_pylist(given), folder / "consents.parquet")
     return load_descriptor(str(write_descriptor(folder, document())))
 
@@ -167,12 +169,12 @@ def _spoil(rows: list[dict[str, Any]]) -> None:
 
 
 def _person(draw: random.Random, who: str) -> dict[str, Any]:
-    twin = "c001" if who == "c030" else who  # by e-mail one person
+    twin = "member-001" if who == "member-030" else who  # by e-mail one person
     return {
         "customer": who,
         "name": draw.choice(NAMES),
-        "phone": f"+86 138 {draw.randrange(10**4):04d} {draw.randrange(10**4):04d}" if who != "c004" else "none",
+        "phone": f"+86 138 {draw.randrange(10**4):04d} {draw.randrange(10**4):04d}" if who != "member-004" else "none",
         "email": f"{twin}@example.cn",
-        "born": "19xx" if who == "c005" else str(dt.date(1950 + draw.randrange(8) * 5, 3, 4)),
+        "born": "19xx" if who == "member-005" else str(dt.date(1950 + draw.randrange(8) * 5, 3, 4)),
         "city": draw.choice(("上海", "Berlin")),
     }

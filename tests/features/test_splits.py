@@ -34,7 +34,7 @@ def hard(tmp_path_factory: pytest.TempPathFactory) -> Descriptor:
 def test_parts_read_as_the_whole(hard: Descriptor, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splits, "SPLIT_ROWS", 100)
     whole = pa.Table.from_batches(sources.batches(hard, hard.tables[table]))
-    found = pickle.loads(pickle.dumps(parts_of(hard, table)))  # noqa: S301 - as they are shipped
+    found = pickle.loads(pickle.dumps(parts_of(hard, table)))
     assert len(found) == (6 if table == "transactions" else 1)
     read = pa.Table.from_batches([batch for part in found for batch in part.batches()])
     assert splits.schema_of(found).equals(whole.schema)
