@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import pyarrow as pa
+
 from privacy.errors import EnvironmentFailed
 
 from .damage import EngineFailed
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
-    import pyarrow as pa
     from ibis.backends.pyspark import Backend
     from pyspark.sql import DataFrame, SparkSession
 
@@ -170,17 +171,20 @@ class SparkConnection:
         return self._named(self.spark.createDataFrame(table), name)
 
     def freeze(self, expression: ir.Table, name: str) -> ir.Table:
-        """Compute `expression` once, into the executors' memory and their encrypted disks."""
+        """Compute `expression` once, when it is first read, into the executors' memory and their encrypted disks."""
         frame = self._frame(expression).persist()
-        frame.count()
         self._forget(name)
         self._frozen[name] = frame
         return self._named(frame, name)
 
     def read(self, expression: ir.Table) -> pa.Table:
         """Return the result of `expression`, which the driver's memory must hold."""
-        # Ibis's own way leads through pandas, where a null makes doubles of integers.
-        return self._frame(expression).toArrow().cast(expression.schema().to_pyarrow())
+        # Ibis's own way leads through pandas, where a null makes doubles of integers; and it takes Spark's moments,
+        # which are in the session's zone, for ones without a zone.
+        told = expression.schema().to_pyarrow()
+        moments = {field.name: pa.timestamp("us", "UTC") for field in told if pa.types.is_timestamp(field.type)}
+        schema = pa.schema([(field.name, moments.get(field.name, field.type)) for field in told])
+        return self._frame(expression).toArrow().cast(schema)
 
     def stream(self, expression: ir.Table, rows: int) -> Iterable[pa.RecordBatch]:
         """Return the result in batches; all of it comes to the driver first."""

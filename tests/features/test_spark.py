@@ -23,19 +23,12 @@ from features.transforms.feature import windows_for
 from features.transforms.outcomes import outcomes
 from features.transforms.vocabulary import KINDS
 from privacy.errors import EnvironmentFailed
-from tests.packages import command_of, module_of
+from tests.packages import module_of
 
 UTC = pa.timestamp("us", "UTC")
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 CUTOFFS = [START + dt.timedelta(days=days) for days in (70, 140)]
 PEOPLE = [f"person-{number}" for number in range(12)]
-
-
-@pytest.fixture(scope="module")
-def spark() -> Spark:
-    module_of("pyspark", "spark")
-    command_of("java", "openjdk-17-jre-headless")
-    return Spark("local[2]", {"spark.sql.shuffle.partitions": "2"})
 
 
 @pytest.fixture(params=["duckdb", "spark"])
@@ -113,7 +106,7 @@ def test_every_family_is_as_on_duckdb(spark: Spark) -> None:
         assert_equal(table, other[name])
     told = mine["features"]
     assert {"coupon_response", "value_tier", "gap_median_days", "category_entropy"} <= set(told.column_names)
-    assert all(told[name].null_count < told.num_rows for name in told.column_names)
+    assert [name for name in told.column_names if told[name].null_count == told.num_rows] == ["coupon_share"]
     assert mine["events"]["known"].null_count < mine["events"].num_rows
 
 
@@ -173,6 +166,17 @@ def test_a_damaged_file_is_named(spark: Spark, tmp_path: Path) -> None:
 
     with pytest.raises(EnvironmentFailed, match=r"a file of the tables is damaged \(.*broken\.parquet\); mend it"):
         read()
+
+
+def test_a_cluster_is_reached_by_encrypted_messages_and_this_machine_by_none(tmp_path: Path) -> None:
+    chosen = {"spark.executor.memory": "4g", "spark.io.encryption.enabled": "false"}
+    there, here = (Spark(master, chosen).settings(tmp_path) for master in ("spark://host:7077", "local[2]"))
+    assert there["spark.authenticate"] == there["spark.network.crypto.enabled"] == "true"
+    assert "spark.driver.host" not in there
+    assert here["spark.driver.host"] == here["spark.driver.bindAddress"] == "127.0.0.1"
+    for told in (there, here):
+        assert told["spark.io.encryption.enabled"] == "true"
+        assert told["spark.executor.memory"] == "4g"
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
