@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -75,6 +74,7 @@ class SparkIntake:
     marking: Marking
     now: dt.datetime
     progress: Callable[[str, int], None]
+    _cut: dict[str, list[Split]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, wanted in {"spark.io.encryption.enabled": "true", "spark.sql.session.timeZone": "UTC"}.items():
@@ -87,8 +87,11 @@ class SparkIntake:
 
         Those are databases, loaders that give rows, and `sql` that looks at other rows than its own.
         """
-        if isinstance(table.source, Database):
-            return []
+        if table.name not in self._cut:
+            self._cut[table.name] = [] if isinstance(table.source, Database) else self._cut_up(table)
+        return self._cut[table.name]
+
+    def _cut_up(self, table: Table) -> list[Split]:
         with sources.opened(self.descriptor, table) as source:
             for problem in source.problems.values():
                 raise problem
@@ -100,17 +103,25 @@ class SparkIntake:
         Raises BadInput as reading here does, EnvironmentFailed where Spark or one of its executors fails.
         """
         check_plan(plan)
-        table, stamps = intake.table, _stamps(splits)
-        marked = self.marking.wanted(table.name)
-        beside = plan.identifiers if plan.subject is not None else ()
-        late_after = self.descriptor.quality.late_after_days
-        work = Work(table, tuple(splits), self.now, plan, beside, plan.keys, True, late_after, marked)
+        table = intake.table
+        work = Work(
+            table,
+            tuple(splits),
+            schema_of(splits),
+            self.now,
+            plan,
+            beside=plan.identifiers if plan.subject is not None else (),
+            keys=plan.keys,
+            counted=True,
+            late_after_days=self.descriptor.quality.late_after_days,
+            marked=self.marking.wanted(table.name),
+        )
         found = self._evidence(work)
         self._count(found, intake)
         intake.done.columns_dropped[:] = plan.dropped
         tokens = self._tokens(found, plan)
         del found
-        schema = keyless_rows(_empty(schema_of(splits)).select(list(table.columns)), plan).schema
+        schema = keyless_rows(_empty(work.source).select(list(table.columns)), plan).schema
         wanted = joined_schema(schema, plan)
         yield accepted(self.protector, _empty(wanted), plan, intake.done)  # its columns are known, whatever is left
         with _told(table):
@@ -121,13 +132,13 @@ class SparkIntake:
                 if plan.subject is not None and answer.column(CUSTOMER_TOKEN).null_count:
                     raise EnvironmentFailed(f"the files of table '{table.name}' changed", remedy=_CAN_CHANGE)
                 yield answer
-        if _stamps(splits) != stamps:
+        if any(split.changed for split in splits):
             raise EnvironmentFailed(f"the files of table '{table.name}' changed", remedy=_CAN_CHANGE)
 
     def told_of(self, table: Table, splits: Sequence[Split], columns: Sequence[str]) -> pa.Table:
         """Distinct rows of the subject and `columns` that the contract lets pass, with `LATEST` and `EARLIEST` date."""
         beside = tuple(name for name in dict.fromkeys(columns) if name != table.subject)
-        found = self._evidence(Work(table, tuple(splits), self.now, table.plan(), beside))
+        found = self._evidence(Work(table, tuple(splits), schema_of(splits), self.now, table.plan(), beside))
         _raise_fault(found)
         self.progress("identities", sum(counts["rows"] for counts in found.counts))
         return found.people.append_column(str(table.subject), found.people[ID])
@@ -136,7 +147,12 @@ class SparkIntake:
         """Run over a table once; each distinct row of what is told comes here once, whoever told it."""
         from pyspark.sql import functions
 
-        schema = work.evidence_schema(schema_of(work.splits))
+        schema = work.evidence_schema
+        columns = {kind: [TOLD, POSITION] for kind in (FAULT, COUNTS, BAD)}
+        columns |= {name: [ID, key_name(name)] for name in work.keys}
+        if work.plan.subject is not None:
+            columns[PERSON] = [ID, *work.beside, LATEST, EARLIEST, POSITION]
+        found: dict[str, list[pa.RecordBatch]] = {kind: [] for kind in columns}
         with _told(work.table):
             told = self._mapped(work.evidence, schema, len(work.splits))
             each = [name for name in schema.names if name not in {LATEST, EARLIEST, POSITION}]
@@ -145,16 +161,18 @@ class SparkIntake:
                 functions.min(f"`{EARLIEST}`").alias(EARLIEST),
                 functions.max(f"`{POSITION}`").alias(POSITION),
             )
-            rows = pa.Table.from_batches(_streamed(once, schema), schema)
-        rows = rows.combine_chunks().sort_by(POSITION)
-
-        def of(kind: str) -> pa.Table:
-            return rows.filter(pc.equal(rows[KIND], kind))
-
-        people = rows.slice(0, 0) if work.plan.subject is None else of(PERSON).drop([KIND, TOLD])
-        pairs = {name: of(name).select([ID, key_name(name)]) for name in work.keys}
-        counts = [json.loads(text) for kind in (FAULT, COUNTS) for text in of(kind)[TOLD].to_pylist()]
-        return _Evidence(people, pairs, counts, [opened_table(stream) for stream in of(BAD)[TOLD].to_pylist()])
+            for batch in _streamed(once, schema):
+                for kind, rows in found.items():
+                    rows.append(batch.filter(pc.equal(batch.column(KIND), kind)).select(columns[kind]))
+        tables = {
+            kind: pa.Table.from_batches(rows, pa.schema([schema.field(name) for name in columns[kind]]))
+            for kind, rows in found.items()
+        }
+        faults, counts, bad = (tables[kind].sort_by(POSITION)[TOLD].to_pylist() for kind in (FAULT, COUNTS, BAD))
+        people = tables.get(PERSON, tables[FAULT])
+        pairs = {name: tables[name] for name in work.keys}
+        told_of = [json.loads(text) for text in (*faults, *counts)]
+        return _Evidence(people.sort_by(POSITION), pairs, told_of, [opened_table(stream) for stream in bad])
 
     def _count(self, found: _Evidence, intake: TableIntake) -> None:
         """Tell the intake, scorecard and marks of all rows; refuse the table as reading it here does."""
@@ -227,9 +245,3 @@ def _raise_fault(found: _Evidence) -> None:
         if "what" in counts:
             kind = BadInput if counts["bad"] else EnvironmentFailed
             raise kind(counts["what"], where=counts["where"], remedy=counts["remedy"])
-
-
-def _stamps(splits: Sequence[Split]) -> Mapping[Path, tuple[int, int]]:
-    """When each file was last written and how large it is."""
-    found = {split.file: split.file.stat() for split in splits}
-    return {file: (held.st_mtime_ns, held.st_size) for file, held in found.items()}

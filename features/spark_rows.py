@@ -22,7 +22,7 @@ from .datasets.tables import Table
 from .intake import Judge
 from .marking import met
 from .quality.meter import Meter
-from .splits import Split, schema_of
+from .splits import Split
 
 __all__ = [
     "BAD",
@@ -61,13 +61,14 @@ _FAILURES: Final = (ArithmeticError, LookupError, OSError, RuntimeError, TypeErr
 
 @dataclass(frozen=True)
 class Work:
-    """What an executor is told of one table: its parts, its contract, its plan; and what to tell of its rows.
+    """What an executor is told of one table: its parts, their columns, its contract, its plan; what to tell of rows.
 
     `beside` are columns told with each id, `counted` asks for bad rows, the scorecard's counts and marked values.
     """
 
     table: Table
     splits: tuple[Split, ...]
+    source: pa.Schema
     now: dt.datetime
     plan: TablePlan
     beside: tuple[str, ...] = ()
@@ -76,9 +77,10 @@ class Work:
     late_after_days: int = 0
     marked: Mapping[str, set[str]] = field(default_factory=dict)
 
-    def evidence_schema(self, source: pa.Schema) -> pa.Schema:
-        """Return the columns of `evidence`, given those of the source; a row uses those of its kind."""
-        subject = self.plan.subject
+    @property
+    def evidence_schema(self) -> pa.Schema:
+        """The columns of `evidence`; a row uses those of its kind."""
+        subject, source = self.plan.subject, self.source
         who = [] if subject is None else [pa.field(ID, source.field(subject.name).type)]
         return pa.schema(
             [
@@ -95,28 +97,27 @@ class Work:
 
     def evidence(self, number: int) -> Iterator[pa.RecordBatch]:
         """Tell of one part: who is in it, with which keys, what is bad, how much; faults are told, not raised."""
-        source: pa.Schema | None = None
+        schema = self.evidence_schema
         meter = Meter(self.table, self.now, self.late_after_days) if self.counted else None
         judge, rows, found = Judge(self.table, self.now, meter), 0, {name: set[str]() for name in self.marked}
         try:
             for batch in self.splits[number].batches():
-                source = source or self.evidence_schema(batch.schema)
                 at = (number << _ROW_BITS) + rows
                 for column, texts in met(batch, self.marked).items():
                     found[column] |= texts
                 good, bad, why = judge.sort(batch)
                 rows += batch.num_rows
                 if self.counted and bad.num_rows:
-                    yield _filled(source, {KIND: BAD, TOLD: _written(bad, why), POSITION: at})
+                    yield _filled(schema, {KIND: BAD, TOLD: _written(bad, why), POSITION: at})
                 if self.plan.subject is not None:
-                    yield from self._people(source, good, at)
+                    yield from self._people(schema, good, at)
             counts = {"rows": rows, "met": {name: sorted(texts) for name, texts in found.items()}}
             told: dict[str, Any] = {KIND: COUNTS, TOLD: json.dumps(counts | {"meter": meter and meter.told()}).encode()}
         except CustosError as error:
             told = _fault(error)
         except (*_FAILURES, duckdb.Error) as error:
             told = _fault(_failed(self.table, error))
-        yield _filled(source or self._bare_schema(), told | {POSITION: number << _ROW_BITS})
+        yield _filled(schema, told | {POSITION: number << _ROW_BITS})
 
     def rows(self, number: int) -> Iterator[pa.RecordBatch]:
         """Give the good rows of one part with all done that needs no key (`keyless_rows`)."""
@@ -148,9 +149,6 @@ class Work:
             pairs = pa.table({ID: ids, key_name(name): good.column(name)})
             pairs = pairs.filter(pairs[key_name(name)].is_valid()).group_by([ID, key_name(name)], use_threads=False)
             yield from _conformed(schema, pairs.aggregate([]), name)
-
-    def _bare_schema(self) -> pa.Schema:
-        return self.evidence_schema(schema_of(self.splits))
 
 
 def on_executors(

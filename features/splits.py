@@ -35,6 +35,13 @@ class Split:
     file: Path
     query: str
     time_zone: str
+    stamp: tuple[int, int] | None
+    """When the file was last written, in nanoseconds, and its size, as it was cut."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file isn't any more what it was when it was cut."""
+        return self.stamp is None or self.stamp != _stamp(self.file)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Stream the rows as `sources.batches` does; BadInput where the file can't be read."""
@@ -48,8 +55,14 @@ class Split:
 
 
 def schema_of(splits: Sequence[Split]) -> pa.Schema:
-    """Return the columns that the parts of one source have, types and all; nothing of them is read."""
-    split = splits[0]
+    """Return the columns that the parts of one source have, types and all; BadInput where the file can't be read."""
+    try:
+        return _columns_of(splits[0])
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise unreadable(splits[0].table, error) from None
+
+
+def _columns_of(split: Split) -> pa.Schema:
     with closing(connected(split.time_zone, threads=1)) as connection:
         lock(connection, [split.file])
         none = connection.sql(f"{split.query.rstrip()} LIMIT 0").to_arrow_table()
@@ -67,13 +80,21 @@ def splits_of(source: Source, time_zone: str) -> list[Split]:
     try:
         cut = _of_parquet if parquet else _of_text
         parts = (part for file in source.files for part in cut(source, file))
-        splits = [Split(source.table, file, source.query(origin), time_zone) for file, origin in parts]
-        schema_of(splits)
+        splits = [Split(source.table, file, source.query(origin), time_zone, _stamp(file)) for file, origin in parts]
+        _columns_of(splits[0])
     except duckdb.BinderException:  # the descriptor asks for what only the whole has, such as its file's name
         return []
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         raise unreadable(source.table, error) from None
     return splits
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        held = file.stat()
+    except OSError:
+        return None
+    return held.st_mtime_ns, held.st_size
 
 
 def _of_text(source: Source, file: Path) -> Iterator[tuple[Path, str]]:
