@@ -101,8 +101,19 @@ def document() -> dict[str, Any]:
     }
 
 
-def hard_shop(folder: Path) -> Descriptor:
-    """Write the shop's files; lines lie in two of several row groups each."""
+def core_document() -> dict[str, Any]:
+    """The descriptor of order lines and customers alone, who are one person each."""
+    core = document()
+    del core["identity"]
+    core["tables"] = {name: core["tables"][name] for name in ("transactions", "customers")}
+    core["inference"] = {"infant": {"transactions.category": ["nursery"]}}
+    for column in core["tables"]["customers"]["columns"].values():
+        column.pop("identifies", None)
+    return core
+
+
+def hard_shop(folder: Path, told: Mapping[str, Any] | None = None) -> Descriptor:
+    """Write the shop's files, lines in two of several row groups each; it is described by `told`, else wholly."""
     draw = random.Random(7)
     (folder / "lines").mkdir(parents=True)
     rows = [line for who in PEOPLE for line in _lines(draw, who)]
@@ -124,7 +135,7 @@ def hard_shop(folder: Path) -> Descriptor:
         {"customer": who, "purpose": "marketing", "granted": who < "member-009", "at": START} for who in PEOPLE[:15]
     ]
     pq.write_table(pa.Table.from_pylist(given), folder / "consents.parquet")
-    return load_descriptor(str(write_descriptor(folder, document())))
+    return load_descriptor(str(write_descriptor(folder, dict(told or document()))))
 
 
 def _day(draw: random.Random) -> dt.datetime:

@@ -29,7 +29,7 @@ from tests.packages import command_of, module_of
 from tests.shops import make_shop, write_descriptor
 
 from .conftest import NOW, Home
-from .hard_shop import ERASED_AT, GONE, PEOPLE, RETURNED, hard_shop
+from .hard_shop import ERASED_AT, GONE, PEOPLE, RETURNED, core_document, document, hard_shop
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -63,8 +63,8 @@ def rows_of(home: Home, descriptor: Descriptor, table: str) -> list[tuple[Any, .
     return sorted(map(repr, zip(*(kept[name].to_pylist() for name in names), strict=True)))
 
 
-@pytest.fixture(scope="module")
-def both(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Any:
+@pytest.fixture(scope="module", params=[core_document, pytest.param(document, marks=pytest.mark.slow)])
+def both(request: pytest.FixtureRequest, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The hard shop in two homes, read here and on Spark; and every function that was shipped."""
     from pyspark.sql import DataFrame
 
@@ -76,7 +76,7 @@ def both(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Any:
         return ship(frame, function, schema)
 
     root = tmp_path_factory.mktemp("both")
-    descriptor = hard_shop(root / "shop")
+    descriptor = hard_shop(root / "shop", request.param())
     homes = [erased(Home.create(root / name), RETURNED, GONE) for name in ("here", "there")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(splits, "SPLIT_ROWS", 100)
@@ -95,9 +95,11 @@ def test_both_engines_tell_the_same(both: Any) -> None:
     assert there.quality.model_dump() == here.quality.model_dump()
     assert (there.first_event, there.last_event, there.people) == (here.first_event, here.last_event, here.people)
     assert there.unmatched == here.unmatched
-    assert there.links.to_dict() == here.links.to_dict()
+    assert there.links == here.links
+    if "products" in here.tables:
+        assert here.links.joined == 1
     lines = here.tables["transactions"]
-    assert min(lines.tombstoned, lines.marked, len(lines.quarantined), here.links.joined) > 0
+    assert min(lines.tombstoned, lines.marked, len(lines.quarantined)) > 0
 
 
 def test_both_engines_keep_the_same(both: Any) -> None:
@@ -126,7 +128,7 @@ def test_no_executor_is_told_a_key_or_somebody_elses_id(both: Any) -> None:
     from pyspark import cloudpickle
 
     _, (_, there), _, shipped = both
-    assert len(shipped) > 10
+    assert len(shipped) >= 8
     told = b"".join(cloudpickle.dumps(function) for function in shipped)
     domains = ("features", "retention", "value", "marketing")
     keys = [release(key) for domain in domains for key in there.keyring.token_keys(domain).by_id.values()]
