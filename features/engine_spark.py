@@ -46,7 +46,12 @@ FIXED: Final[Mapping[str, str]] = {
     "spark.eventLog.enabled": "false",
 }
 """What settings can't change: nobody reads a person's row in Spark's files, pages or logs."""
-DEFAULTS: Final[Mapping[str, str]] = {"spark.driver.memory": "2g", "spark.sql.autoBroadcastJoinThreshold": "64m"}
+DEFAULTS: Final[Mapping[str, str]] = {
+    "spark.driver.memory": "2g",
+    "spark.sql.autoBroadcastJoinThreshold": "64m",
+    # What was frozen is freed when the driver collects its garbage.
+    "spark.cleaner.periodicGC.interval": "5min",
+}
 LOCAL: Final[Mapping[str, str]] = {
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
@@ -87,17 +92,19 @@ class Spark:
         from py4j.protocol import Py4JError
         from pyspark.errors import PySparkException
 
-        connection = SparkConnection(ibis.pyspark.connect(session), session)
         try:
-            yield connection
-        except (PySparkException, Py4JError) as error:
+            connection = SparkConnection(ibis.pyspark.connect(session), session)
+            try:
+                yield connection
+            finally:
+                connection.forget()
+        except (PySparkException, Py4JError, ConnectionError) as error:
             raise EngineFailed(f"Spark failed: {_kind(error)}", where=self.master, remedy=_REMEDY) from None
-        finally:
-            connection.forget()
 
     def session(self) -> SparkSession:
         """Return the process's session, started now if there is none."""
         try:
+            from py4j.protocol import Py4JError
             from pyspark.errors import PySparkException
             from pyspark.sql import SparkSession
         except ImportError:
@@ -109,7 +116,7 @@ class Spark:
             atexit.register(shutil.rmtree, scratch, ignore_errors=True)
             try:
                 session = self._started(SparkSession.builder, scratch)
-            except PySparkException as error:
+            except (PySparkException, Py4JError) as error:
                 what = f"Spark didn't start: {_kind(error)}"
                 raise EnvironmentFailed(what, where=self.master, remedy=_REMEDY) from None
             atexit.register(session.stop)
@@ -159,7 +166,7 @@ class SparkConnection:
 
     def __init__(self, backend: Backend, session: SparkSession) -> None:
         self.backend, self.spark = backend, session
-        self._frozen: dict[str, DataFrame] = {}
+        self._names: set[str] = set()
 
     def read_parquet(self, files: Sequence[Path], name: str) -> ir.Table:
         """Return the files as a view; executors read them, each at the same path as here."""
@@ -171,11 +178,11 @@ class SparkConnection:
         return self._named(self.spark.createDataFrame(table), name)
 
     def freeze(self, expression: ir.Table, name: str) -> ir.Table:
-        """Compute `expression` once, when it is first read, into the executors' memory and their encrypted disks."""
-        frame = self._frame(expression).persist()
-        self._forget(name)
-        self._frozen[name] = frame
-        return self._named(frame, name)
+        """Compute `expression` once, into the executors' memory and their encrypted disks.
+
+        A cached table would stand a lost executor, but every later statement would be planned with all that led to it.
+        """
+        return self._named(self._frame(expression).localCheckpoint(), name)
 
     def read(self, expression: ir.Table) -> pa.Table:
         """Return the result of `expression`, which the driver's memory must hold."""
@@ -191,20 +198,17 @@ class SparkConnection:
         return self.read(expression).to_batches(max_chunksize=rows)
 
     def forget(self) -> None:
-        """Drop what was frozen."""
-        for name in list(self._frozen):
-            self._forget(name)
+        """Drop every table; Spark frees the rows of those that were frozen."""
+        for name in self._names:
+            self.spark.catalog.dropTempView(name)
 
     def _frame(self, expression: ir.Table) -> DataFrame:
         return self.spark.sql(self.backend.compile(expression))
 
     def _named(self, frame: DataFrame, name: str) -> ir.Table:
         frame.createOrReplaceTempView(name)
+        self._names.add(name)
         return self.backend.table(name)
-
-    def _forget(self, name: str) -> None:
-        if (frame := self._frozen.pop(name, None)) is not None:
-            frame.unpersist()
 
 
 _JAVA_OPTIONS: Final = "spark.driver.extraJavaOptions"
@@ -213,5 +217,5 @@ _REMEDY: Final = "see docs/scale.md on what Spark needs; `engine: duckdb` needs 
 
 def _kind(error: Exception) -> str:
     """Say what kind of failure it is: a message of Spark's may quote the row that it failed at."""
-    condition = getattr(error, "getCondition", lambda: None)()
-    return condition or type(error).__name__
+    condition, java = getattr(error, "getCondition", lambda: None)(), getattr(error, "java_exception", None)
+    return condition or (type(error).__name__ if java is None else java.getClass().getSimpleName())
