@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from . import engine
+from .engine import Connection
 from .feature_table import EVENT_COLUMNS, UTC
 from .transforms import orders
 from .transforms.basket import basket
@@ -23,7 +23,6 @@ from .transforms.rhythm import rhythm
 
 if TYPE_CHECKING:
     import ibis.expr.types as ir
-    from ibis.backends.duckdb import Backend
 
 __all__ = ["FAMILIES", "Beside", "Folded", "cutoff_table", "told_features"]
 
@@ -37,7 +36,7 @@ class Folded:
     The others' are in `timely`. It holds until the next lines are folded on the same connection.
     """
 
-    connection: Backend
+    connection: Connection
     windows: Windows
     happened: ir.Table
     timely: orders.Snapshots | None
@@ -46,7 +45,7 @@ class Folded:
     @classmethod
     def of(
         cls,
-        connection: Backend,
+        connection: Connection,
         lines: ir.Table,
         windows: Windows,
         *,
@@ -57,18 +56,18 @@ class Folded:
 
         What was bought before `sorted_since` counts in nobody's categories.
         """
-        happened = engine.freeze(connection, orders.events(lines), "events")
+        happened = connection.freeze(orders.events(lines), "events")
         late_ones = orders.come_late(lines)
         if few and late_ones:
             return cls(connection, windows, happened, None, lines)
         kinds = orders.categories(lines if sorted_since is None else lines.filter(lines.ordered_at >= sorted_since))
-        sorts = None if kinds is None else engine.freeze(connection, kinds, "sorts")
+        sorts = None if kinds is None else connection.freeze(kinds, "sorts")
         if not late_ones:
             return cls(connection, windows, happened, orders.Snapshots(happened, sorts), None)
-        late = engine.freeze(connection, orders.latecomers(lines), "latecomers")
+        late = connection.freeze(orders.latecomers(lines), "latecomers")
         others = None if sorts is None else sorts.anti_join(late, "customer_token")
         timely = orders.Snapshots(happened.anti_join(late, "customer_token"), others)
-        some = late.count().to_pyarrow().as_py() > 0
+        some = connection.read(late.aggregate(people=late.count()))["people"][0].as_py() > 0
         return cls(connection, windows, happened, timely, lines.semi_join(late, "customer_token") if some else None)
 
     @property
@@ -79,7 +78,7 @@ class Folded:
 
     def events(self) -> Iterator[pa.RecordBatch]:
         """Stream everybody's events as they are stored."""
-        for batch in engine.stream(self.connection, self.told_events, 1_000_000):
+        for batch in self.connection.stream(self.told_events, 1_000_000):
             yield batch.cast(self._event_schema)
 
     def numbers(self, cutoffs: ir.Table) -> ir.Table:
@@ -92,16 +91,15 @@ class Folded:
             paired = late if paired is None else orders.together(paired, late)
         if paired is None:
             raise ValueError("nobody is given")
-        events = engine.freeze(self.connection, paired.events, "past")
+        events = self.connection.freeze(paired.events, "past")
         kinds = paired.categories
-        past = orders.Snapshots(events, None if kinds is None else engine.freeze(self.connection, kinds, "kinds"))
+        past = orders.Snapshots(events, None if kinds is None else self.connection.freeze(kinds, "kinds"))
         joined, *others = (
-            engine.freeze(self.connection, family(past, self.windows), f"family_{family.__name__}")
-            for family in FAMILIES
+            self.connection.freeze(family(past, self.windows), f"family_{family.__name__}") for family in FAMILIES
         )
         for other in others:
             joined = joined.inner_join(other, list(orders.KEYS))
-        return engine.freeze(self.connection, joined, "known")
+        return self.connection.freeze(joined, "known")
 
     @property
     def _event_schema(self) -> pa.Schema:
@@ -128,7 +126,7 @@ def told_features(
     return joined.left_join(beside.people, "customer_token", rname="{name}_person")
 
 
-def cutoff_table(connection: Backend, moments: Sequence[dt.datetime]) -> ir.Table:
+def cutoff_table(connection: Connection, moments: Sequence[dt.datetime]) -> ir.Table:
     """Return `moments` as a table with the column event_timestamp."""
     column = pa.array([moment.astimezone(dt.UTC) for moment in moments], UTC)
-    return engine.place(connection, pa.table({"event_timestamp": column}), "cutoffs")
+    return connection.place(pa.table({"event_timestamp": column}), "cutoffs")

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import ibis
 import pyarrow as pa
@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from privacy.errors import BadInput
 
-from . import engine
 from .assembly import FAMILIES, Beside, Folded, cutoff_table, told_features
 from .datasets.descriptor import Descriptor
+from .engine import Connection, DuckDb, Engine
 from .feature_table import EVENTS, FEATURES, UTC, schema_of, stored
 from .former import copy_former
 from .profile import copy_profile, least_class
@@ -27,10 +27,6 @@ from .statements import newest_of, transforms_digest
 from .storage import TableStore
 from .table_writer import TableWriter
 from .transforms.feature import Feature, Use, Windows, windows_for
-
-if TYPE_CHECKING:
-    import ibis.expr.types as ir
-    from ibis.backends.duckdb import Backend
 
 __all__ = ["EVENTS", "FAMILIES", "FEATURES", "BuildReport", "build", "cutoff_table"]
 
@@ -64,6 +60,7 @@ def build(
     as_of: dt.datetime,
     progress: Callable[[str, int], None] | None = None,
     since: dt.datetime | None = None,
+    engine: Engine | None = None,
 ) -> BuildReport:
     """Compute every feature of every customer at each cut-off and at `as_of`, into a new snapshot.
 
@@ -78,7 +75,9 @@ def build(
     tell = progress or (lambda _name, _rows: None)
     listed = shop_features(descriptor)
     schema, least = schema_of(listed), least_people(least_class(protected))
-    held = _holding(protected, features, schema, windows_for(descriptor.slow), moments, since)
+    engine = engine or DuckDb()
+    made_by = transforms_digest(windows_for(descriptor.slow), engine.name)
+    held = _holding(protected, features, schema, made_by, moments, since)
     with features.writer() as writer, protected.reading(), engine.connect() as connection:
         fresh, done = [moment for moment in moments if moment not in held], 0
         job = _job(descriptor, listed, protected, connection, fresh, as_of)
@@ -100,7 +99,7 @@ def build(
             "cutoffs": [moment.isoformat() for moment in moments],
             "protected": protected.snapshot(),
             **_origin(protected),
-            "transforms": transforms_digest(job.windows),
+            "transforms": made_by,
             "digest": digest,
         }
         snapshot = writer.commit(notes)
@@ -130,7 +129,7 @@ def _holding(
     protected: TableStore,
     features: TableStore,
     schema: pa.Schema,
-    windows: Windows,
+    made_by: str,
     moments: Sequence[dt.datetime],
     since: dt.datetime | None,
 ) -> list[dt.datetime]:
@@ -145,7 +144,7 @@ def _holding(
     same = now["lineage"] is not None and was.get("lineage") == now["lineage"] and was.get("digest") is not None
     if not same or protected.manifest()["digest"] is None or not was.get("last_event"):
         return []
-    if was.get("transforms") != transforms_digest(windows):
+    if was.get("transforms") != made_by:
         return []  # a feature of the same name may be another
     entry = was["tables"][FEATURES]
     if pq.read_schema(features.files(FEATURES)[0]).names != schema.names or not entry["rows"]:
@@ -159,7 +158,7 @@ def _holding(
 class _Job:
     """A build under way; `groups` are files of order lines, each of whole people, who are `size` in all."""
 
-    connection: Backend
+    connection: Connection
     groups: Sequence[Sequence[Path]]
     columns: ibis.Schema
     """Of the order lines of all groups: what a group lacks is null there."""
@@ -174,17 +173,17 @@ def _job(
     descriptor: Descriptor,
     listed: Sequence[Feature],
     protected: TableStore,
-    connection: Backend,
+    connection: Connection,
     moments: Sequence[dt.datetime],
     as_of: dt.datetime,
 ) -> _Job:
     people = protected.read("people", ["customer_token", "audit_reference"])
     groups = protected.groups("transactions", LINES_AT_ONCE)
-    columns = engine.read_parquet(connection, protected.files("transactions"), "lines").schema()
+    columns = connection.read_parquet(protected.files("transactions"), "lines").schema()
     met = None
     if any(feature.use is Use.ENGAGEMENT for feature in listed):
-        met = engine.read_parquet(connection, protected.files("interactions"), "interactions")
-    beside, windows = Beside(engine.place(connection, people, "people"), met), windows_for(descriptor.slow)
+        met = connection.read_parquet(protected.files("interactions"), "interactions")
+    beside, windows = Beside(connection.place(people, "people"), met), windows_for(descriptor.slow)
     return _Job(connection, groups, columns, beside, people.num_rows, moments, as_of, windows)
 
 
@@ -204,7 +203,7 @@ class _Crowd:
             folded = self._whole or self._fold(group)
             self._whole = None if self.parted else folded
             if not self._told:
-                bought |= _bought(folded.happened, self._job.as_of)
+                bought |= _bought(folded, self._job.as_of)
                 for batch in folded.events():
                     self._written.write(batch)
             yield folded
@@ -217,15 +216,17 @@ class _Crowd:
 
     def _fold(self, files: Sequence[Path]) -> Folded:
         job = self._job
-        lines = engine.read_parquet(job.connection, files, "lines")
+        lines = job.connection.read_parquet(files, "lines")
         lacking = {name: ibis.null(kind) for name, kind in job.columns.items() if name not in lines.columns}
         first = job.moments[0] if job.moments else job.as_of
         since = first - dt.timedelta(days=job.windows.longest + 1)
         return Folded.of(job.connection, lines.mutate(**lacking) if lacking else lines, job.windows, sorted_since=since)
 
 
-def _bought(happened: ir.Table, as_of: dt.datetime) -> bool:
-    first = happened.aggregate(first=happened.at.min(where=happened.purchase)).to_pyarrow()["first"][0].as_py()
+def _bought(folded: Folded, as_of: dt.datetime) -> bool:
+    happened = folded.happened
+    earliest = happened.aggregate(first=happened.at.min(where=happened.purchase))
+    first = folded.connection.read(earliest)["first"][0].as_py()
     return first is not None and first < as_of
 
 
@@ -238,11 +239,11 @@ def _tables(job: _Job, crowd: _Crowd) -> Iterator[pa.Table]:
     for at in range(0, len(job.moments), at_once):
         cutoffs = cutoff_table(job.connection, job.moments[at : at + at_once])
         if crowd.parted:
-            known = pa.concat_tables([folded.numbers(cutoffs).to_pyarrow() for folded in crowd])
-            everybody = engine.place(job.connection, known, "everybody")
+            known = pa.concat_tables([job.connection.read(folded.numbers(cutoffs)) for folded in crowd])
+            everybody = job.connection.place(known, "everybody")
         else:
             [everybody] = [folded.numbers(cutoffs) for folded in crowd]
-        yield told_features(everybody, cutoffs, job.beside, job.windows).to_pyarrow()
+        yield job.connection.read(told_features(everybody, cutoffs, job.beside, job.windows))
     if not job.moments:  # all rows are carried over, events never
         list(crowd)
 

@@ -12,7 +12,11 @@ import pyarrow.parquet as pq
 
 from privacy.errors import EnvironmentFailed
 
-__all__ = ["damage_told", "rows_of"]
+__all__ = ["EngineFailed", "damage_told", "rows_of"]
+
+
+class EngineFailed(EnvironmentFailed):
+    """An engine beside this process failed: perhaps because of a damaged file, perhaps not."""
 
 
 @contextmanager
@@ -23,11 +27,11 @@ def damage_told(what: str, root: Path, remedy: str, files: Callable[[], Iterable
     """
     try:
         yield
-    except (duckdb.Error, pa.ArrowException, ArithmeticError, OSError) as error:
+    except (duckdb.Error, pa.ArrowException, ArithmeticError, OSError, EngineFailed) as error:
         for file in files():
             if how := _damage(file):
                 raise EnvironmentFailed(f"a file of the {what} is {how}", where=str(file), remedy=remedy) from None
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, EngineFailed) or (isinstance(error, OSError) and error.errno is not None):
             raise
         kind = type(error).__name__
         raise EnvironmentFailed(f"the {what} can't be read ({kind})", where=str(root), remedy=remedy) from None

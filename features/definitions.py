@@ -7,15 +7,17 @@ finds no half-configured object in it. `FeatureGateway.apply` registers what the
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from feast import Entity, FeatureService, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast.data_source import DataSource
 from feast.types import Float64, String
 
 from features.build import FEATURES
+from features.engine import DuckDb, Engine
 from features.packed_views import ENTITY, PERSON, PROJECT
 from features.profile import PROFILE, PROFILE_SERVICE, ProfileView
 from features.services import DEVELOPERS, SERVICES, tags_of
@@ -37,7 +39,7 @@ class Definitions:
     """The Feast objects of one shop, in the order Feast wants to be given them."""
 
     entity: Entity
-    sources: tuple[FileSource, ...]
+    sources: tuple[DataSource, ...]
     views: tuple[FeatureView, ...]
     services: tuple[FeatureService, ...]
 
@@ -53,10 +55,12 @@ def define(
     *,
     ttl_days: int,
     profile: ProfileView | None = None,
+    engine: Engine | None = None,
 ) -> Definitions:
     """Make the Feast objects of `dataset`, of the features `listed`; their snapshots live below `features_root`.
 
-    With a `profile` there is a view of it, and a service bound to research. Raises Refused for a service that profiles
+    With a `profile` there is a view of it, and a service bound to research; `engine` is what Feast's own offline store
+    runs on, None for DuckDB. Raises Refused for a service that profiles
     people more finely than by departments, or that is for a purpose which one of its features may not serve.
     """
     for service in SERVICES:
@@ -68,9 +72,9 @@ def define(
         value_type=ValueType.STRING,
         description="one customer, as the feature store's own token",
     )
-    source = _source(features_root, FEATURES)
-    ttl = dt.timedelta(days=ttl_days)
-    behavioural = {"sensitivity": Sensitivity.BEHAVIOURAL.value, "dataset": dataset}
+    source_of = SOURCES[(engine or DuckDb()).name]
+    source = source_of(features_root, FEATURES)
+    ttl, behavioural = dt.timedelta(days=ttl_days), {"sensitivity": Sensitivity.BEHAVIOURAL.value, "dataset": dataset}
     views = {
         family: FeatureView(
             name=family,
@@ -104,14 +108,14 @@ def define(
     every = (*views.values(), person)
     if profile is None:
         return Definitions(entity, (source,), every, services)
-    told_of = _source(features_root, PROFILE)
+    told_of = source_of(features_root, PROFILE)
     told = _profile(entity, told_of, profile, person)
     tags = tags_of([Purpose.RESEARCH], DEVELOPERS, profile.k, dataset)
     research = FeatureService(name=PROFILE_SERVICE, features=[told, person], tags=tags)
     return Definitions(entity, (source, told_of), (*every, told), (*services, research))
 
 
-def _profile(entity: Entity, source: FileSource, profile: ProfileView, person: FeatureView) -> FeatureView:
+def _profile(entity: Entity, source: DataSource, profile: ProfileView, person: FeatureView) -> FeatureView:
     """The view of what is told of people, its k among the tags."""
     return FeatureView(
         name=PROFILE,
@@ -124,7 +128,7 @@ def _profile(entity: Entity, source: FileSource, profile: ProfileView, person: F
     )
 
 
-def _source(features_root: Path, table: str) -> FileSource:
+def _file_source(features_root: Path, table: str) -> DataSource:
     return FileSource(
         name=table,
         # DuckDB's offline store needs the suffix; a bare directory fails there.
@@ -134,20 +138,39 @@ def _source(features_root: Path, table: str) -> FileSource:
     )
 
 
+def _spark_source(features_root: Path, table: str) -> DataSource:
+    from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
+
+    return SparkSource(
+        name=table,
+        path=f"file://{features_root}/current/{table}",
+        file_format="parquet",
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_timestamp",
+    )
+
+
+SOURCES: Final[Mapping[str, Callable[[Path, str], DataSource]]] = {"duckdb": _file_source, "spark": _spark_source}
+"""How a stored table is a source of Feast's, by engine: its stores read none but their own kind."""
+
+
 def _field(feature: Feature) -> Field:
     tags = {"unit": feature.unit, "window": feature.window, "use": feature.use.value}
     dtype = TEXT if feature.bands else Float64
     return Field(name=feature.name, dtype=dtype, description=feature.description, tags=tags)
 
 
-def repo_config(registry: Path, online: str) -> RepoConfig:
-    """Return Feast's configuration: file registry, DuckDB offline, packed rows at a URL online; absolute paths only."""
+def repo_config(registry: Path, online: str, engine: Engine | None = None) -> RepoConfig:
+    """Return Feast's configuration: file registry, packed rows at a URL online; absolute paths only.
+
+    Its own offline store, which the gateway does without, runs on `engine`, None for DuckDB.
+    """
     return RepoConfig(
         project=PROJECT,
         provider="features.provider.PackedProvider",
         # 0 keeps the registry in memory for good: a request never reads it again.
         registry={"registry_type": "file", "path": str(registry), "cache_ttl_seconds": 0},
-        offline_store={"type": "duckdb"},
+        offline_store=dict((engine or DuckDb()).offline_store(registry.parent)),
         online_store={"type": "features.online_store.PackedOnlineStore", "url": online},
         entity_key_serialization_version=3,
         repo_path=registry.parent,

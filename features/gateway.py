@@ -59,13 +59,13 @@ class FeatureGateway:
         suppression: SuppressionList,
         consents: ConsentLedger | None = None,
     ) -> None:
-        self._settings, self._paths = settings, settings.paths
+        self._settings, self._paths, self._engine = settings, settings.paths, settings.engine
         self._ttl = dt.timedelta(days=settings.ttl_days)
         self._own = OwnTokens(keyring, suppression, consents)
         self._disclosures = Disclosures(policy, audit)
         self._packed = rows_at(self._paths.online, PROJECT)
         self._online = OnlineRows(self._packed)
-        self._registered = Registered(self._paths.registry, self._paths.online, self._paths.features)
+        self._registered = Registered(self._paths.registry, self._paths.online, self._paths.features, self._engine)
         self._admission = Admission(Firewall(audit, settings.marked), self._disclosures, self._registered.info)
         self._clock: tuple[str | None, dt.datetime] | None = None
 
@@ -74,7 +74,8 @@ class FeatureGateway:
         name, listed, ttl = descriptor.name, shop_features(descriptor), self._settings.ttl_days
         store = self._paths.feature_store(name)
         profile = None if store.snapshot() is None else profile_view(store)
-        self._registered.apply(define(name, self._paths.features / name, listed, ttl_days=ttl, profile=profile))
+        made = define(name, store.root, listed, ttl_days=ttl, profile=profile, engine=self._engine)
+        self._registered.apply(made)
 
     def require(self, principal: Principal, service: str, asked: int = 0) -> None:
         """Raise Refused, audited, where the firewall, the service or the policy lets nothing of it be read."""
@@ -141,7 +142,7 @@ class FeatureGateway:
         info, access = self._admission.require(principal, service, 0, action)
         self._require_built(info, pa.chunked_array([pa.array(cutoffs, UTC)]))
         store = self._paths.feature_store(info.dataset)
-        asked = self._own.permitted(access, population(store, cutoffs, horizon_days, active_within_days))
+        asked = self._own.permitted(access, population(store, cutoffs, horizon_days, active_within_days, self._engine))
         known = self._historical(info, asked.select([ENTITY, MOMENT])) if access.filters else asked
         told = self._disclosed(access, info, asked, known)
         left_out = access.counted.get(WITHOUT_CONSENT)
@@ -273,7 +274,7 @@ class FeatureGateway:
     def _historical(self, info: ServiceInfo, entities: pa.Table) -> pa.Table:
         store = self._paths.feature_store(info.dataset)
         with store.reading():
-            known = as_known(store, info, entities, self._ttl)
+            known = as_known(store, info, entities, self._ttl, self._engine)
         # Who is being erased is out of a class before the stores are.
         told = info.name == PROFILE_SERVICE
         return told_of(known, released(store, self._own.unsuppressed)[1], info.texts) if told else known

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from privacy.masks._base import Mask
 
 from .packing import Layout, run_of
 from .storage import TableStore
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 __all__ = ["REFERENCE", "GatewayPaths", "GatewaySettings", "OnlineAnswer", "OnlineColumns", "ServiceInfo"]
 
@@ -52,11 +55,15 @@ class GatewayPaths:
 
 @dataclass(frozen=True)
 class GatewaySettings:
-    """Where the store lives, for how many days of data time a feature row is fresh, what the shop marks (inference)."""
+    """Where the store lives, for how many days of data time a feature row is fresh, what the shop marks (inference).
+
+    `engine` is what histories are joined by, None for DuckDB.
+    """
 
     paths: GatewayPaths
     ttl_days: int = 35
     marked: Callable[[], Collection[str]] = tuple
+    engine: Engine | None = None
 
 
 @dataclass(frozen=True)

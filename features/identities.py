@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from privacy.classification import LinkKind
 from privacy.link_rules import LinkReport
 from privacy.linking import Linker
+from privacy.token_tables import LATEST
 from privacy.treatment import CUSTOMER_TOKEN, Protector
 
 from . import sources
@@ -21,6 +22,9 @@ from .datasets.descriptor import Descriptor
 from .datasets.identity import identifying
 from .datasets.tables import Table
 from .former import CANONICAL
+
+if TYPE_CHECKING:
+    from .spark_intake import SparkIntake
 
 __all__ = ["find_links", "former_table"]
 
@@ -33,6 +37,7 @@ def find_links(
     linker: Linker,
     now: dt.datetime,
     progress: Callable[[str, int], None],
+    cluster: SparkIntake | None = None,
 ) -> LinkReport | None:
     """Meet everybody whom a table tells more ids of, and decide who is one person; None where no column identifies.
 
@@ -41,7 +46,7 @@ def find_links(
     tables = _telling(descriptor)
     if not tables:
         return None
-    found = _Pass(descriptor, protector, linker, now, progress)
+    found = _Pass(descriptor, protector, linker, now, progress, cluster)
     for table in tables:
         found.read(table)
     lines = descriptor.tables["transactions"]
@@ -60,28 +65,44 @@ class _Pass:
     linker: Linker
     now: dt.datetime
     progress: Callable[[str, int], None]
+    cluster: SparkIntake | None = None
     rows: int = 0
     refused: int = 0
 
     def read(self, table: Table) -> None:
         """Meet whoever is in a table, by the rows that its contract lets pass."""
-        subject, ids, unique = self.descriptor.subject, identifying(table), _unique(self.descriptor, table)
-        contract = Contract(table, self.now)
-        for batch in sources.batches(self.descriptor, table):
-            bad = pc.is_in(pa.array(range(batch.num_rows)), value_set=pc.unique(contract.failures(batch)["row"]))
-            rows = batch.filter(pc.invert(bad))
-            dates = rows.column(table.event_column) if table.event_column else None
-            erased = self.protector.tombstoned(rows.column(subject), dates)
-            self.refused += int(erased.sum())
-            rows = rows.filter(pa.array(~erased))
-            self.rows += batch.num_rows
-            self.progress(STAGE, self.rows)
+        ids, unique = identifying(table), _unique(self.descriptor, table)
+        subject = self.descriptor.subject
+        for rows in self._told(table, [*ids, *unique.values()]):
             if not rows.num_rows:
                 continue
             found = [(f"{table.name}.{name}", kind, rows.column(name)) for name, kind in ids.items()]
             if _by_account(self.descriptor):  # the subject is an account that others may name
                 found.append((f"{table.name}.{subject}", LinkKind.ACCOUNT, rows.column(subject)))
             self.linker.meet(rows.column(subject), found, {place: rows.column(name) for place, name in unique.items()})
+
+    def _told(self, table: Table, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The good rows of a table that aren't of the erased; executors tell of `columns` alone, each row once."""
+        subject, contract = self.descriptor.subject, Contract(table, self.now)
+        splits = self.cluster.splits(table) if self.cluster is not None else []
+        if self.cluster is not None and splits:
+            from .spark_rows import EARLIEST  # who ingests without Spark needs none of it
+
+            for rows in self.cluster.told_of(table, splits, columns).combine_chunks().to_batches():
+                ids = rows.column(subject)
+                self.refused += int(self.protector.tombstoned(ids, rows.column(EARLIEST)).sum())
+                erased = self.protector.tombstoned(ids, rows.column(LATEST))
+                yield rows.filter(pa.array(~erased))
+            return
+        for batch in sources.batches(self.descriptor, table):
+            bad = pc.is_in(pa.array(range(batch.num_rows)), value_set=pc.unique(contract.failures(batch)["row"]))
+            rows = batch.filter(pc.invert(bad))
+            dates = rows.column(table.event_column) if table.event_column else None
+            erased = self.protector.tombstoned(rows.column(subject), dates)
+            self.refused += int(erased.sum())
+            self.rows += batch.num_rows
+            self.progress(STAGE, self.rows)
+            yield rows.filter(pa.array(~erased))
 
 
 def former_table(linker: Linker) -> pa.Table:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +19,8 @@ from privacy.errors import BadInput
 from privacy.link_rules import LinkReport
 from privacy.linking import Linker
 from privacy.profile import PROFILE, release_profile
-from privacy.treatment import CUSTOMER_TOKEN, Protector
+from privacy.table_plan import CUSTOMER_TOKEN, TablePlan
+from privacy.treatment import Protector
 
 from . import sources
 from .datasets.anonymity import profile_rule
@@ -40,6 +41,11 @@ from .quality.thresholds import refusal
 from .quality.told import Card
 from .quarantine import Quarantine
 from .storage import SnapshotWriter, TableStore
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from .spark_intake import SparkIntake
 
 __all__ = ["PEOPLE", "Destinations", "IngestReport", "TableReport", "digest_of", "ingest"]
 
@@ -63,6 +69,7 @@ class _Run:
     now: dt.datetime
     writer: SnapshotWriter
     marking: Marking
+    cluster: SparkIntake | None = None
     tables: dict[str, TableReport] = field(default_factory=dict)
     meters: dict[str, Meter] = field(default_factory=dict)
     bad: dict[str, list[pa.Table]] = field(default_factory=dict)
@@ -90,11 +97,13 @@ def ingest(
     progress: Progress | None = None,
     noted: Noted | None = None,
     now: dt.datetime | None = None,
+    spark: SparkSession | None = None,
 ) -> IngestReport:
     """Read every table of the shop into a new protected snapshot, without the lines that are marked.
 
     `progress(table, rows so far)` is called once a batch; `now` (default: the real time) bounds dates; `noted` is told,
-    before anybody is linked, how many people become one with another, and a commitment to their tokens.
+    before anybody is linked, how many people become one with another, and a commitment to their tokens. With a
+    `spark` session, its executors read, check and mask the rows of files.
     Raises BadInput when a source is missing or empty or over a tenth of its rows are bad, CheckFailed when the
     scorecard breaches what the descriptor stops for: the tables, the quarantine, the consents and the vault then stay
     as they were. Only somebody whom another ingest met meanwhile stays registered. Killed, it leaves people in the
@@ -106,7 +115,11 @@ def ingest(
     with protector.on_trial(link_rules(descriptor.identity)) as linker, into.store.writer() as writer:
         moment = now or dt.datetime.now(dt.UTC)
         run = _Run(descriptor, protector, into.quarantine, progress or _silent, moment, writer, Marking.of(descriptor))
-        links = find_links(descriptor, protector, linker, moment, run.progress)
+        if spark is not None:
+            from .spark_intake import SparkIntake  # who ingests without it needs none of it
+
+            run.cluster = SparkIntake(spark, descriptor, protector, run.marking, moment, run.progress)
+        links = find_links(descriptor, protector, linker, moment, run.progress, run.cluster)
         for name in ORDER:
             if name in descriptor.tables:
                 _ingest_table(run, descriptor.tables[name])
@@ -171,7 +184,7 @@ def _ingest_table(run: _Run, table: Table) -> None:
     intake = _intake(run, table)
     tally, done = intake.tally, intake.done
     plan = replace(table.plan(), marks=run.marking.of_table(table.name))
-    safe = run.protector.protect(_checked(run, intake), plan, done)
+    safe = _protected(run, intake, plan)
     if table.name == "transactions":
         safe = _dated(run, safe)
     kept = run.writer.add(table.name, safe)
@@ -197,7 +210,7 @@ def _take_consents(run: _Run) -> pa.Table | None:
     if table is None:
         return None
     intake = _intake(run, table)
-    good = list(run.protector.protect(_checked(run, intake), table.plan(), intake.done))
+    good = list(_protected(run, intake, table.plan()))
     kept = sum(batch.num_rows for batch in good)
     run.tables[table.name] = TableReport(rows_in=intake.tally.rows, tombstoned=intake.done.tombstoned, kept=kept)
     return pa.Table.from_batches(good) if good else None
@@ -223,6 +236,14 @@ def _intake(run: _Run, table: Table) -> TableIntake:
     intake = TableIntake(table, run.protector, run.quarantine, run.now, meter)
     run.bad[table.name] = intake.bad
     return intake
+
+
+def _protected(run: _Run, intake: TableIntake, plan: TablePlan) -> Iterator[pa.RecordBatch]:
+    """Protected batches of a table: of rows that executors read where there are any, else that this process reads."""
+    splits = run.cluster.splits(intake.table) if run.cluster is not None else []
+    if run.cluster is not None and splits:
+        return run.cluster.protected(splits, intake, plan)
+    return run.protector.protect(_checked(run, intake), plan, intake.done)
 
 
 def _checked(run: _Run, intake: TableIntake) -> Iterator[pa.RecordBatch]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,7 +16,26 @@ from .datasets.tables import Table
 from .quality.meter import Meter
 from .quarantine import Quarantine, written_ids
 
-__all__ = ["TableIntake"]
+__all__ = ["Judge", "TableIntake"]
+
+
+class Judge:
+    """Tells good rows of `table` from bad ones; needs no key, so it may be anywhere. `now` bounds their dates."""
+
+    def __init__(self, table: Table, now: dt.datetime, meter: Meter | None = None) -> None:
+        self._table, self._meter, self._contract = table, meter, Contract(table, now)
+
+    def sort(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch, pa.Table]:
+        """Return the good rows, with the declared columns alone; the bad ones as they came; what is wrong with each."""
+        failures = self._contract.failures(batch)
+        found = first_reasons(failures)
+        rows, good = found["row"].combine_chunks(), batch
+        if found.num_rows:
+            good = batch.filter(pc.invert(pc.is_in(pa.array(range(batch.num_rows), pa.int64()), value_set=rows)))
+        if self._meter is not None:
+            self._meter.meet(batch, failures)
+            self._meter.keep(good)
+        return good.select(list(self._table.columns)), batch.take(rows), found.drop(["row"])
 
 
 class TableIntake:
@@ -27,40 +48,41 @@ class TableIntake:
     def __init__(
         self, table: Table, protector: Protector, quarantine: Quarantine, now: dt.datetime, meter: Meter | None = None
     ) -> None:
-        self.table, self._protector, self._quarantine, self._now = table, protector, quarantine, now
-        self._contract, self._meter = Contract(table, now), meter
+        self.table, self.meter, self.now = table, meter, now
+        self._protector, self._quarantine, self._judge = protector, quarantine, Judge(table, now, meter)
         self.tally, self.done, self.bad = Tally(table.name), ProtectReport(), list[pa.Table]()
 
     def admit(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the good rows of `batch`, with the declared columns alone."""
-        failures = self._contract.failures(batch)
-        found = first_reasons(failures)
+        good, bad, found = self._judge.sort(batch)
         self.tally.rows += batch.num_rows
-        good = batch
-        if found.num_rows:
-            mask = pc.is_in(pa.array(range(batch.num_rows), pa.int64()), value_set=found["row"].combine_chunks())
-            good = batch.filter(pc.invert(mask))
-            held = self._not_of_the_erased(batch, found)
-            self.done.tombstoned += found.num_rows - held.num_rows
-            self.tally.add(held)
-            if held.num_rows:
-                self.bad.append(self._quarantine.pack(batch, held, self.table))
-        if self._meter is not None:
-            self._meter.meet(batch, failures)
-            self._meter.keep(good)
-        return good.select(list(self.table.columns))
+        self.refuse(bad, found)
+        return good
 
-    def _not_of_the_erased(self, batch: pa.RecordBatch, found: pa.Table) -> pa.Table:
-        """Leave out the bad rows of erased people: they must not come back, not even sealed."""
+    def refuse(self, bad: pa.RecordBatch, found: pa.Table) -> None:
+        """Count and pack bad rows, of which `found` tells column and reason, but for those of erased people.
+
+        Those must not come back, not even sealed.
+        """
+        if not bad.num_rows:
+            return
+        refused = self._of_the_erased(bad)
+        if refused.any():
+            stay = pa.array(~refused)
+            bad, found = bad.filter(stay), found.filter(stay)
+            self.done.tombstoned += int(refused.sum())
+        self.tally.add(found)
+        if bad.num_rows:
+            self.bad.append(self._quarantine.pack(bad, found, self.table))
+
+    def _of_the_erased(self, bad: pa.RecordBatch) -> npt.NDArray[np.bool_]:
         table = self.table
         if table.subject is None:
-            return found
-        bad = batch.take(found["row"].combine_chunks())
+            return np.zeros(bad.num_rows, np.bool_)
         dates = None
         if table.event_column is not None:
             written = bad.column(table.event_column).cast(pa.timestamp("us", "UTC"))
             # A bad row's date in the future is no proof that the person came back.
-            credible = pc.less_equal(written, pa.scalar(self._now, written.type))
+            credible = pc.less_equal(written, pa.scalar(self.now, written.type))
             dates = pc.if_else(credible, written, pa.scalar(None, written.type))
-        refused = self._protector.tombstoned(written_ids(bad, table.subject), dates)
-        return found.filter(pa.array(~refused))
+        return self._protector.tombstoned(written_ids(bad, table.subject), dates)

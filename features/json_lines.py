@@ -51,7 +51,7 @@ def read_events(
         rows.setdefault(name, []).append(event)
     if not rows:
         raise BadInput("there are no events", remedy="give an event a line, as JSON")
-    with closing(connected(descriptor)) as connection:
+    with closing(connected(descriptor.time_zone)) as connection:
         return {
             name: _typed(connection, _typed_as(descriptor.tables[name], events, stored.get(name)), events)
             for name, events in rows.items()

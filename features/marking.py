@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,7 @@ from .datasets.descriptor import Descriptor
 from .datasets.inference import MARKED_TABLES, PRODUCT
 from .datasets.tables import Table
 
-__all__ = ["MARKS", "Marking", "propose"]
+__all__ = ["MARKS", "Marking", "met", "propose"]
 
 MARKS: Final = "marks.json"
 """The file beside the protected snapshots that says which values mark a line, products resolved to their ids."""
@@ -83,8 +83,20 @@ class Marking:
 
     def meet(self, table: str, batch: pa.RecordBatch) -> None:
         """Note which values the batch holds of the columns that are marked themselves."""
-        for place in {place for _, place, _ in self._wanted if place.startswith(f"{table}.")}:
-            self._met[place] |= set(_distinct(batch.column(place.partition(".")[2])))
+        self.note(table, met(batch, self.wanted(table)))
+
+    def wanted(self, table: str) -> dict[str, set[str]]:
+        """Column of `table` -> the values that are marked, as they are spelled for comparison."""
+        found: dict[str, set[str]] = {}
+        for _, place, text in self._wanted:
+            if place.startswith(f"{table}."):
+                found.setdefault(place.partition(".")[2], set()).add(text)
+        return found
+
+    def note(self, table: str, found: Mapping[str, Collection[str]]) -> None:
+        """Note which marked values were met in columns of `table`."""
+        for column, texts in found.items():
+            self._met[f"{table}.{column}"] |= set(texts)
 
     def unmatched(self) -> list[str]:
         """List the marked values that no line held, as `attribute: table.column 'value'`."""
@@ -93,6 +105,11 @@ class Marking:
             for (attribute, place, text), value in self._wanted.items()
             if text not in self._met[place]
         ]
+
+
+def met(batch: pa.RecordBatch, wanted: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
+    """Return which of the `wanted` values of each column the batch holds."""
+    return {column: set(_distinct(batch.column(column))) & set(texts) for column, texts in wanted.items()}
 
 
 def propose(descriptor: Descriptor) -> dict[str, dict[str, list[str]]]:

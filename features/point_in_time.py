@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 
-from . import engine
 from .build import EVENTS, FEATURES, cutoff_table
 from .definitions import ENTITY
+from .engine import DuckDb, Engine
 from .gateway_types import ServiceInfo
 from .profile import PROFILE, PROFILE_SERVICE
 from .transforms.outcomes import outcomes
@@ -33,7 +33,9 @@ _ROW, _PERSON, _KNOWN = "custos_row", "custos_person", "custos_known"
 _ATTEMPTS: Final = 5
 
 
-def as_known(store: TableStore, info: ServiceInfo, entities: pa.Table, ttl: dt.timedelta) -> pa.Table:
+def as_known(
+    store: TableStore, info: ServiceInfo, entities: pa.Table, ttl: dt.timedelta, engine: Engine | None = None
+) -> pa.Table:
     """Return `entities` (customer_token, event_timestamp) with the features of `info`, null where unknown.
 
     What counts is a person's newest row that is neither later than the question nor older than it by more than `ttl`.
@@ -41,10 +43,11 @@ def as_known(store: TableStore, info: ServiceInfo, entities: pa.Table, ttl: dt.t
     """
     keys = entities.select([ENTITY, _MOMENT]).cast(pa.schema([(ENTITY, pa.string()), (_MOMENT, UTC)]))
     asked = keys.append_column(_ROW, pa.array(range(entities.num_rows), pa.int64()))
-    with engine.connect() as connection:
+    with (engine or DuckDb()).connect() as connection:
         told = PROFILE if info.name == PROFILE_SERVICE else FEATURES
-        rows = engine.read_parquet(connection, store.files(told), "known")
-        found = _newest(engine.place(connection, asked, "asked"), rows, ttl).select(_ROW, *info.features).to_pyarrow()
+        rows = connection.read_parquet(store.files(told), "known")
+        newest = _newest(connection.place(asked, "asked"), rows, ttl)
+        found = connection.read(newest.select(_ROW, *info.features))
     if found.num_rows != pc.count_distinct(found[_ROW]).as_py():
         raise CheckFailed(f"{entities.num_rows} rows asked of {info.name}, some came back more than once")
     places = pc.index_in(asked[_ROW], value_set=found[_ROW].combine_chunks())
@@ -98,20 +101,25 @@ def spread(asked: pa.Table, found: pa.Table) -> pa.Table:
 
 
 def population(
-    store: TableStore, cutoffs: Sequence[dt.datetime], horizon_days: int, active_within_days: int | None
+    store: TableStore,
+    cutoffs: Sequence[dt.datetime],
+    horizon_days: int,
+    active_within_days: int | None,
+    engine: Engine | None = None,
 ) -> pa.Table:
     """Return who was a customer at each cut-off and the outcome in the next `horizon_days`, by moment and token.
 
     Columns: customer_token, event_timestamp, spend_in_horizon (float64, >= 0), orders_in_horizon (int64).
     """
-    with store.reading(), engine.connect() as connection:
-        happened = engine.read_parquet(connection, store.files(EVENTS), "happened")
-        rows = outcomes(
+    with store.reading(), (engine or DuckDb()).connect() as connection:
+        happened = connection.read_parquet(store.files(EVENTS), "happened")
+        counted = outcomes(
             happened,
             cutoff_table(connection, cutoffs),
             horizon_days=horizon_days,
             active_within_days=active_within_days,
-        ).to_pyarrow()
+        )
+        rows = connection.read(counted)
     schema = pa.schema(
         [(ENTITY, pa.string()), (_MOMENT, UTC), ("spend_in_horizon", pa.float64()), ("orders_in_horizon", pa.int64())]
     )

@@ -15,7 +15,7 @@ from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 from feast.value_type import ValueType
 
-from features import engine
+from features.engine import DuckDbConnection
 from features.online_store import PackedOnlineStore, layout_of
 from features.packed_views import ROWS, Destination, put_batches
 
@@ -66,7 +66,7 @@ def _sorted(job: RetrievalJob, join_key: str) -> Iterable[pa.RecordBatch]:
     An Ibis job is sorted by its engine and comes piece by piece, so that no copy of all people is made here.
     """
     if isinstance(job, IbisRetrievalJob):
-        return engine.stream(job.table.get_backend(), job.table.order_by(join_key), ROWS)
+        return DuckDbConnection(job.table.get_backend()).stream(job.table.order_by(join_key), ROWS)
     return job.to_arrow().sort_by(join_key).to_batches(max_chunksize=ROWS)
 
 

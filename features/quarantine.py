@@ -42,10 +42,9 @@ class Quarantine(SealedTables):
         super().__init__(root, keyring.quarantine)
         self._index = keyring.index
 
-    def pack(self, batch: pa.RecordBatch, found: pa.Table, table: Table) -> pa.Table:
-        """Take the rows `found` out of `batch` as texts, with reason and person index."""
-        bad = batch.take(found["row"].combine_chunks())
-        columns = {name: _text(bad, name) for name in batch.schema.names if not name.endswith(RAW)}
+    def pack(self, bad: pa.RecordBatch, found: pa.Table, table: Table) -> pa.Table:
+        """Return `bad` rows as texts, with the reason that `found` tells of each, and its person index."""
+        columns = {name: _text(bad, name) for name in bad.schema.names if not name.endswith(RAW)}
         if table.subject is None:
             index = pa.nulls(bad.num_rows, pa.binary(16))
         else:

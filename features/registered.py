@@ -20,6 +20,7 @@ from privacy.durable import locked
 from privacy.errors import BadInput, EnvironmentFailed
 
 from .definitions import TEXT, Definitions, repo_config
+from .engine import Engine
 from .gateway_types import REFERENCE, ServiceInfo
 from .private_files import close_to_others, make_private
 
@@ -46,10 +47,13 @@ class _Opened:
 
 
 class Registered:
-    """The registry file at `path`; `online` is the URL of the online rows, `features` holds the tables it is about."""
+    """The registry file at `path`; `online` is the URL of the online rows, `features` holds the tables it is about.
 
-    def __init__(self, path: Path, online: str, features: Path) -> None:
-        self._path, self._online, self._features = path, online, features
+    `engine` is what Feast's own offline store runs on, None for DuckDB.
+    """
+
+    def __init__(self, path: Path, online: str, features: Path, engine: Engine | None = None) -> None:
+        self._path, self._online, self._features, self._engine = path, online, features, engine
         self._lock = threading.Lock()
         self._opened: _Opened | None = None
 
@@ -58,7 +62,7 @@ class Registered:
         make_private(self._path.parent)
         with locked(self._path.with_name(f".{self._path.name}.lock")), self._beside() as part:
             registry = part / self._path.name
-            config = repo_config(registry, self._online)
+            config = repo_config(registry, self._online, self._engine)
             FeatureStore(config=config).apply(definitions.objects())
             # Feast doesn't notice a registry that a full disk cut short; it fails when reading it again.
             if len(FeatureStore(config=config).list_feature_services()) != len(definitions.services):
@@ -132,7 +136,7 @@ class Registered:
         with self._lock:
             if self._opened is None or self._opened.stamp != stamp:
                 try:
-                    store = FeatureStore(config=repo_config(self._path, self._online))
+                    store = FeatureStore(config=repo_config(self._path, self._online, self._engine))
                     services = {service.name: service for service in store.list_feature_services()}
                 except DecodeError:
                     raise self._lost("damaged") from None

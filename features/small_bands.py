@@ -63,12 +63,12 @@ def transition_shares(rows: pa.Table, days: int, least: int) -> dict[str, dict[s
 
     `rows` has customer_token, event_timestamp and stage. A stage with fewer than `least` people isn't told.
     """
-    from . import engine  # what features a shop has is told without them
+    from .engine import DuckDb  # what features a shop has is told without it
     from .transforms.insight import transitions
 
     counts = {(stage, later): 0 for stage in STAGES for later in STAGES}
-    with engine.connect() as connection:
-        for row in transitions(engine.place(connection, rows, "stages"), days).to_pyarrow().to_pylist():
+    with DuckDb().connect() as connection:
+        for row in connection.read(transitions(connection.place(rows, "stages"), days)).to_pylist():
             counts[row["stage"], row["later"]] = row["people"]
     shares: dict[str, dict[str, float]] = {}
     for stage in STAGES:

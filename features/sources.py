@@ -27,7 +27,7 @@ from .source_databases import Answer, asked
 from .source_files import format_of, listed, literally, matching, unequal
 from .text_files import TEXT, csv_sql
 
-__all__ = ["RAW", "Source", "batches", "connected", "in_utc", "opened"]
+__all__ = ["BATCH_ROWS", "RAW", "Source", "batches", "connected", "in_utc", "lock", "opened", "unreadable"]
 
 BATCH_ROWS: Final = 131_072
 MEMORY: Final = "1GB"
@@ -48,12 +48,17 @@ class Source:
     """Declared column -> its SQL."""
     problems: dict[str, BadInput] = field(default_factory=dict)
     """Declared column -> why it can't be read; '' stands for the table."""
+    files: tuple[Path, ...] = ()
+    """The files that `origin` reads, none where it isn't files."""
+
+    def query(self, origin: str | None = None) -> str:
+        """Return the SQL of the columns that can be read, of the whole source or of another `origin` like it."""
+        return f"SELECT {', '.join(self.selected.values())} FROM {origin or self.origin}{_where(self.table)}"
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Stream the columns that can be read; a source is read once."""
-        query = f"SELECT {', '.join(self.selected.values())} FROM {self.origin}{_where(self.table)}"
         try:
-            for batch in self.connection.sql(query).to_arrow_reader(BATCH_ROWS):
+            for batch in self.connection.sql(self.query()).to_arrow_reader(BATCH_ROWS):
                 yield in_utc(batch)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise self._failed(error) from None
@@ -106,7 +111,7 @@ class Source:
         return held
 
     def _failed(self, error: Exception) -> CustosError:
-        return (self.answer.failure if self.answer else None) or _unreadable(self.table, error)
+        return (self.answer.failure if self.answer else None) or unreadable(self.table, error)
 
 
 def batches(descriptor: Descriptor, table: Table) -> Iterator[pa.RecordBatch]:
@@ -128,26 +133,27 @@ def opened(descriptor: Descriptor, table: Table, files: Sequence[Path] | None = 
     Raises BadInput for a missing file, one that can't be read, and files whose columns aren't equal.
     """
     with ExitStack() as stack:
-        connection = stack.enter_context(connected(descriptor))
+        connection = stack.enter_context(connected(descriptor.time_zone))
         if isinstance(table.source, Database):
             answer = stack.enter_context(asked(table.source, descriptor.base_dir, descriptor.environment, table.name))
             connection.register("arrow_source", answer.reader())
             source = Source(table, connection, "arrow_source", "", answer)
         else:
-            source = Source(table, connection, *_origin(connection, descriptor, table, files))
-        _lock(connection, [])
+            origin, prefix, found = _origin(connection, descriptor, table, files)
+            source = Source(table, connection, origin, prefix, files=found)
+        lock(connection, [])
         source.look()
         yield source
 
 
-def connected(descriptor: Descriptor) -> duckdb.DuckDBPyConnection:
+def connected(time_zone: str, threads: int = 2) -> duckdb.DuckDBPyConnection:
     """Open a database in memory whose clock is the shop's and that spills nothing to disk; to be closed."""
-    connection = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": "", "threads": 2})
-    connection.execute(f"SET TimeZone = '{descriptor.time_zone}'")
+    connection = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": "", "threads": threads})
+    connection.execute(f"SET TimeZone = '{time_zone}'")
     return connection
 
 
-def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
+def lock(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
     """From here on SQL reads these files and nothing else, and changes no setting: the descriptor's own runs too."""
     if connection.sql("SELECT current_setting('lock_configuration')").fetchall() == [(False,)]:
         connection.execute(f"SET allowed_paths = {listed([*files, *literally(files)])}")
@@ -157,12 +163,12 @@ def _lock(connection: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
 
 def _origin(
     connection: duckdb.DuckDBPyConnection, descriptor: Descriptor, table: Table, files: Sequence[Path] | None
-) -> tuple[str, str]:
-    """Return what to select from, and what a column of `from` is prefixed with there."""
+) -> tuple[str, str, tuple[Path, ...]]:
+    """Return what to select from, what a column of `from` is prefixed with there, and which files it reads."""
     found = _call(table) if LOADER.match(table.place) else table.place
     if not isinstance(found, str):
         connection.register("arrow_source", found)
-        return "arrow_source", ""
+        return "arrow_source", "", ()
     try:
         files = matching(descriptor.base_dir, found) if files is None else files
     except BadInput as error:
@@ -172,7 +178,7 @@ def _origin(
     kind = format_of(files)
     if kind is None:
         raise BadInput(f"table '{table.name}': can't read '{found}'", remedy="give parquet, csv or csv.gz")
-    _lock(connection, files)
+    lock(connection, files)
     try:
         differing = unequal(connection, files)
         if differing:
@@ -181,10 +187,10 @@ def _origin(
             raise BadInput(what, where=found, remedy="mend the files, or give each kind a table of its own")
         named = listed(literally(files))
         if kind == "parquet":
-            return f"read_parquet({named}, union_by_name = true)", ""
-        return csv_sql(connection, table, named), TEXT
+            return f"read_parquet({named}, union_by_name = true)", "", tuple(files)
+        return csv_sql(connection, table, named), TEXT, tuple(files)
     except (duckdb.Error, OSError) as error:
-        raise _unreadable(table, error) from None
+        raise unreadable(table, error) from None
 
 
 def _call(table: Table) -> str | pa.Table | pa.RecordBatchReader:
@@ -223,8 +229,8 @@ def _bad_sql(table: Table, error: duckdb.Error) -> BadInput:
     return BadInput(f"table '{table.name}': {what}", where=table.place, remedy="mend the descriptor")
 
 
-def _unreadable(table: Table, error: Exception) -> BadInput:
-    # The cause's own text may quote a value, so only its class is told.
+def unreadable(table: Table, error: Exception) -> BadInput:
+    """Return what is told of a source that can't be read: the cause's own text may quote a value, so its class."""
     return BadInput(
         f"table '{table.name}' can't be read ({type(error).__name__})",
         where=table.place,

@@ -38,9 +38,9 @@ ANSWERS: Final = ("told_events", "told_features")
 _SOURCES: Final = Path(__file__).parent
 
 
-def transforms_digest(windows: Windows) -> str:
+def transforms_digest(windows: Windows, engine: str = "duckdb") -> str:
     """Return a digest of what features are computed by: the transforms as they are written, and the engine."""
-    digest = hashlib.sha256(f"{duckdb.__version__}\n{windows!r}".encode())
+    digest = hashlib.sha256(f"{engine} {duckdb.__version__}\n{windows!r}".encode())
     for source in (_SOURCES / "assembly.py", _SOURCES / "engine.py", *sorted((_SOURCES / "transforms").glob("*.py"))):
         digest.update(source.read_bytes())
     return digest.hexdigest()
@@ -77,17 +77,17 @@ def newest_of(
 
 def _compiled(inputs: Mapping[str, pa.Table], windows: Windows) -> list[str]:
     """The statements, in order; no row is looked at."""
-    from . import engine
     from .assembly import Beside, Folded, told_features
+    from .engine import DuckDb
 
-    with engine.connect() as connection, engine.recording() as statements:
-        placed = {name: engine.place(connection, table.slice(0, 0), name) for name, table in inputs.items()}
+    with DuckDb().connect() as connection:
+        placed = {name: connection.place(table.slice(0, 0), name) for name, table in inputs.items()}
         folded, cutoffs = Folded.of(connection, placed["lines"], windows, few=True), placed["cutoffs"]
         beside = Beside(placed["people"], placed.get("interactions"))
-        engine.freeze(connection, folded.told_events, ANSWERS[0])
+        connection.freeze(folded.told_events, ANSWERS[0])
         features = told_features(folded.numbers(cutoffs), cutoffs, beside, windows, banded=False)
-        engine.freeze(connection, features, ANSWERS[1])
-    return statements
+        connection.freeze(features, ANSWERS[1])
+        return connection.statements
 
 
 def _digest(inputs: Mapping[str, pa.Table], listed: Sequence[Feature], windows: Windows) -> str:

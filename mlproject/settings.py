@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from mlproject.engine_setting import ENGINE_REMEDY, EnginePlace, read_engine
 from privacy.classification import LawfulBasis, Purpose, Role
 from privacy.durable import expanded, read_bytes
 from privacy.errors import BadInput
@@ -105,6 +106,7 @@ class Settings:
     kms: Guard = field(default_factory=Guard)
     vault: VaultPlaces = field(default_factory=VaultPlaces)
     online: OnlinePlace = field(default_factory=OnlinePlace)
+    engine: EnginePlace = field(default_factory=EnginePlace)
 
 
 def find_home(given: Path | None, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Path:
@@ -230,6 +232,7 @@ _READERS: Final[Mapping[str, tuple[Callable[[Any], Any], str]]] = {
         _online,
         "write {url: redis://host:6379/0 or postgresql://user@host/online, password_env: VARIABLE}; no password here",
     ),
+    "engine": (read_engine, ENGINE_REMEDY),
 }
 """Each setting: what makes a value of it, or raises TypeError or ValueError, and how it is to be written."""
 

@@ -22,6 +22,7 @@ from privacy.policy import Decision, Policy, Principal
 
 if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
+    from features.engine import Engine
     from features.gateway import FeatureGateway
     from features.gateway_types import GatewayPaths
     from features.inference_evidence import InferenceEvidence
@@ -203,6 +204,10 @@ class House:
         return GatewayPaths(paths.protected, paths.features, registry=paths.feast_registry, online=online)
 
     @cached_property
+    def engine(self) -> Engine:
+        return self.settings.engine.engine(environment())
+
+    @cached_property
     def quarantine(self) -> Quarantine:
         from features.quarantine import Quarantine
 
@@ -226,7 +231,7 @@ class House:
         from features.gateway import FeatureGateway, GatewaySettings
 
         marked = lambda: tuple(self.descriptor.inference)  # noqa: E731 - read when a question needs it
-        settings = GatewaySettings(self.stores, ttl_days=self.settings.fresh_days, marked=marked)
+        settings = GatewaySettings(self.stores, self.settings.fresh_days, marked, self.engine)
         return FeatureGateway(settings, self.sealed, self.policy, self.audit, self.suppression, self.consents)
 
     @cached_property

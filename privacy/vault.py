@@ -29,7 +29,7 @@ from privacy.vault_people import Arrivals, OwnPeople, People
 from privacy.vault_records import PersonRecord, audit_reference
 from privacy.vault_replay import catch_up
 from privacy.vault_schema import SCHEMA_VERSION, VAULT, people, tombstones, vault_meta
-from privacy.vault_tombstones import Tombstone, Tombstones, upsert_tombstones
+from privacy.vault_tombstones import LAST_MOMENT, Tombstone, Tombstones, upsert_tombstones
 
 __all__ = ["Vault"]
 
@@ -189,6 +189,17 @@ class Vault:
         while the erasure is still under way. `dates` are timestamps or dates; naive ones are UTC.
         """
         return self._tombstones.refused(ids, dates, self._people.state(), lambda who: self.find(who)[1])
+
+    def refused_until(self, ids: pa.Array, *, dated: bool) -> pa.Array:
+        """(n,) timestamp[us, UTC]: the last date that `tombstoned` refuses of each id, null where it refuses none.
+
+        Of rows that aren't `dated` it refuses all of a person's or none: the end of time, or null.
+        """
+        until = self._tombstones.until(ids, self._people.state())
+        if dated or until.null_count == len(until):
+            return until
+        ages = pa.scalar(LAST_MOMENT, until.type)
+        return pc.if_else(pa.array(self.tombstoned(ids)), ages, pa.scalar(None, until.type))
 
     def tombstone_of(self, customer_id: pa.Array) -> Tombstone | None:
         """The tombstone of one id (an array of length 1), read from the database."""

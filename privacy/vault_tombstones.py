@@ -20,12 +20,15 @@ from privacy.vault_database import delete_rows, insert_new, reading
 from privacy.vault_schema import tombstones
 from privacy.vault_segment import Segment
 
-__all__ = ["Tombstone", "Tombstones", "settle_tombstones", "upsert_tombstones"]
+__all__ = ["LAST_MOMENT", "Tombstone", "Tombstones", "settle_tombstones", "upsert_tombstones"]
 
 Blocks = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
 
 _WHAT = "vault"
+LAST_MOMENT = 253_402_300_799_999_999
+"""The end of the year 9999 in microseconds: an erasure under way refuses every row."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -58,22 +61,36 @@ class Tombstones:
 
         `returned` tells of ids which are in the vault again.
         """
-        stones = self._resident(state)
         refused = np.zeros(len(ids), np.bool_)
-        if stones is None:  # most vaults: nobody has to look at the ids
+        rows, erased_at, severed = self._buried(ids, state)
+        if not len(rows):
             return refused
+        moments, dated = _microseconds(dates, len(ids))
+        back = returned(ids.take(pa.array(rows)))
+        refused[rows] = np.where(dated[rows], moments[rows] <= erased_at, ~back) | (severed == 0)
+        return refused
+
+    def until(self, ids: pa.Array, state: State) -> pa.Array:
+        """(n,) timestamp[us, UTC]: the last moment that `refused` refuses of each, null where there is none."""
+        moments = np.zeros(len(ids), np.int64)
+        rows, erased_at, severed = self._buried(ids, state)
+        moments[rows] = np.where(severed == 0, LAST_MOMENT, erased_at)
+        free = np.ones(len(ids), np.bool_)
+        free[rows] = False
+        return pa.array(moments, pa.timestamp("us", "UTC"), mask=free)
+
+    def _buried(self, ids: pa.Array, state: State) -> tuple[Rows, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The rows whose person was erased, when (microseconds, UTC), and whether that is done."""
+        stones, nothing = self._resident(state), np.zeros(0, np.int64)
+        if stones is None:  # most vaults: nobody has to look at the ids
+            return np.zeros(0, np.intp), nothing, nothing
         ids = canonical_ids(ids)
         found, buried = stones.find(self._mac.of_ids(ids))
         if ids.null_count:
             buried &= ids.is_valid().to_numpy(zero_copy_only=False)
         rows = np.flatnonzero(buried)
-        if not len(rows):
-            return refused
-        moments, dated = _microseconds(dates, len(ids))
         erased_at, severed = found[rows].view("<i8").reshape(-1, 2).T
-        back = returned(ids.take(pa.array(rows)))
-        refused[rows] = np.where(dated[rows], moments[rows] <= erased_at, ~back) | (severed == 0)
-        return refused
+        return rows, erased_at, severed
 
     def of_ids(self, ids: pa.Array) -> list[Tombstone | None]:
         """The tombstone of each id, read from the database."""

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = ("privacy", "features", "training", "serving", "mlproject")  # lowest first
-FRAMEWORKS = {"feast", "mlflow", "optuna", "optuna_integration", "lightgbm", "bentoml", "ibis", "duckdb"}
+FRAMEWORKS = {"feast", "mlflow", "optuna", "optuna_integration", "lightgbm", "bentoml", "ibis", "duckdb", "pyspark"}
 DOORS = {
     "feast": {
         "features/definitions.py",

@@ -36,6 +36,16 @@ class Magnitudes:
         values = column.drop_null().to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
         self._counts += np.bincount(np.abs(values).view(np.int64) >> SHIFT, minlength=CLASSES)
 
+    def told(self) -> list[list[int]]:
+        """Return the classes that have values, and how many each has."""
+        classes = np.flatnonzero(self._counts)
+        return [classes.tolist(), self._counts[classes].tolist()]
+
+    def add_told(self, told: list[list[int]]) -> None:
+        """Count in what another histogram has `told`."""
+        classes, counts = told
+        self._counts[classes] += counts
+
     def outliers(self) -> int | None:
         """Return how many values other than 0 are outliers on the log scale, None where there is no scale to tell by.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -65,6 +66,30 @@ class Meter:
             column = good.column(name)
             if pa.types.is_floating(column.type) and self._table.role_of(name) == "attribute":
                 self._magnitudes.setdefault(name, Magnitudes()).add(column)
+
+    def told(self) -> dict[str, Any]:
+        """Return everything counted so far as JSON values, for `add`."""
+        return {
+            "rows": self._rows,
+            "late": self._late,
+            "returns": self._returns,
+            "missing": dict(self._missing),
+            "invalid": dict(self._invalid),
+            "magnitudes": {name: counted.told() for name, counted in self._magnitudes.items()},
+            "newest": None if self._newest is None else self._newest.isoformat(),
+        }
+
+    def add(self, told: Mapping[str, Any]) -> None:
+        """Add what another meter of the same table has `told`: as if this one had met those rows too."""
+        self._rows += told["rows"]
+        self._late += told["late"]
+        self._returns += told["returns"]
+        self._missing.update(told["missing"])
+        self._invalid.update(told["invalid"])
+        for name, counts in told["magnitudes"].items():
+            self._magnitudes.setdefault(name, Magnitudes()).add_told(counts)
+        newest = told["newest"] and dt.datetime.fromisoformat(told["newest"])
+        self._newest = max(filter(None, (self._newest, newest)), default=None)
 
     def scores(self) -> TableScores:
         """Return what was counted; uniqueness and consistency are for who sees the whole table."""

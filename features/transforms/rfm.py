@@ -26,7 +26,7 @@ def rfm(snapshots: Snapshots, windows: Windows) -> ir.Table:
         squares=square(value).sum(where=bought),
         least=value.min(where=bought),
         most=value.max(where=bought),
-        middle=value.median(where=bought),
+        middle=bought.ifelse(value, ibis.null("int64")).median(),  # Ibis's own `where` is wrong on Spark
         **counts,
         **spends,
     )

@@ -48,7 +48,7 @@ def build_features(
         moment = data_time(state, as_of or day_after(state.last_event))
         cutoffs = _cutoffs(descriptor, state, moment)
         protected, features = house.stores.protected_store(state.dataset), house.stores.feature_store(state.dataset)
-        report = build(descriptor, protected, features, cutoffs, moment, since=since)
+        report = build(descriptor, protected, features, cutoffs, moment, since=since, engine=house.engine)
         house.gateway.apply(descriptor)
         save_state(house.paths.state, replace(state, as_of=moment))
     house.note(decision, "build", resource, count=report.rows, detail={"digest": report.digest})

@@ -33,6 +33,7 @@ _CONTACT: Final = re.compile(r"e.?mail|phone|mobile|address|passport|national_?i
 def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     """Validate and protect a dataset's tables; publish them as one snapshot; yield what to tell the user."""
     from features.datasets.descriptor import load_descriptor
+    from features.engine_spark import Spark
     from features.ingest import ingest
     from privacy.treatment import Protector
 
@@ -42,6 +43,7 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     decision = house.permit("ingest", resource)
     _ = house.keyring  # made on the first run, and the log with it
     house.audit.check()  # refuse before anything is stored if it is damaged
+    spark = house.engine.session() if isinstance(house.engine, Spark) else None
     with house.lock(), stages.stage("validate and protect"):
         _one_dataset(house, descriptor)  # again: another first ingest may have come before
         on_record = house.paths.consents.exists()
@@ -51,6 +53,7 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
             into=_destinations(house, descriptor.name),
             progress=lambda table, rows: stages.progress(table, rows, 0),
             noted=lambda count, whose: house.note(decision, "link", resource, count=count, commitment=whose),
+            spark=spark,
         )
         _keep_descriptor(house, descriptor)
         home = str(house.paths.root.resolve())

@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features import engine, sources
+from features import sources
 from features.build import FAMILIES, cutoff_table
 from features.datasets.descriptor import load_descriptor
+from features.engine import DuckDb
 from features.transforms import orders
 from features.transforms.feature import windows_for
 from features.transforms.insight import insight, transitions
@@ -61,16 +62,16 @@ def measured() -> Told:
     moments = [START + dt.timedelta(weeks=week) for week in WEEKS]
     [tested] = descriptor.targets.clv.test_cutoffs
     windows, keys = windows_for(descriptor.slow), list(orders.KEYS)
-    with engine.connect() as connection:
-        happened = engine.freeze(connection, orders.events(engine.place(connection, lines, "lines")), "happened")
+    with DuckDb().connect() as connection:
+        happened = connection.freeze(orders.events(connection.place(lines, "lines")), "happened")
         cutoffs = cutoff_table(connection, moments)
         paired = orders.snapshots(happened, None, cutoffs, longest_days=windows.longest)
-        past = orders.Snapshots(engine.freeze(connection, paired.events, "past"), None)
-        known, *others = (engine.freeze(connection, family(past, windows), family.__name__) for family in FAMILIES)
+        past = orders.Snapshots(connection.freeze(paired.events, "past"), None)
+        known, *others = (connection.freeze(family(past, windows), family.__name__) for family in FAMILIES)
         for other in others:
             known = known.inner_join(other, keys)
-        known = engine.freeze(connection, known, "known")
-        banded = engine.freeze(connection, insight(known, windows), "banded")
+        known = connection.freeze(known, "known")
+        banded = connection.freeze(insight(known, windows), "banded")
         rate = known.select(*keys, "ewma_daily_spend_84")
         now = banded.inner_join(rate, keys).filter(banded.event_timestamp == tested)
         ahead = outcomes(happened, cutoff_table(connection, [tested]), horizon_days=HORIZON, active_within_days=None)

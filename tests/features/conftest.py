@@ -14,6 +14,7 @@ import pytest
 
 from features.build import BuildReport, build
 from features.datasets.descriptor import Descriptor, load_descriptor
+from features.engine_spark import Spark
 from features.gateway import FeatureGateway
 from features.gateway_types import GatewayPaths, GatewaySettings
 from features.inference_flags import InferenceFlags
@@ -31,6 +32,7 @@ from privacy.suppression import SuppressionList
 from privacy.tokens import handles_to_tokens, translate
 from privacy.treatment import Protector
 from privacy.vault import Vault
+from tests.packages import command_of, module_of
 from tests.shops import make_shop
 
 CHEAP = Argon2Parameters(passes=1, memory_kib=8, lanes=1)
@@ -119,6 +121,15 @@ class Home:
     def tokens(self, customers: list[str], purpose: str) -> list[str]:
         own = pa.array([self.subject(customer).tokens[0] for customer in customers])
         return translate(self.keyring, own, "features", purpose).to_pylist()
+
+
+@pytest.fixture(scope="session")
+def spark() -> Spark:
+    """Spark in this process: what it needs for tables of a hundred rows, no more."""
+    module_of("pyspark", "spark")
+    command_of("java", "openjdk-17-jre-headless")
+    small = {"spark.sql.shuffle.partitions": "1", "spark.sql.codegen.wholeStage": "false"}
+    return Spark("local[2]", {**small, "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"})
 
 
 def principal(role: Role = Role.ADMIN, purpose: Purpose | None = Purpose.RETENTION) -> Principal:

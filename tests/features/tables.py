@@ -13,8 +13,8 @@ from typing import Any
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from features import engine
 from features.build import FAMILIES, cutoff_table
+from features.engine import DuckDb
 from features.transforms import orders
 from features.transforms.feature import windows_for
 from features.transforms.insight import insight
@@ -68,10 +68,10 @@ class Queries:
     def __init__(self, table: pa.Table, slow: bool) -> None:
         windows = windows_for(slow)
         self._closing = ExitStack()
-        self._connection = self._closing.enter_context(engine.connect(threads=1))
+        self._connection = self._closing.enter_context(DuckDb(threads=1).connect())
         self._made: list[tuple[str, str]] = []
         self._place(table, ["2024-01-01"])
-        lines, cutoffs = (self._connection.table(name) for name in ("lines", "cutoffs"))
+        lines, cutoffs = (self._connection.backend.table(name) for name in ("lines", "cutoffs"))
         if orders.come_late(lines):
             paired = orders.as_known(lines, cutoffs, longest_days=windows.longest)
         else:
@@ -82,25 +82,25 @@ class Queries:
         for other in others:
             known = known.inner_join(other, list(orders.KEYS))
         known = self._frozen("known", known)
-        self._found = self._connection.compile(known.inner_join(insight(known, windows), list(orders.KEYS)))
+        self._found = self._connection.backend.compile(known.inner_join(insight(known, windows), list(orders.KEYS)))
 
     def run(self, table: pa.Table, cutoffs: Sequence[str]) -> Found:
         self._place(table, cutoffs)
         for name, query in self._made:
-            self._connection.raw_sql(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
+            self._connection.backend.raw_sql(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
         rows: Found = {}
-        for row in self._connection.con.sql(self._found).to_arrow_table().to_pylist():
+        for row in self._connection.backend.con.sql(self._found).to_arrow_table().to_pylist():
             moment = row.pop("event_timestamp").replace(tzinfo=None).isoformat(" ")
             rows[row.pop("customer_token"), moment] = row
         return rows
 
     def _place(self, table: pa.Table, cutoffs: Sequence[str]) -> None:
-        engine.place(self._connection, table, "lines")
+        self._connection.place(table, "lines")
         cutoff_table(self._connection, [utc(cutoff) for cutoff in cutoffs])
 
     def _frozen(self, name: str, expression: ir.Table) -> ir.Table:
-        self._made.append((name, self._connection.compile(expression)))
-        return engine.freeze(self._connection, expression, name)
+        self._made.append((name, self._connection.backend.compile(expression)))
+        return self._connection.freeze(expression, name)
 
 
 @cache
@@ -117,8 +117,8 @@ def outcomes_of(
     table: pa.Table, cutoffs: Sequence[str], horizon_days: int, active_within_days: int | None = None
 ) -> dict[str, tuple[float, int]]:
     """Return {customer: (spend, orders)} at the only cut-off."""
-    with engine.connect(threads=1) as connection:
-        happened = orders.events(engine.place(connection, table, "lines"))
+    with DuckDb(threads=1).connect() as connection:
+        happened = orders.events(connection.place(table, "lines"))
         moments = cutoff_table(connection, [utc(cutoff) for cutoff in cutoffs])
         found = outcomes(happened, moments, horizon_days=horizon_days, active_within_days=active_within_days)
         return {

@@ -7,11 +7,12 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
-from features import engine, sources
+from features import sources
 from features.build import cutoff_table
 from features.contracts import Contract, Tally
 from features.datasets import sample_shop
 from features.datasets.descriptor import load_descriptor
+from features.engine import DuckDb
 from features.transforms import orders
 from features.transforms.outcomes import outcomes
 
@@ -28,8 +29,8 @@ def test_the_fixed_splits_have_the_published_counts() -> None:
     assert tally.rows == 1_469_307
     lines = pa.Table.from_batches(kept).rename_columns(["customer_token", "order_token", "ordered_at", "amount"])
     churn, clv = descriptor.targets.churn, descriptor.targets.clv
-    with engine.connect() as connection:
-        happened = engine.freeze(connection, orders.events(engine.place(connection, lines, "lines")), "happened")
+    with DuckDb().connect() as connection:
+        happened = connection.freeze(orders.events(connection.place(lines, "lines")), "happened")
 
         def population(moments: tuple[dt.datetime, ...] | None, horizon: int, active: int | None) -> pa.Table:
             cutoffs = cutoff_table(connection, moments or ())

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import engine
 from features.build import cutoff_table
 from features.datasets.descriptor import Descriptor, load_descriptor
+from features.engine import DuckDb
 from features.services import shop_features
 from features.transforms.engagement import engagement
 from features.transforms.feature import Use, windows_for
@@ -38,8 +38,8 @@ def engaged(people: list[str], met: list[tuple[str, float, str, float | None]]) 
         "created": pa.array([None if days is None else day(days) for days in came], UTC),
     })  # fmt: skip
     known = pa.table({"customer_token": people, "event_timestamp": pa.array([T] * len(people), UTC)})
-    with engine.connect(threads=1) as connection:
-        tables = [engine.place(connection, known, "known"), engine.place(connection, interactions, "interactions")]
+    with DuckDb(threads=1).connect() as connection:
+        tables = [connection.place(known, "known"), connection.place(interactions, "interactions")]
         found = engagement(*tables, cutoff_table(connection, [T]), windows_for(False)).to_pyarrow().to_pylist()
     assert len(found) == len(people)
     return {row.pop("customer_token"): row for row in found if row.pop("event_timestamp") == T}

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features import engine
 from features.build import FEATURES
 from features.datasets.descriptor import Descriptor
+from features.engine import DuckDb
 from features.gateway import FeatureGateway
 from features.small_bands import LEAST_PEOPLE, joined_bands, transition_shares, without_small_bands
 from features.transforms.feature import windows_for
@@ -42,8 +42,8 @@ def told(moments: Sequence[dt.datetime] | None = None, **columns: Sequence[float
         "customer_token": [f"c{number:03d}" for number in range(count)],
         "event_timestamp": pa.array(moments or [T] * count, pa.timestamp("us", "UTC")),
     }
-    with engine.connect(threads=1) as connection:
-        known = engine.place(connection, pa.table(keys | numbers), "known")
+    with DuckDb(threads=1).connect() as connection:
+        known = connection.place(pa.table(keys | numbers), "known")
         found = insight(known, windows_for(False)).to_pyarrow()
     return found.sort_by([("customer_token", "ascending")]).to_pylist()
 
@@ -142,8 +142,8 @@ def test_the_transition_matrix_counts_pairs_so_many_days_apart() -> None:
         for at, stage in enumerate(stages)
     ]
     rows.append({"customer_token": "d", "event_timestamp": T, "stage": None})
-    with engine.connect(threads=1) as connection:
-        stages = engine.place(connection, pa.Table.from_pylist(rows), "stages")
+    with DuckDb(threads=1).connect() as connection:
+        stages = connection.place(pa.Table.from_pylist(rows), "stages")
         found = transitions(stages, 28).to_pyarrow().to_pylist()
         assert transitions(stages, 27).to_pyarrow().num_rows == 0
     assert {(row["stage"], row["later"]): row["people"] for row in found} == {

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from features.engine import DuckDb
+from features.engine_spark import Spark
+from mlproject.engine_setting import EnginePlace
 from mlproject.home_paths import HomePaths
 from mlproject.report_file import read_report
 from mlproject.settings import Settings, find_home, load_settings, project_run, quiet_environment
@@ -88,6 +91,15 @@ def test_settings_are_read(tmp_path: Path) -> None:
         "kms: passphrase",
         "kms: {kind: key_file, root: 7}",
         "kms: {kind: key_file, place: x}",
+        "engine: polars",
+        "engine: [spark]",
+        "engine: {kind: spark}",
+        "engine: {name: duckdb, master: local}",
+        "engine: {name: spark, master: 7}",
+        "engine: {name: spark, conf: {driver.memory: 4g}}",
+        "engine: {name: spark, conf: {spark.driver.memory: [4g]}}",
+        "engine: {name: spark, conf: {spark.io.encryption.enabled: false}}",
+        "engine: {name: spark, conf: {spark.authenticate.secret: s3cret}}",
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str) -> None:
@@ -95,6 +107,17 @@ def test_a_wrong_setting_is_named(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(BadInput, match=rf"{text.partition(':')[0]}.*settings\.yaml"):
         load_settings(file)
+
+
+def test_an_engine_is_named_in_short_or_with_its_settings(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("engine: spark")
+    assert load_settings(file).engine == EnginePlace("spark")
+    file.write_text("engine: {name: spark, master: 'local[2]', conf: {spark.speculation: true, spark.task.cpus: 2}}")
+    place = load_settings(file).engine
+    assert place == EnginePlace("spark", "local[2]", {"spark.speculation": "true", "spark.task.cpus": "2"})
+    assert place.engine({"JAVA_HOME": "/jdk"}) == Spark("local[2]", place.conf, "/jdk/bin/java")
+    assert Settings().engine.engine({}) == DuckDb()
 
 
 @pytest.mark.parametrize("text", ["a: [b", "operator: 2020-13-45", "role: !!bool x", "[" * 100_000, "a: \0"])
