@@ -39,7 +39,7 @@ lock:
 	@uv=$$(command -v uv); \
 	if [ -z "$$uv" ]; then py=$$($(FIND_PYTHON)); $$py -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install -q uv && uv=$(VENV)/lock/bin/uv; fi; \
 	$$uv pip compile pyproject.toml --universal --extra dev --extra redis --extra postgres --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o requirements.lock; \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o requirements.lock && \
 	sed -n 's/^spark = \["\(.*\)"\]/\1/p' pyproject.toml | $$uv pip compile - --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header -q -o requirements-spark.lock
 

@@ -128,8 +128,14 @@ def spark() -> Spark:
     """Spark in this process: what it needs for tables of a hundred rows, no more."""
     module_of("pyspark", "spark")
     command_of("java", "openjdk-17-jre-headless")
-    small = {"spark.sql.shuffle.partitions": "1", "spark.sql.codegen.wholeStage": "false"}
-    return Spark("local[2]", {**small, "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"})
+    small = {
+        "spark.sql.shuffle.partitions": "1",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    }
+    return Spark("local[2]", small)
 
 
 def principal(role: Role = Role.ADMIN, purpose: Purpose | None = Purpose.RETENTION) -> Principal:

@@ -69,13 +69,13 @@ def interactions() -> pa.Table:
     return pa.table({"customer_token": who, "happened_at": pa.array(when, UTC), "kind": met})
 
 
-def everything(engine: Engine) -> dict[str, pa.Table]:
+def everything(engine: Engine, lines: pa.Table, moments: list[dt.datetime]) -> dict[str, pa.Table]:
     """Features with bands and engagement, events, and what everybody did after each cut-off."""
     windows = windows_for(False)
     people = pa.table({"customer_token": PEOPLE, "audit_reference": ["reference"] * len(PEOPLE)})
     with engine.connect() as connection:
-        folded = Folded.of(connection, connection.place(order_lines(), "lines"), windows)
-        cutoffs = cutoff_table(connection, CUTOFFS)
+        folded = Folded.of(connection, connection.place(lines, "lines"), windows)
+        cutoffs = cutoff_table(connection, moments)
         numbers = folded.numbers(cutoffs)
         beside = Beside(connection.place(people, "people"), connection.place(interactions(), "interactions"))
         features = connection.read(told_features(numbers, cutoffs, beside, windows))
@@ -101,7 +101,7 @@ def assert_equal(mine: pa.Table, other: pa.Table) -> None:
 
 
 def test_every_family_is_as_on_duckdb(spark: Spark) -> None:
-    mine, other = everything(spark), everything(DuckDb())
+    mine, other = (everything(engine, order_lines(), CUTOFFS) for engine in (spark, DuckDb()))
     for name, table in mine.items():
         assert_equal(table, other[name])
     told = mine["features"]

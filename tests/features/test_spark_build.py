@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from feast import FeatureStore
 
 from features import build as building
-from features import table_writer
+from features import sources, table_writer
 from features.build import EVENTS, FEATURES, build
-from features.datasets.descriptor import Descriptor
+from features.datasets.descriptor import Descriptor, load_descriptor
 from features.definitions import repo_config
+from features.engine import DuckDb
 from features.engine_spark import Spark
 from features.gateway import FeatureGateway, GatewaySettings
 from features.point_in_time import as_known, population
@@ -26,7 +28,7 @@ from tests.feast_stores import quietly
 
 from .conftest import AS_OF, CUTOFFS, Home
 from .pushes import event_of, push
-from .test_spark import assert_equal
+from .test_spark import assert_equal, everything
 
 pytestmark = pytest.mark.slow
 TTL = dt.timedelta(days=35)
@@ -70,6 +72,26 @@ def test_feast_on_spark_tells_what_it_tells_on_duckdb(
     assert online == materialized(home, descriptor, None)
     assert len(online["customer_token"]) == 12
     assert None not in online["recency_days"]
+
+
+def test_households_of_complete_journey_are_as_on_duckdb(spark: Spark) -> None:
+    descriptor = load_descriptor("complete_journey")
+    columns = ["customer_id", "order_id", "ordered_at", "amount", "category", "discount", "coupon"]
+    batches = sources.batches(descriptor, descriptor.tables["transactions"])
+    kept = [_of_a_tenth(batch.select(columns)) for batch in batches]
+    lines = pa.Table.from_batches(kept).rename_columns(["customer_token", "order_token", *columns[2:]])
+    lines = lines.set_column(0, "customer_token", lines["customer_token"].cast(pa.string()))
+    assert lines.num_rows > 100_000
+    moments = list(descriptor.targets.clv.test_cutoffs or ()) + list(descriptor.targets.churn.test_cutoffs or ())[:1]
+    mine, other = (everything(engine, lines, moments) for engine in (spark, DuckDb()))
+    for name, table in mine.items():
+        assert_equal(table, other[name])
+    assert mine["features"].num_rows > 400
+
+
+def _of_a_tenth(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The lines of the households whose number ends in 7."""
+    return batch.filter(pc.ends_with(batch["customer_id"].cast(pa.string()), "7"))
 
 
 def gateway_on(home: Home, engine: Spark | None) -> FeatureGateway:
