@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from privacy.keyring import Keyring
 from privacy.tokens import Pseudonymiser
 from privacy.vault import Vault
 from tests.postgres import Server
+from tests.small_disk import all_but, mounted
 
 from .conftest import Home
 from .forked import exit_status, kill_at, killed
@@ -85,14 +84,8 @@ def _told(vault: Vault, who: pa.Array) -> str:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 24 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("may not mount a small disk; the limit on file sizes is tested instead")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with mounted(tmp_path / "disk", 24_000) as disk:
+        yield disk
 
 
 def test_a_full_disk_leaves_a_whole_vault(home: Home, small_disk: Path) -> None:
@@ -101,12 +94,9 @@ def test_a_full_disk_leaves_a_whole_vault(home: Home, small_disk: Path) -> None:
     known = vault.register(ids(0, 100))
     failures = 0
     for kilobytes in range(16, 24_000, 900):
-        ballast = small_disk / "ballast"
-        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-        ballast.write_bytes(bytes(max(free - 1024 * kilobytes, 0)))
         before = len(vault)
-        told = _told(vault, ids(100, 8100))
-        ballast.unlink()
+        with all_but(small_disk, 1024 * kilobytes):
+            told = _told(vault, ids(100, 8100))
         if not told:
             break
         assert "disk is full" in told or "could not be read or written" in told
