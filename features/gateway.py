@@ -220,7 +220,7 @@ class FeatureGateway:
         filtered = answer.keep(access.passing(answer.number, len(tokens)))
         answer.mask(access.masks)
         present, references = answer.present, answer.references
-        people = len(set(compress(stored, present[known])))  # of whom a caller may hold several tokens
+        people = len(set(compress(stored, present[known]))) if info.k > 1 else 1  # somebody may have several tokens
         self._admission.require_people(access, info, people, len(tokens), banded=not info.numbers)
         if action != PREDICT:
             self._disclosures.disclosed(access, compress(tokens, present), len(tokens), references, filtered)
