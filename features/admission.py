@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,15 @@ from privacy.policy import Principal
 from .disclosures import Access, Disclosures
 from .gateway_types import ServiceInfo
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "TooFew"]
 
 TOKEN: Final = "customer_token"  # noqa: S105  a column name
 FIGURES: Final = frozenset({"attack", "count"})
 """Actions that nobody's row leaves by, only figures."""
+
+
+class TooFew(Refused):
+    """An answer would be about fewer people than its service answers about."""
 
 
 class Admission:
@@ -40,46 +44,49 @@ class Admission:
         """
         self._firewall.require(principal, action, service)
         info, resource = self._info(service), f"service:{service}"
-        if principal.purpose not in info.purposes:
-            self._refuse(
-                Access(principal, action, resource, "deny", "service-purposes"),
-                asked,
-                f"service {service} does not serve the purpose {principal.purpose or 'none'}",
-                f"it serves: {', '.join(info.purposes)}",
-            )
+        self._require_among(principal, "purpose", info.purposes, "serve", (service, action, asked))
         access = self._disclosures.require(principal, action, resource, asked, info.numbers)
-        if principal.role not in info.roles:
-            self._refuse(
-                Access(principal, action, resource, "deny", "service-roles"),
-                asked,
-                f"service {service} does not answer the role {principal.role}",
-                f"it answers: {', '.join(sorted(info.roles))}",
-            )
+        self._require_among(principal, "role", sorted(info.roles), "answer", (service, action, asked))
         return info, access
 
-    def require_rows(self, access: Access, info: ServiceInfo, rows: pa.Table, asked: int) -> None:
-        """Hold an answer of `rows` to the service's k; who has no feature in it doesn't count: tokens are made up."""
+    def require_rows(
+        self,
+        access: Access,
+        info: ServiceInfo,
+        rows: pa.Table,
+        asked: int,
+        people_of: Callable[[pa.ChunkedArray], pa.Array],
+    ) -> None:
+        """Hold an answer of `rows` to the service's k; who has no feature in it doesn't count: tokens are made up.
+
+        `people_of` gives for tokens those of the people behind them, who may have several.
+        """
         if info.k == 1:
             return
         told = [rows[name].is_valid().to_numpy() for name in info.features if name in rows.column_names]
-        people = rows.filter(pa.array(np.any(told, axis=0)))[TOKEN] if told else rows[TOKEN]
-        self.require_people(access, info, len(pc.unique(people)), asked, banded=False)
+        tokens = rows.filter(pa.array(np.any(told, axis=0)))[TOKEN] if told else rows[TOKEN]
+        self.require_people(access, info, len(pc.unique(people_of(tokens))), asked, banded=False)
 
     def require_people(self, access: Access, info: ServiceInfo, people: int, rows: int, *, banded: bool) -> None:
-        """Raise Refused for an answer about somebody, but about fewer than the k people of a service.
+        """Raise TooFew for an answer about somebody, but about fewer than the k people of a service.
 
         What tells nothing but bands that k people share (`banded`) may tell one person's, and figures of many rows
         are no answer about a person.
         """
         if banded or access.action in FIGURES or not 0 < people < info.k:
             return
-        self._refuse(
-            Access(access.principal, access.action, access.resource, "deny", "service-k"),
-            rows,
-            f"service {info.name} answers about {info.k} people or more at once",
-            "ask about more people; a single customer's bands are read online",
-        )
+        self._disclosures.refused(Access(access.principal, access.action, access.resource, "deny", "service-k"), rows)
+        what = f"service {info.name} answers about {info.k} people or more at once"
+        raise TooFew(what, remedy="ask about more people; a single customer's bands are read online")
 
-    def _refuse(self, access: Access, rows: int, what: str, remedy: str) -> NoReturn:
-        self._disclosures.refused(access, rows)
-        raise Refused(what, remedy=remedy)
+    def _require_among(
+        self, principal: Principal, kind: str, named: Sequence[str], verb: str, question: tuple[str, str, int]
+    ) -> None:
+        """Refuse a principal whose `kind`, purpose or role, isn't among those `named` by the service."""
+        given = principal.purpose if kind == "purpose" else principal.role
+        if given in named:
+            return
+        service, action, asked = question
+        self._disclosures.refused(Access(principal, action, f"service:{service}", "deny", f"service-{kind}s"), asked)
+        what = f"service {service} does not {verb} the {kind} {given or 'none'}"
+        raise Refused(what, remedy=f"it {verb}s: {', '.join(named)}")

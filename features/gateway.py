@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from itertools import compress
 from typing import Final
 
 import numpy as np
@@ -220,10 +221,10 @@ class FeatureGateway:
         filtered = answer.keep(access.passing(answer.number, len(tokens)))
         answer.mask(access.masks)
         present, references = answer.present, answer.references
-        people = {token for token, there in zip(tokens, present, strict=True) if there}
-        self._admission.require_people(access, info, len(people), len(tokens), banded=not info.numbers)
+        people = len(set(compress(stored, present[known]))) if info.k > 1 else 1  # somebody may have several tokens
+        self._admission.require_people(access, info, people, len(tokens), banded=not info.numbers)
         if action != PREDICT:
-            self._disclosures.disclosed(access, people, len(tokens), references, filtered)
+            self._disclosures.disclosed(access, compress(tokens, present), len(tokens), references, filtered)
         return OnlineAnswer(answer.names, answer.values, present, references, as_of, answer.texts)
 
     def unready(self) -> str:
@@ -259,7 +260,7 @@ class FeatureGateway:
         rows = asked.filter(pa.array(access.passing(lambda name: features[name].to_numpy(), asked.num_rows)))
         told = access.masked(rows, info.features)
         people, references = pc.unique(rows[ENTITY]).to_pylist(), []
-        self._admission.require_rows(access, info, rows, asked.num_rows)
+        self._admission.require_rows(access, info, rows, asked.num_rows, self._own.former.canonical_tokens)
         if len(people) == 1:
             store = self._paths.feature_store(info.dataset)
             now = self._own.former.canonical_tokens(pa.array(people))[0]

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.consent import ConsentLedger
-from privacy.errors import BadInput
+from privacy.errors import BadInput, EnvironmentFailed
 from privacy.link_rules import LinkReport
 from privacy.linking import Linker
 from privacy.profile import PROFILE, release_profile
@@ -108,7 +108,8 @@ def ingest(
     scorecard breaches what the descriptor stops for: the tables, the quarantine, the consents and the vault then stay
     as they were. Only somebody whom another ingest met meanwhile stays registered. Killed, it leaves people in the
     vault whom no table names; the next ingest finds them there. Whoever turns out to be one person is one in every
-    table, and linked in the vault just before these are published.
+    table, and linked in the vault just before these are published. A history that can't take the scorecard of what is
+    published by then fails nothing: the report says so.
     """
     check_expressions(descriptor)
     rows_before = into.history.rows_before() if into.history else {}  # before anything is done: it may be damaged
@@ -148,10 +149,21 @@ def ingest(
         into.flags.replace(descriptor.name, run.flags)
         # Links first: erased in between, somebody is erased from the tables of before by every token of theirs.
         snapshot = writer.commit(notes, partial(_settle, linker, links, noted, given, into.consents))
-    if into.history is not None:
-        into.history.append(card)
+    unkept = _unkept(card, into.history)
     told, events = run.marking.unmatched(), (run.first, run.last)
-    return IngestReport(descriptor.name, run.tables, people.num_rows, *events, snapshot, digest, card, told, links)
+    return IngestReport(
+        descriptor.name, run.tables, people.num_rows, *events, snapshot, digest, card, told, links, unkept
+    )
+
+
+def _unkept(card: Card, history: QualityHistory | None) -> str:
+    """Add the card to the history, or say why it can't be: that is no failure of its tables, which are published."""
+    try:
+        if history is not None:
+            history.append(card)
+    except EnvironmentFailed as error:
+        return str(error)
+    return ""
 
 
 def _settle(

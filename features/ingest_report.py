@@ -34,7 +34,8 @@ class IngestReport:
     """What an ingest did; `digest` is of the data without tokens, so equal in every home.
 
     `unmatched` lists the marked values of the descriptor that no line held; `links` counts who turned out to be one
-    person, where columns identify people, and `linked` is a commitment to their tokens.
+    person, where columns identify people, and `linked` is a commitment to their tokens. `unkept` says why the
+    scorecard isn't in the history, where it couldn't be added.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class IngestReport:
     quality: Card
     unmatched: list[str] = field(default_factory=list)
     links: LinkReport | None = None
+    unkept: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON values."""

@@ -59,22 +59,23 @@ def without_small_bands(table: pa.Table, listed: Sequence[Feature], least: int) 
 
 
 def transition_shares(rows: pa.Table, days: int, least: int) -> dict[str, dict[str, float]]:
-    """Return, by stage, the share of people in each stage `days` later, in thousandths: cells of few people joined.
+    """Return, by stage, the share of times in each stage `days` later, in thousandths: cells of few people joined.
 
-    `rows` has customer_token, event_timestamp and stage. A stage with fewer than `least` people isn't told.
+    `rows` has customer_token, event_timestamp and stage. However often somebody moved, they are one of the `least`
+    people of a cell; a stage with fewer isn't told.
     """
     from .engine import DuckDb  # what features a shop has is told without it
     from .transforms.insight import transitions
 
-    counts = {(stage, later): 0 for stage in STAGES for later in STAGES}
+    counts = {(stage, later): (0, 0) for stage in STAGES for later in STAGES}
     with DuckDb().connect() as connection:
         for row in connection.read(transitions(connection.place(rows, "stages"), days)).to_pylist():
-            counts[row["stage"], row["later"]] = row["people"]
+            counts[row["stage"], row["later"]] = row["times"], row["people"]
     shares: dict[str, dict[str, float]] = {}
     for stage in STAGES:
-        people = [counts[stage, later] for later in STAGES]
+        times, people = zip(*(counts[stage, later] for later in STAGES), strict=True)
         joined = dict.fromkeys(STAGES, 0)
-        for count, place in zip(people, joined_bands(people, least), strict=True):
+        for count, place in zip(times, joined_bands(people, least), strict=True):
             if place is not None:
                 joined[STAGES[place]] += count
         if total := sum(joined.values()):

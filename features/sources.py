@@ -234,5 +234,5 @@ def unreadable(table: Table, error: Exception) -> BadInput:
     return BadInput(
         f"table '{table.name}' can't be read ({type(error).__name__})",
         where=table.place,
-        remedy="check that the file is whole, UTF-8 and of the type its name says",
+        remedy="check that it is whole, UTF-8 and of the type its name says (`custos dataset check` names the file)",
     )

@@ -6,6 +6,8 @@ from typing import Final
 
 import duckdb
 
+from privacy.errors import BadInput
+
 from .datasets.tables import Table
 
 __all__ = ["TEXT", "csv_sql"]
@@ -20,12 +22,15 @@ def csv_sql(connection: duckdb.DuckDBPyConnection, table: Table, listed: str) ->
     """Give text files both ways: `from` reads the text as written, `sql` and `where` see numbers.
 
     `listed` is a SQL list of paths. An id keeps its leading zeros, and `quantity * price` can be computed.
-    Ids that are all plain integers are integers, as whoever reads the file will take them.
+    Ids that are all plain integers are integers, as whoever reads the file will take them. Raises BadInput for files
+    without a row: of what type their columns would be can't be guessed.
     """
     options = "header = true, union_by_name = true"
     guessed = connection.sql(f"DESCRIBE SELECT * FROM read_csv({listed}, {options}, sample_size = -1)")
     kinds = {str(row[0]): str(row[1]) for row in guessed.fetchall()}
     texts = f"read_csv({listed}, {options}, all_varchar = true)"
+    if not connection.sql(f"SELECT 1 FROM {texts} LIMIT 1").fetchall():
+        raise BadInput(f"table '{table.name}' is empty", where=table.place, remedy="give a file with rows")
     mixed = _mostly_numbers(connection, [name for name, kind in kinds.items() if kind == "VARCHAR"], texts)
     columns = []
     for name, kind in kinds.items():

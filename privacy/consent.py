@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.classification import FEATURE_STORE, Purpose
-from privacy.durable import locked, read_bytes, write_beside
+from privacy.durable import ReplacedFile, locked, write_beside
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.keyring import Keyring, SealedKeyring
 from privacy.tokens import tokens_to_handles
@@ -61,7 +61,7 @@ class ConsentLedger:
         self, path: Path, keyring: Keyring | SealedKeyring, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._path, self._keyring, self._now = path, keyring, now
-        self._stamp: tuple[int, int, int] | None = None
+        self._file = ReplacedFile(path, "the consent ledger")
         self._entries = _ENTRIES.empty_table()
         self._timelines = _Timelines.of(self._entries)
 
@@ -162,7 +162,7 @@ class ConsentLedger:
     def _add(self, fresh: pa.Table) -> int:
         held = self._entries
         merged = pa.concat_tables([held, fresh]).group_by(_ENTRIES.names).aggregate([])
-        if merged.num_rows > held.num_rows or self._stamp is None:
+        if merged.num_rows > held.num_rows or not self._file.taken:
             self._write(merged)
         return merged.num_rows - held.num_rows
 
@@ -193,21 +193,15 @@ class ConsentLedger:
         self._reload()
 
     def _reload(self) -> None:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            if self._stamp is not None:
-                raise self._damaged("is missing") from None
-            return
-        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if stamp == self._stamp:
-            return
-        data = read_bytes(self._path, "the consent ledger") or b""
+        if not self._file.reload(self._take) and self._file.taken:
+            raise self._damaged("is missing")
+
+    def _take(self, data: bytes) -> None:
         seal, body = data[len(_MAGIC) : len(_MAGIC) + _SEAL_BYTES], data[len(_MAGIC) + _SEAL_BYTES :]
         if not data.startswith(_MAGIC) or seal != self._seal(body):
             raise self._damaged("is damaged, was changed by hand, or belongs to another keyring")
         self._entries = pa.ipc.open_stream(body).read_all()
-        self._timelines, self._stamp = _Timelines.of(self._entries), stamp
+        self._timelines = _Timelines.of(self._entries)
 
     def _seal(self, body: bytes) -> bytes:
         message = pa.array([b"custos/consent/v1|" + body], pa.binary())

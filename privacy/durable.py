@@ -6,13 +6,50 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from privacy.errors import BadInput, EnvironmentFailed
 
-__all__ = ["expanded", "locked", "read_bytes", "write_beside"]
+__all__ = ["ReplacedFile", "expanded", "locked", "read_bytes", "write_beside"]
+
+
+class ReplacedFile:
+    """A file that other processes replace, read again only when it was; `what` is what an error calls it.
+
+    >>> import tempfile
+    >>> file, read = ReplacedFile(Path(tempfile.mkdtemp()) / "list", "the list"), []
+    >>> file.reload(read.append), write_beside(file.path, b"one"), file.reload(read.append), file.reload(read.append)
+    (False, None, True, True)
+    >>> read
+    [b'one']
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path, self._what = path, what
+        self._stamp: tuple[int, int, int] | None = None
+
+    @property
+    def taken(self) -> bool:
+        """Whether its bytes were ever taken."""
+        return self._stamp is not None
+
+    def reload(self, take: Callable[[bytes], object]) -> bool:
+        """Give `take` the bytes unless it has taken them; False where there is no file.
+
+        Bytes that `take` raises an error for aren't taken: it is given them again. EnvironmentFailed when they can't
+        be read.
+        """
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return False
+        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if stamp != self._stamp:
+            take(read_bytes(self.path, self._what) or b"")
+            self._stamp = stamp
+        return True
 
 
 def write_beside(path: Path, *data: bytes | memoryview, mode: int = 0o600, read_back: bool = False) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from privacy.classification import FEATURE_STORE
-from privacy.durable import locked, read_bytes, write_beside
+from privacy.durable import ReplacedFile, locked, write_beside
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.json_files import parse_object
 from privacy.keyring import Keyring, SealedKeyring
@@ -38,7 +38,7 @@ class SuppressionList:
 
     def __init__(self, path: Path, keyring: Keyring | SealedKeyring, *, must_exist: bool = False) -> None:
         self._path, self._keyring, self._must_exist = path, keyring, must_exist
-        self._stamp: tuple[int, int, int] | None = None
+        self._file = ReplacedFile(path, "the suppression list")
         self._macs: Blocks = np.zeros((0, 16), np.uint8)
         self._index = Segment.of(self._macs, self._macs)
 
@@ -51,7 +51,7 @@ class SuppressionList:
         listed = cls(path, keyring)
         with locked(listed._lock):
             listed._reload()
-            if listed._stamp is None:
+            if not listed._file.taken:
                 listed._write([])
         return cls(path, keyring, must_exist=True)
 
@@ -95,16 +95,10 @@ class SuppressionList:
         return len(self._index)
 
     def _reload(self) -> None:
-        try:
-            status = self._path.stat()
-        except FileNotFoundError:
-            if self._stamp is not None or self._must_exist:
-                raise self._changed("is missing") from None
-            return
-        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
-        if stamp == self._stamp:
-            return
-        data = read_bytes(self._path, "the suppression list") or b""
+        if not self._file.reload(self._take) and (self._file.taken or self._must_exist):
+            raise self._changed("is missing")
+
+    def _take(self, data: bytes) -> None:
         try:
             body = parse_object(data)
             macs = [str(mac) for mac in body["macs"]]
@@ -117,7 +111,7 @@ class SuppressionList:
         if len(macs) < len(self._macs):
             raise self._changed("is older than it was")
         self._macs = np.frombuffer(raw, np.uint8).reshape(-1, 16)
-        self._index, self._stamp = Segment.of(self._macs, self._macs), stamp
+        self._index = Segment.of(self._macs, self._macs)
 
     @property
     def _lock(self) -> Path:

@@ -45,7 +45,9 @@ _SQLITE: Final = (
     "wal_autocheckpoint=8192",
 )
 """Large pages, a cache and a log of 64 MB: rows with random keys touch every page of a big table."""
+_AWAY: Final = "can't be reached on its server"
 _REASONS: Final = {
+    "57P": _AWAY,
     "SQLITE_BUSY": "is locked by another process",
     "SQLITE_LOCKED": "is locked by another process",
     "55P03": "is locked by another process",
@@ -241,6 +243,8 @@ def _reason(error: Exception) -> str:
     for code, reason in _REASONS.items():
         if name.startswith(code):
             return reason
+    if not name and hasattr(cause, "sqlstate"):  # no answer of the server's, but that there was none
+        return _AWAY
     return f"failed ({type(error).__name__})"
 
 

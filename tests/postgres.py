@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,21 @@ QUIET = "-c listen_addresses='' -c fsync=off -c shared_buffers=32MB -c max_conne
 
 
 class Server:
-    """A running server; every test gets schemas of its own, as if they were databases, but made in no time."""
+    """A server that can be stopped and started again; it keeps what it had.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Every test gets schemas of its own, as if they were databases, but made in no time.
+    """
+
+    def __init__(self, folder: Path, control: Sequence[str]) -> None:
+        self._folder, self._control = folder, control
+
+    def start(self) -> None:
+        """Start it, and return when it answers; one that was stopped at once recovers by its log first."""
+        _run((*self._control, "-o", f"-k {self._folder} {QUIET}", "start"), self._folder)
+
+    def stop(self) -> None:
+        """Stop it at once, as a crash would: connections break, and nothing is written any more."""
+        _run((*self._control, "-m", "immediate", "stop"), self._folder)
 
     def database(self, like: str | None = None) -> str:
         """Make an empty one, or a copy, and return its name."""
@@ -63,11 +74,13 @@ def running() -> Iterator[Server]:
         data = str(folder / "data")
         _run((str(programs / "initdb"), "-D", data, "-U", "custos", "-A", "trust", "-E", "UTF8", "--no-sync"), folder)
         control = (str(programs / "pg_ctl"), "-D", data, "-w", "-s", "-l", str(folder / "log"))
-        _run((*control, "-o", f"-k {folder} {QUIET}", "start"), folder)
+        server = Server(folder, control)
+        server.start()
         try:
-            yield Server(folder)
+            yield server
         finally:
-            _run((*control, "-m", "immediate", "stop"), folder)
+            with suppress(AssertionError):  # a test may have stopped it
+                server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +18,8 @@ __all__ = ["Server", "running"]
 class Server:
     """A server that can be stopped and started again; it keeps what it had."""
 
-    def __init__(self, folder: Path, program: str) -> None:
-        self._folder, self._program = folder, program
+    def __init__(self, folder: Path, program: str, environment: Mapping[str, str], more: Sequence[str]) -> None:
+        self._folder, self._program, self._environment, self._more = folder, program, environment, more
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -31,8 +32,9 @@ class Server:
         import redis
 
         options = ("--port", "0", "--unixsocket", f"{self._folder}/redis.sock", "--dir", str(self._folder))
-        command = (self._program, *options, "--appendonly", "yes", "--save", "")
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        command = (self._program, *options, "--appendonly", "yes", "--save", "", *self._more)
+        seen = {**os.environ, **self._environment}
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=seen)
         client = redis.Redis.from_url(self.url)
         while True:
             assert self._process.poll() is None, "redis-server ended at once"
@@ -50,12 +52,12 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """Start a server, and stop it at the end; skip where there is none to start."""
+def running(environment: Mapping[str, str] | None = None, *more: str) -> Iterator[Server]:
+    """Start a server, with `more` options and variables, and stop it at the end; skip where there is none to start."""
     module_of("redis", "redis")
     program = command_of("redis-server", "redis-server")
     folder = Path(tempfile.mkdtemp(prefix="custos-redis-"))
-    server = Server(folder, program)
+    server = Server(folder, program, environment or {}, more)
     try:
         server.start()
         yield server

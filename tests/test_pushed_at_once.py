@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import time
@@ -9,11 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from features.feature_table import FEATURES
 from features.inbox import Inbox
 from features.storage import TableStore
+from mlproject.wiring import House
+from privacy.classification import FEATURE_STORE
+from privacy.tokens import handles_to_tokens
 from tests.features.pushes import split
 from tests.features.test_push import SPLIT
 from tests.home import Home
@@ -22,9 +28,9 @@ from tests.shops import make_shop
 Events = list[dict[str, Any]]
 
 
-def made(folder: Path) -> tuple[Home, Events]:
+def made(folder: Path, customers: int = 12) -> tuple[Home, Events]:
     """A home whose shop is built and online, and the events that came after."""
-    home, shop = Home(folder), make_shop(folder / "shop", customers=12)
+    home, shop = Home(folder), make_shop(folder / "shop", customers=customers)
     later = split(folder / "shop", SPLIT)
     home.custos("ingest", str(shop))
     home.custos("build")
@@ -103,6 +109,16 @@ def test_two_pushes_an_erasure_and_a_build_at_once_lose_nothing(tmp_path: Path) 
     assert home.custos("doctor").count("bad ") == 0
 
 
+def killed_at(home: Home, instant: float, *command: str) -> None:
+    """Start a command, and send it SIGKILL at an instant, unless it was done by then."""
+    process = home.start(*command)
+    try:
+        process.wait(instant)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.slow
 def test_a_killed_push_is_completed_by_the_next(tmp_path: Path) -> None:
     calm, later = made(tmp_path / "calm")
@@ -111,15 +127,82 @@ def test_a_killed_push_is_completed_by_the_next(tmp_path: Path) -> None:
     usual = time.monotonic() - begun
     killed, _ = made(tmp_path / "killed")
     file = written(killed, "all.jsonl", later)
-    random = np.random.default_rng(7)
-    for instant in usual * random.uniform(0.4, 1.0, 8):
-        process = killed.start("push", file)
-        try:
-            process.wait(float(instant))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    for instant in usual * np.random.default_rng(7).uniform(0.4, 1.0, 8):
+        killed_at(killed, float(instant), "push", file)
     killed.custos("push", file)
     assert state(killed) == state(calm)
     assert json.loads(killed.custos("push", file, "--json"))["repeated"] == len(later)
+    assert killed.custos("doctor").count("bad ") == 0
+
+
+def tokens_of(home: Home, who: list[str], domain: str) -> list[str]:
+    """Their tokens in this home."""
+    house = House.open(home.path)
+    handles, known = house.vault.find(pa.array(who))
+    assert known.all()
+    tokens = handles_to_tokens(house.keyring, handles, domain).to_pylist()
+    house.vault.close()
+    return [str(token) for token in tokens]
+
+
+def taken(home: Home, later: Events, who: list[str]) -> list[Events]:
+    """What came later of them, as the API would take it: a request an order, in the order of their days."""
+    tokens = dict(zip(who, tokens_of(home, who, FEATURE_STORE), strict=True))
+    orders: dict[str, Events] = {}
+    for event in later:
+        if event["customer_id"] in tokens:
+            orders.setdefault(event["order_id"], []).append(event)
+    return [
+        [
+            {
+                "event": hashlib.sha256(order.encode()).hexdigest()[:32],
+                "customer_token": tokens[lines[0]["customer_id"]],
+                "ordered_at": lines[0]["ordered_at"],
+                "lines": [{name: line[name] for name in ("amount", "quantity", "category")} for line in lines],
+            }
+        ]
+        for order, lines in orders.items()
+    ]
+
+
+def served(home: Home, who: list[str]) -> list[dict[str, Any]]:
+    """What the service would read of them."""
+    asked = ("features", "get", "churn_v1", "--purpose", "retention")
+    rows = json.loads(home.custos(*asked, *tokens_of(home, who, "retention"), "--json"))
+    assert {row["status"] for row in rows} == {"ok"}
+    return [{name: np.nan if value is None else value for name, value in row["features"].items()} for row in rows]
+
+
+@pytest.mark.slow
+def test_a_killed_worker_of_the_inbox_loses_no_event_and_counts_none_twice(tmp_path: Path) -> None:
+    calm, later = made(tmp_path / "calm", customers=40)
+    killed, _ = made(tmp_path / "killed", customers=40)
+    sold = pq.read_table(tmp_path / "calm" / "shop" / "lines.parquet")["customer"].to_pylist()
+    who, kills = sorted({event["customer_id"] for event in later} & set(sold)), 10
+    requests, inbox, begun = taken(killed, later, who), Inbox(killed.path / "inbox"), time.monotonic()
+    assert len(requests) > kills
+    Inbox(calm.path / "inbox").put([event for request in taken(calm, later, who) for event in request])
+    calm.process("push", "--inbox")
+    usual = time.monotonic() - begun
+    for at, instant in enumerate(usual * np.random.default_rng(8).uniform(0.4, 1.0, kills)):
+        inbox.put(requests[at])  # the API takes more between one worker and the next
+        killed_at(killed, float(instant), "push", "--inbox")
+    for request in requests[kills:]:
+        inbox.put(request)
+    killed.process("push", "--inbox")
+    assert inbox.waiting() == []
+    lines, ends = sum(len(event["lines"]) for request in requests for event in request), (state(killed), state(calm))
+    for end in ends:
+        del end["features"]  # somebody whose turn came earlier has a row of that day too
+    assert ends[0] == ends[1]
+    assert TableStore(killed.path / "protected" / "corner_shop").read("transactions").num_rows == len(sold) + lines
+    for home in (killed, calm):  # all of it sent once more: nothing is added, and everybody's row is as of the last day
+        Inbox(home.path / "inbox").put([event for request in taken(home, later, who) for event in request])
+        answer = json.loads(home.custos("push", "--inbox", "--json"))
+        assert (answer["added"], answer["repeated"], answer["online"]) == (0, lines, len(who))
+    for one, other in zip(served(killed, who), served(calm, who), strict=True):
+        assert one == pytest.approx(other, rel=1e-9, nan_ok=True)
+    for home in (killed, calm):
+        home.custos("build")
+    assert state(killed) == state(calm)
     assert killed.custos("doctor").count("bad ") == 0

@@ -23,6 +23,7 @@ from privacy.errors import CustosError
 from .declared import declared
 from .files import header_is_data, look_at_files
 from .findings import CheckReport, Finding, Level, of_error
+from .identifying import Identifying
 from .references import References
 
 __all__ = ["check"]
@@ -38,6 +39,7 @@ class _Run:
 
     report: CheckReport
     references: References
+    identifying: Identifying
     marking: Marking | None
     now: dt.datetime
     progress: Progress
@@ -64,10 +66,11 @@ def check(
     references, marking = References(descriptor), None
     with suppress(CustosError, KeyError):  # what keeps the products from being read is told with their table
         marking = Marking.of(descriptor)
-    run = _Run(report, references, marking, now or dt.datetime.now(dt.UTC), progress or (lambda *_: None))
+    ids, moment = Identifying(descriptor), now or dt.datetime.now(dt.UTC)
+    run = _Run(report, references, ids, marking, moment, progress or (lambda *_: None))
     for table in descriptor.tables.values():
         _look_at(run, descriptor, table)
-    report.findings += references.findings()
+    report.findings += [*references.findings(), *ids.findings()]
     if marking is not None and not run.unread:
         for value in marking.unmatched():
             remedy = "mend its spelling, or take it out"
@@ -125,6 +128,7 @@ def _rows(run: _Run, source: Source) -> int | None:
         reasons.update(zip(found["column"].to_pylist(), found["reason"].to_pylist(), strict=True))
         plain = batch.select([name for name in table.columns if name in batch.schema.names])
         run.references.meet(table.name, plain)
+        run.identifying.meet(table.name, plain)
         if run.marking is not None and set(table.columns) <= set(plain.schema.names):
             run.marking.meet(table.name, plain)
         run.progress(table.name, rows)

@@ -14,7 +14,7 @@ import yaml
 
 from features.datasets.descriptor import REQUIRED
 from features.source_columns import quoted
-from privacy.classification import Sensitivity
+from privacy.classification import LinkKind, Sensitivity
 
 from .propose import ProposedColumn, ProposedTable, propose
 from .tables import tables_in
@@ -68,6 +68,7 @@ def draft(place: Path, out: Path) -> Draft:
     told.append("tables:" if any(table.name for table in tables) else f"tables: {{}}   # {DECIDE}: none was found")
     for table in tables:
         told += _table(table)
+    told += _identity(tables)
     told += _targets(tables)
     return Draft("\n".join(told) + "\n", tuple(tables), missing)
 
@@ -137,6 +138,22 @@ def _column(column: ProposedColumn) -> Iterator[str]:
         parts.append(f"sensitivity: {column.sensitivity.value}")
     line = f"      {column.name}: {{{', '.join(parts)}}}"
     yield line if column.sensitivity is None else f"{line:<76}  # {column.seen}"
+
+
+def _identity(tables: Sequence[ProposedTable]) -> Iterator[str]:
+    """Comments on columns by which customers could be linked: that is a decision, so nothing links them by default."""
+    found = [
+        (f"{table.name}.{column.name}", column.identifies)
+        for table in tables
+        for column in table.columns
+        if table.name is not None and column.identifies is not None
+    ]
+    if not found:
+        return
+    yield "# Customers who share one of these become one person, if its column says so; add that where it is right:"
+    yield from (f"#   to {place}, identifies: {kind}" for place, kind in found)
+    if any(kind is LinkKind.PHONE for _, kind in found):
+        yield "# identity: {region: ...}   # ISO 3166-1, such as CN: of phone numbers without a country code"
 
 
 def _targets(tables: Sequence[ProposedTable]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from features.source_columns import quoted
-from privacy.classification import Sensitivity
+from privacy.classification import LinkKind, Sensitivity
 
 from .contents import STRAY, share_text
 from .tables import ColumnFacts, FileTable, is_order
@@ -24,6 +24,8 @@ UNIQUE: Final = 0.97
 """HyperLogLog is a few per cent off."""
 BIRTHS: Final = 0.95
 NUMBERS: Final = ("int", "float")
+LINKS: Final = {"EMAIL": LinkKind.EMAIL, "PHONE": LinkKind.PHONE}
+"""What customers may be known by besides their id, where contents alone show it."""
 HINTS: Final = {
     "transactions": ("order", "transaction", "sale", "line", "purchase", "receipt", "订单", "交易", "销售"),
     "customers": ("customer", "client", "member", "user", "people", "person", "household", "客户", "会员", "用户"),
@@ -34,7 +36,10 @@ HINTS: Final = {
 
 @dataclass(frozen=True)
 class ProposedColumn:
-    """One line of the draft; without a sensitivity a person must decide, and `seen` says what there is to go by."""
+    """One line of the draft; without a sensitivity a person must decide, and `seen` says what there is to go by.
+
+    `identifies` is what surely would link customers who share a value: whether it should, a person must decide too.
+    """
 
     name: str
     source: str
@@ -42,6 +47,7 @@ class ProposedColumn:
     seen: str
     kind: str | None = None
     sql: str | None = None
+    identifies: LinkKind | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,9 @@ def _column(facts: ColumnFacts, role: str | None, taken: set[str], *, has_subjec
     shape = _shape(facts)
     draft = ProposedColumn(name, facts.name, None, f"{shape}; {told}" if told else shape)
     proposed = _settled(draft, facts, concept, role, has_subject=has_subject)
+    links = LINKS.get(kind) if share >= SURE and has_subject else None
+    if proposed.sensitivity is Sensitivity.DIRECT_IDENTIFIER and links is not None and facts.kind in {"int", "text"}:
+        proposed = replace(proposed, identifies=links)
     return proposed if proposed.sensitivity is None else replace(proposed, seen=told or shape)
 
 

@@ -57,15 +57,18 @@ def insight(known: ir.Table, windows: Windows) -> ir.Table:
 
 
 def transitions(stages: ir.Table, days: int) -> ir.Table:
-    """Count people by `stage` at a cut-off and the stage `days` later, over all pairs of cut-offs so far apart.
+    """Count by `stage` at a cut-off and the stage `days` later, over all pairs of cut-offs so far apart.
 
-    `stages` has customer_token, event_timestamp and stage. Columns: stage, later, people.
+    `stages` has customer_token, event_timestamp and stage. Columns: stage, later, `times` (pairs), `people`: of each
+    who was ever in a stage only the last pair counts, so that the cells of a stage add up to different people.
     """
     dated = stages.select("customer_token", "stage", moment=stages.event_timestamp.epoch_seconds().cast("int64"))
     ahead = dated.select("customer_token", later=dated.stage, moment=dated.moment - days * 86_400)
     both = dated.inner_join(ahead, ["customer_token", "moment"])
     known = both.filter(both.stage.notnull() & both.later.notnull())
-    return known.group_by("stage", "later").agg(people=known.count())
+    each = ibis.window(group_by=[known.customer_token, known.stage])
+    marked = known.mutate(latest=known.moment == known.moment.max().over(each))
+    return marked.group_by("stage", "later").agg(times=marked.count(), people=marked.latest.sum())
 
 
 def _below(known: ir.Table, value: ir.Value) -> ir.Value:

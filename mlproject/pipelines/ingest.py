@@ -78,6 +78,8 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     for column in contact_columns(descriptor):
         yield f"Mind: {column} is stored as it is; if it tells who somebody is, declare it direct_identifier"
     yield from warnings
+    if report.unkept:
+        yield f"Mind: the tables are published, but their scorecard isn't in the history: {report.unkept}"
 
 
 def _destinations(house: House, dataset: str) -> Destinations:

@@ -22,10 +22,12 @@ def stage_transitions(house: House, purpose: str) -> dict[str, Any]:
     """Return, by stage, the shares of people in each stage one churn horizon later, over all built cut-offs.
 
     A cell of too few people is told as part of the next; a stage of too few isn't told. Each cut-off's read is
-    authorised and audited by the gateway. Raises BadInput where no two built cut-offs are a horizon apart.
+    authorised and audited by the gateway; one with too few people whom this purpose may read is left out and listed.
+    Raises BadInput where no two built cut-offs are a horizon apart, Refused where all of them have too few.
     """
     import pyarrow as pa
 
+    from features.admission import TooFew
     from features.profile import least_class
     from features.services import INSIGHT_SERVICE
     from features.small_bands import least_people, transition_shares
@@ -35,20 +37,29 @@ def stage_transitions(house: House, purpose: str) -> dict[str, Any]:
         raise BadInput("this shop withholds the life-cycle stage", remedy="take it off the descriptor's list")
     days = descriptor.targets.churn.horizon_days
     moments = _moments(house, days)
-    principal = house.operator(purpose)
-    read = [house.gateway.snapshot_rows(principal, INSIGHT_SERVICE, moment) for moment in moments]
-    rows: pa.Table = pa.concat_tables(read).select(["customer_token", "event_timestamp", STAGE])
+    principal, read, refused = house.operator(purpose), dict[datetime, pa.Table](), dict[datetime, TooFew]()
+    for moment in moments:
+        try:
+            read[moment] = house.gateway.snapshot_rows(principal, INSIGHT_SERVICE, moment)
+        except TooFew as few:  # such as before most had consented: the others are told all the same
+            refused[moment] = few
+    if not read:
+        raise refused[moments[-1]]
+    rows: pa.Table = pa.concat_tables(read.values()).select(["customer_token", "event_timestamp", STAGE])
     least = least_people(least_class(house.stores.feature_store(house.state.dataset)))
     shares = transition_shares(rows, days, least)
-    return {"days": days, "cutoffs": [moment.date().isoformat() for moment in moments], "k": least, "shares": shares}
+    cutoffs, left_out = ([moment.date().isoformat() for moment in each] for each in (read, refused))
+    return {"days": days, "cutoffs": cutoffs, "left_out": left_out, "k": least, "shares": shares}
 
 
 def transition_lines(told: Mapping[str, Any]) -> Iterator[str]:
     """Yield the matrix: a line a stage, a column a later stage, in per cent."""
     shares, cutoffs = told["shares"], told["cutoffs"]
     stages = list(next(iter(shares.values()), {}))
+    joined = f"cells of fewer than {told['k']} people joined"
+    left_out = f"; {len(told['left_out'])} of fewer people left out" if told["left_out"] else ""
     yield f"Of those in a stage, so many per cent were in another {told['days']} days later"
-    yield f"({len(cutoffs)} cut-offs, {cutoffs[0]} to {cutoffs[-1]}; cells of fewer than {told['k']} people joined)"
+    yield f"({len(cutoffs)} cut-offs, {cutoffs[0]} to {cutoffs[-1]}; {joined}{left_out})"
     yield f"{'':<12}" + "".join(f"{stage:>12}" for stage in stages)
     for stage, row in shares.items():
         yield f"{stage:<12}" + "".join(f"{100 * share:>12.1f}" for share in row.values())

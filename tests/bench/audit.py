@@ -13,10 +13,9 @@ from pathlib import Path
 
 from privacy.audit import AuditLog, Event, verify_audit
 from privacy.classification import Purpose, Role
-from privacy.keyring import Keyring
-from privacy.kms import Argon2Parameters, LocalKms
 from privacy.policy import Principal
 from tests.bench.bars import Bar, cpu_seconds, tell
+from tests.bench.surroundings import keyring_in
 
 GROUP, GROUPS, ROUNDS = 64, 8, 100
 APPEND, VERIFY = 30.0, 10.0
@@ -26,8 +25,7 @@ def bars() -> list[Bar]:
     """Appending and verifying, per event."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "audit"
-        kms = LocalKms(passphrase="only for the bench", parameters=Argon2Parameters(passes=1, memory_kib=8, lanes=1))
-        keyring = Keyring.create(Path(folder) / "keyring.json", kms)
+        keyring = keyring_in(Path(folder))
         log = AuditLog.begin(directory, keyring)
         events = [_event(number) for number in range(GROUP)]
 

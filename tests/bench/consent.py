@@ -17,10 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from privacy.consent import ConsentLedger
-from privacy.keyring import Keyring
-from privacy.kms import Argon2Parameters, LocalKms
 from privacy.tokens import handles_to_tokens
 from tests.bench.bars import Bar, cpu_seconds, tell
+from tests.bench.surroundings import keyring_in
 
 PEOPLE, ENTRIES, QUESTIONS, BAR = 100_000, 300_000, 1_000_000, 1.0
 START, NOW = 1_600_000_000_000_000, 1_700_000_000_000_000
@@ -38,8 +37,7 @@ def bars() -> list[Bar]:
     """CPU of the ledger, keys and all, over that of the joins; None where their answers differ."""
     draw = np.random.default_rng(8)
     with tempfile.TemporaryDirectory() as folder:
-        kms = LocalKms(passphrase="only for the bench", parameters=Argon2Parameters(passes=1, memory_kib=8, lanes=1))
-        keyring = Keyring.create(Path(folder) / "keyring.json", kms)
+        keyring = keyring_in(Path(folder))
         handles = draw.integers(0, 256, (PEOPLE, 16)).astype(np.uint8)
         tokens = handles_to_tokens(keyring, handles, "features")
         entries = pa.table(

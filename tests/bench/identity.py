@@ -13,7 +13,6 @@ from __future__ import annotations
 import hmac
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,12 +24,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privacy.classification import LinkKind
-from privacy.keyring import Keyring
-from privacy.kms import Argon2Parameters, LocalKms
 from privacy.link_rules import LinkRules
 from privacy.linking import Linker
 from privacy.vault import Vault
 from tests.bench.bars import Bar, cpu_seconds, tell
+from tests.bench.surroundings import alone, keyring_in
 
 PEOPLE, BATCH, LOOP = 1_000_000, 131_072, 200_000
 KINDS = (LinkKind.CARD, LinkKind.EMAIL, LinkKind.PHONE)
@@ -38,18 +36,12 @@ KINDS = (LinkKind.CARD, LinkKind.EMAIL, LinkKind.PHONE)
 
 def bars() -> list[Bar]:
     """Finding the links, and making them."""
-    threads = pa.cpu_count()
-    pa.set_cpu_count(1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            return _bars(Path(folder))
-    finally:
-        pa.set_cpu_count(threads)
+    with alone() as folder:
+        return _bars(folder)
 
 
 def _bars(folder: Path) -> list[Bar]:
-    kms = LocalKms(passphrase="only for the bench", parameters=Argon2Parameters(passes=1, memory_kib=8, lanes=1))
-    keyring = Keyring.create(folder / "keyring.json", kms)
+    keyring = keyring_in(folder)
     vault = Vault.open(f"sqlite:///{folder / 'vault.db'}", keyring)
     shop = customers(PEOPLE)
     registering = cpu_seconds(lambda: [vault.register(part["customer"]) for part in parts(shop)], rounds=1) / PEOPLE

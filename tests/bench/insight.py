@@ -104,7 +104,7 @@ def _between(people: pd.DataFrame, groups: pd.Series) -> float:
 
 
 def _matrix(pairs: pd.DataFrame) -> np.ndarray:
-    matrix = pairs.pivot_table(index="stage", columns="later", values="people", fill_value=0)
+    matrix = pairs.pivot_table(index="stage", columns="later", values="times", fill_value=0)
     return matrix.reindex(index=STAGES, columns=STAGES, fill_value=0).to_numpy(np.float64)
 
 

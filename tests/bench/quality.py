@@ -29,11 +29,10 @@ from features.quality.meter import Meter
 from features.quarantine import Quarantine
 from features.storage import TableStore
 from privacy.consent import ConsentLedger
-from privacy.keyring import Keyring
-from privacy.kms import Argon2Parameters, LocalKms
 from privacy.treatment import Protector
 from privacy.vault import Vault
 from tests.bench.bars import Bar, cpu_seconds, tell
+from tests.bench.surroundings import keyring_in
 from tests.bench.tokens import Memory
 
 RATIO, MEGABYTES, ROUNDS = 1.10, 16.0, 3
@@ -58,8 +57,7 @@ def bars() -> list[Bar]:
 
 def ingested(descriptor: Descriptor, home: Path) -> None:
     """Bring the shop into a new home."""
-    kms = LocalKms(passphrase="only for the bench", parameters=Argon2Parameters(passes=1, memory_kib=8, lanes=1))
-    keyring = Keyring.create(home / "keyring.json", kms)
+    keyring = keyring_in(home)
     vault = Vault.open(f"sqlite:///{home / 'vault.db'}", keyring)
     door.ingest(
         descriptor,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hmac
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,12 +23,12 @@ import pyarrow.compute as pc
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from privacy.keyring import Keyring
-from privacy.kms import Argon2Parameters, LocalKms
 from privacy.tokens import Pseudonymiser, _permute, handles_to_tokens, rekey, translate
 from privacy.vault import Vault
 from privacy.vault_changes import note_change
 from privacy.vault_database import transaction
 from tests.bench.bars import Bar, cpu_seconds, tell
+from tests.bench.surroundings import alone, keyring_in
 
 ROWS, LOOP_ROWS, LIST_ROWS = 10_000_000, 500_000, 2_000_000
 SMALL, LARGE = 1_000_000, 10_000_000
@@ -37,18 +36,12 @@ SMALL, LARGE = 1_000_000, 10_000_000
 
 def bars() -> list[Bar]:
     """Index, permutation, whole way with two vaults, translate and rekey."""
-    threads = pa.cpu_count()
-    pa.set_cpu_count(1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            return _bars(Path(folder))
-    finally:
-        pa.set_cpu_count(threads)
+    with alone() as folder:
+        return _bars(folder)
 
 
 def _bars(folder: Path) -> list[Bar]:
-    kms = LocalKms(passphrase="only for the bench", parameters=Argon2Parameters(passes=1, memory_kib=8, lanes=1))
-    keyring = Keyring.create(folder / "keyring.json", kms)
+    keyring = keyring_in(folder)
     ids = emails(np.random.default_rng(1).permutation(ROWS))
     loop = Loop(ids.slice(0, LOOP_ROWS).to_pylist())
     index = seconds_per_row(lambda: keyring.index.of_ids(ids), ROWS)

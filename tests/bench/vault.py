@@ -12,16 +12,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-import tempfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from privacy.keyring import Keyring
-from privacy.kms import Argon2Parameters, LocalKms
 from privacy.vault import Vault
 from tests.bench.bars import Bar, cpu_seconds, tell
+from tests.bench.surroundings import alone, keyring_in
 
 PEOPLE, BATCH = 1_000_000, 131_072
 COLUMNS = ("name", "email", "phone", "street", "city", "born")
@@ -29,20 +27,14 @@ COLUMNS = ("name", "email", "phone", "street", "city", "born")
 
 def bars() -> list[Bar]:
     """One figure; each side runs once, in a folder of its own."""
-    threads = pa.cpu_count()
-    pa.set_cpu_count(1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            people = synthetic(PEOPLE)
-            bare = _bare(Path(folder) / "bare.db", people)
-            return [Bar("first ingest of 1 M people / executemany", _ours(Path(folder), people) / bare, 2.5, True)]
-    finally:
-        pa.set_cpu_count(threads)
+    with alone() as folder:
+        people = synthetic(PEOPLE)
+        bare = _bare(folder / "bare.db", people)
+        return [Bar("first ingest of 1 M people / executemany", _ours(folder, people) / bare, 2.5, True)]
 
 
 def _ours(folder: Path, people: pa.RecordBatch) -> float:
-    kms = LocalKms(passphrase="only for the bench", parameters=Argon2Parameters(passes=1, memory_kib=8, lanes=1))
-    keyring = Keyring.create(folder / "keyring.json", kms)
+    keyring = keyring_in(folder)
     vault = Vault.open(f"sqlite:///{folder / 'vault.db'}", keyring)
 
     def ingest() -> None:

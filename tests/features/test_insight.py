@@ -146,9 +146,22 @@ def test_the_transition_matrix_counts_pairs_so_many_days_apart() -> None:
         stages = connection.place(pa.Table.from_pylist(rows), "stages")
         found = transitions(stages, 28).to_pyarrow().to_pylist()
         assert transitions(stages, 27).to_pyarrow().num_rows == 0
-    assert {(row["stage"], row["later"]): row["people"] for row in found} == {
+    assert {(row["stage"], row["later"]): row["times"] for row in found} == {
         ("new", "active"): 1, ("new", "slipping"): 1, ("active", "active"): 1, ("slipping", "dormant"): 1,
     }  # fmt: skip
+
+
+def test_who_moves_often_is_one_person_of_a_cell() -> None:
+    moves = {f"c{number}": ["active", "active", "active"] for number in range(6)}
+    often = ["active", "slipping", "active", "slipping", "active", "slipping", "active", "slipping", "active"]
+    rows = [
+        {"customer_token": who, "event_timestamp": T + dt.timedelta(days=28 * at), "stage": stage}
+        for who, stages in {**moves, "once and again": often}.items()
+        for at, stage in enumerate(stages)
+    ]
+    # 12 times from active to active, 4 times one person's to slipping: too few people for a cell, and for a stage.
+    told = {"new": 0.0, "active": 1.0, "slipping": 0.0, "dormant": 0.0, "lost": 0.0}
+    assert transition_shares(pa.Table.from_pylist(rows), 28, least=3) == {"active": told}
 
 
 def test_the_matrix_is_told_without_cells_of_few_people() -> None:

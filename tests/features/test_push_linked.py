@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 
+from features.definitions import define
 from features.former import FORMER
 from features.inboxed import inboxed_events
+from features.registered import Registered
+from features.services import shop_features
+from privacy.errors import Refused
 from tests.identities import line
 
-from .conftest import principal
+from .conftest import CUTOFFS, principal
 from .linked_shop import APART, LINES, TOGETHER, Shop
 from .pushes import push, stores
+from .tables import entities
 
 NAMES = ("web-1", "till-9")
 DAY = dt.date(2024, 1, 22)
@@ -70,3 +75,23 @@ def test_what_the_api_took_before_a_link_counts_for_whom_they_are_now(shop: Shop
     assert len(set(before)) == 2
     assert safe.tables["transactions"]["customer_token"].to_pylist() == [shop.token("web-1")] * 2
     assert safe.tokens == [shop.token("web-1")]
+
+
+def test_two_tokens_of_one_person_are_one_of_the_k_that_a_service_answers_about(shop: Shop) -> None:
+    shop.serve(APART)
+    names = ("web-1", "till-9", "web-2")
+    issued, stored = ([shop.token(name, domain) for name in names] for domain in ("retention", "features"))
+    gateway, home = shop.serve(TOGETHER), shop.home
+    descriptor, moment = shop.descriptor(TOGETHER), CUTOFFS[-1]
+    made = define(descriptor.name, home.paths.features / descriptor.name, shop_features(descriptor), ttl_days=35)
+    for service in made.services:
+        service.tags = {**service.tags, "k": "2"}
+    Registered(home.paths.registry, home.paths.online, home.paths.features).apply(made)
+    gateway = home.gateway()
+    for one in ([0, 1], [1, 1], [0]):
+        with pytest.raises(Refused, match="churn_v1 answers about 2 people or more"):
+            gateway.online(principal(), "churn_v1", [issued[at] for at in one])
+        with pytest.raises(Refused, match="churn_v1 answers about 2 people or more"):
+            gateway.historical(principal(), "churn_v1", entities([stored[at] for at in one], [moment] * len(one)))
+    assert gateway.online(principal(), "churn_v1", issued).present.all()
+    assert gateway.historical(principal(), "churn_v1", entities(stored, [moment] * 3)).num_rows == 3

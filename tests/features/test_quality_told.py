@@ -23,6 +23,7 @@ from features.quality.told import Card, Count, Score, TableCard, least_count, ta
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from privacy.treatment import Protector
 from tests.shops import make_shop, shop_document, write_descriptor
+from tests.small_disk import all_but, mounted
 
 from .conftest import NOW, Home
 from .profiles import with_profile
@@ -219,3 +220,20 @@ def test_a_damaged_history_is_refused_before_anything_is_done(home: Home, tmp_pa
         brought_in(home, load_descriptor(str(make_shop(tmp_path / "shop", customers=2))), QualityHistory(path))
     assert path.read_text() == text
     assert home.paths.protected_store("corner_shop").snapshot() is None
+
+
+def test_a_history_without_room_is_told_and_fails_nothing_that_is_published(home: Home, tmp_path: Path) -> None:
+    descriptor = load_descriptor(str(make_shop(tmp_path / "shop", customers=4)))
+    with mounted(tmp_path / "disk", 100) as disk:
+        history = QualityHistory(disk / "quality.jsonl")
+        into = dataclasses.replace(home.destinations(descriptor), history=history)
+        protector = Protector(home.vault, home.keyring)
+        reports = []
+        for spare in (60_000, 0, 60_000):
+            with all_but(disk, spare):
+                reports.append(ingest(descriptor, protector=protector, into=into, now=NOW))
+        assert [report.unkept == "" for report in reports] == [True, False, True]
+        assert "cannot write: No space left on device" in reports[1].unkept
+        assert [card.outcome for card in history.cards()] == ["kept"] * 2
+        assert home.paths.protected_store("corner_shop").snapshot() == reports[2].snapshot
+        assert not list(disk.glob(".*.tmp"))

@@ -93,6 +93,27 @@ def test_every_command_reads_who_consents_and_nobody_else(home: Home, tmp_path: 
     told(home, tmp_path / "people.parquet", expect=3)  # no consent is on record
 
 
+@pytest.mark.parametrize("later", [5, 0], ids=["more consent later", "few ever consent"])
+def test_stages_leave_out_the_cutoffs_that_too_few_consent_at(tmp_path: Path, later: int) -> None:
+    home, moment = Home(tmp_path), dt.datetime(2023, 9, 1, tzinfo=dt.UTC)
+    rows = [*GRANTS[:3], *((who, *given, moment) for who, *given, _ in GRANTS[3 : 3 + later])]
+    home.custos("ingest", str(consenting_shop(tmp_path / "shop", rows)))
+    home.custos("build")
+    if not later:
+        home.custos("features", "stages", *MARKETING, expect=3)
+        assert "insight_v1 answers about 5 people or more at once" in home.spoken[-1].decode()
+        return
+    found = json.loads(home.custos("features", "stages", *MARKETING, "--json"))
+    assert found["left_out"]
+    assert max(found["left_out"]) < "2023-09-01" < min(found["cutoffs"])
+    assert found["shares"]
+    lines = home.custos("features", "stages", *MARKETING)
+    assert f"people joined; {len(found['left_out'])} of fewer people left out)" in lines
+    events = [json.loads(line) for line in (home.path / "audit" / "events.jsonl").read_text().splitlines()]
+    refused = [event for event in events if event["rule"] == "service-k"]
+    assert len(refused) == 2 * len(found["left_out"])
+
+
 @pytest.mark.slow
 def test_a_model_is_trained_on_who_consents_and_says_how_many_do_not(tmp_path: Path) -> None:
     home = Home(tmp_path)

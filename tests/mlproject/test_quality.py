@@ -16,6 +16,7 @@ from mlproject.wiring import House
 from tests.canaries import CANARIES, write_shop
 from tests.home import Home
 from tests.leaks import Scanner
+from tests.shops import make_shop
 
 STRICT: dict[str, Any] = {"tables": {"transactions": {"columns": {"amount": {"completeness": 1, "on_breach": "stop"}}}}}
 
@@ -116,3 +117,19 @@ def test_an_erasure_leaves_the_aggregates_as_they_are(home: Home) -> None:
     assert (home.path / "quality.jsonl").read_bytes() == before
     home.custos("ingest", str(home.folder / "shop" / "shop.yaml"))
     assert (home.path / "quality.jsonl").read_bytes().startswith(before)
+
+
+def test_a_scorecard_that_cannot_be_kept_is_a_line_and_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, shop = tmp_path / "home", make_shop(tmp_path / "shop", customers=4)
+    (home / "quality.lock").mkdir(parents=True)
+    assert main(["ingest", str(shop), "--home", str(home)]) == 0
+    assert (
+        "Mind: the tables are published, but their scorecard isn't in the history: cannot lock"
+        in capsys.readouterr().out
+    )
+    assert main(["report", "--home", str(home)]) == 0
+    (home / "quality.lock").rmdir()
+    assert main(["ingest", str(shop), "--home", str(home)]) == 0
+    assert "Mind: the tables" not in capsys.readouterr().out

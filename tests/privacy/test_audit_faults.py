@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from privacy.audit import AuditLog, verify_audit
 from privacy.durable import locked
 from privacy.errors import CheckFailed, EnvironmentFailed
 from privacy.keyring import Keyring
+from tests.small_disk import all_but, mounted
 
 from .audited import ANN, Trail
 from .conftest import Home
@@ -190,15 +190,8 @@ def test_killed_anywhere_nothing_acknowledged_is_lost(trail: Trail, keyring: Key
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a hundred pages."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk], capture_output=True, check=False, text=True
-    )
-    if made.returncode:
-        pytest.skip("may not mount a file system here")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    with mounted(tmp_path / "disk", 400) as disk:
+        yield disk
 
 
 def test_a_full_disk_acknowledges_nothing_and_loses_nothing(small_disk: Path, keyring: Keyring) -> None:
@@ -206,19 +199,16 @@ def test_a_full_disk_acknowledges_nothing_and_loses_nothing(small_disk: Path, ke
     acknowledged = trail.add(5)
     page = resource.getpagesize()
     for spare in range(5):  # so that lines, checkpoint and derived files are each the first not to fit
-        filler = small_disk / "filler"
-        usage = os.statvfs(small_disk)
-        filler.write_bytes(bytes(usage.f_bavail * usage.f_frsize - spare * page))
         refused: list[str] = []
-        while len(refused) < 3:
-            try:
-                acknowledged += trail.add(1, trail.log if len(refused) % 2 else trail.again())
-            except EnvironmentFailed as error:
-                refused.append(error.what)
-            found = verify_audit(trail.directory, keyring.audit_public_key)
-            assert found.events == len(acknowledged)
+        with all_but(small_disk, spare * page):
+            while len(refused) < 3:
+                try:
+                    acknowledged += trail.add(1, trail.log if len(refused) % 2 else trail.again())
+                except EnvironmentFailed as error:
+                    refused.append(error.what)
+                found = verify_audit(trail.directory, keyring.audit_public_key)
+                assert found.events == len(acknowledged)
         assert all("No space left" in what for what in refused)
-        filler.unlink()
         acknowledged += trail.add(2)
         acknowledged += trail.add(1, trail.again())
         assert [event["id"] for event in trail.events_stored()] == acknowledged

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +10,13 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from privacy import vault_people
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.keyring import Keyring
 from privacy.tokens import Pseudonymiser
 from privacy.vault import Vault
-from tests.postgres import Server
+from tests.postgres import Server, running
+from tests.small_disk import all_but, mounted
 
 from .conftest import Home
 from .forked import exit_status, kill_at, killed
@@ -85,14 +85,8 @@ def _told(vault: Vault, who: pa.Array) -> str:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 24 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("may not mount a small disk; the limit on file sizes is tested instead")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    with mounted(tmp_path / "disk", 24_000) as disk:
+        yield disk
 
 
 def test_a_full_disk_leaves_a_whole_vault(home: Home, small_disk: Path) -> None:
@@ -101,12 +95,9 @@ def test_a_full_disk_leaves_a_whole_vault(home: Home, small_disk: Path) -> None:
     known = vault.register(ids(0, 100))
     failures = 0
     for kilobytes in range(16, 24_000, 900):
-        ballast = small_disk / "ballast"
-        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-        ballast.write_bytes(bytes(max(free - 1024 * kilobytes, 0)))
         before = len(vault)
-        told = _told(vault, ids(100, 8100))
-        ballast.unlink()
+        with all_but(small_disk, 1024 * kilobytes):
+            told = _told(vault, ids(100, 8100))
         if not told:
             break
         assert "disk is full" in told or "could not be read or written" in told
@@ -203,6 +194,34 @@ def test_a_server_that_is_gone_is_told_in_one_line(home: Home, keyring: Keyring,
         Vault.open("postgresql://custos:CANARY@/none?host=/nowhere", keyring, home.url("keystore"))
     assert "CANARY" not in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "the vault can't be reached on its server" in str(caught.value)
+
+
+def test_a_server_that_stops_in_mid_write_leaves_a_whole_vault(
+    keyring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running() as server:
+        urls = [server.url(server.database()) for _ in range(2)]
+        vault = Vault.open(urls[0], keyring, urls[1], index=tmp_path / "index")
+        known, note = vault.register(ids(0, 100)), vault_people.note_change
+
+        def last_note(connection: sa.Connection, rows: int) -> object:
+            noted = note(connection, rows)
+            server.stop()  # what was inserted isn't committed yet
+            return noted
+
+        with monkeypatch.context() as patched:
+            patched.setattr(vault_people, "note_change", last_note)
+            told = _told(vault, ids(100, 3100))
+        assert "can't be reached on its server" in told
+        assert "\n" not in told
+        assert "can't be reached on its server" in _told(vault, ids(100, 101))  # still away
+        server.start()
+        assert (vault.find(ids(0, 100))[0] == known).all()
+        assert not vault.find(ids(100, 3100))[1].any()
+        assert _told(vault, ids(100, 3100)) == ""
+        assert (len(vault), vault.find(ids(0, 3100))[1].all()) == (3100, True)
+        vault.close()
 
 
 def test_who_only_reads_waits_for_nobody(home: Home, keyring: Keyring) -> None:

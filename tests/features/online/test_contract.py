@@ -13,7 +13,7 @@ import pytest
 
 from features.online import Batch, PackedRows, rows_at
 from features.packing import Layout
-from privacy.errors import BadInput, EnvironmentFailed
+from privacy.errors import BadInput
 from tests.postgres import Server as Postgres
 from tests.redis import running
 
@@ -227,20 +227,3 @@ def test_other_urls_and_names_are_refused() -> None:
         rows_at("mysql://host/db", "shop")
     with pytest.raises(BadInput, match="a project's name"):
         rows_at("sqlite:////tmp/x.db", "my shop; drop table")
-
-
-def test_a_server_that_stops_is_told_and_used_again_when_it_is_back(tmp_path: Path) -> None:
-    with running() as server:
-        rows = rows_at(server.url, "shop")
-        put(rows, spend(KEYS, 5))
-        writer_failed = pytest.raises(EnvironmentFailed, match=r"Redis can't be used \(ConnectionError\).*repeat")
-        with writer_failed, rows.writing() as writer:
-            writer.put(spend(KEYS[:600], 6))
-            server.stop()
-            writer.put(spend(KEYS[600:], 6))
-        with pytest.raises(EnvironmentFailed):
-            rows.read(KEYS[:1], ["spend"])
-        server.start()
-        assert {row and row[0] for row in rows.read(KEYS, ["spend"])[0]} == {5, 6}
-        put(rows, spend(KEYS, 6))
-        assert {row and row[0] for row in rows.read(KEYS, ["spend"])[0]} == {6}
