@@ -45,12 +45,13 @@ class Receiver:
         TokensRefused, EventsRefused (a column the shop doesn't have, a date in the future), EnvironmentFailed.
         """
         self._audit.check()
+        told = {"request_id": request_id, "events": len(events)}
         decision = self._policy.decide(principal, ACTION, self._resource)
         if not decision.allowed:
-            self._note(principal, decision.outcome, decision.rule, len(events), None, request_id)
+            self._note(principal, decision.outcome, decision.rule, len(events), None, told)
         self._policy.require(principal, ACTION, self._resource)
         if principal.purpose is None:
-            self._note(principal, "deny", "", len(events), None, request_id)
+            self._note(principal, "deny", "", len(events), None, told)
             raise Refused("events need a purpose, whose tokens they carry", remedy="ask for a bearer granted for one")
         tokens = [str(event["customer"]) for event in events]
         require_own(tokens, principal.purpose)
@@ -59,7 +60,7 @@ class Receiver:
         kept = [event for event, there in zip(events, known.tolist(), strict=True) if there]
         if kept:
             self._inbox.put([_own_event(event, token) for event, token in zip(kept, own, strict=True)])
-        self._note(principal, decision.outcome, decision.rule, len(set(tokens)), commitment(set(tokens)), request_id)
+        self._note(principal, decision.outcome, decision.rule, len(set(tokens)), commitment(set(tokens)), told)
         return len(events)
 
     def _require_fitting(self, events: Sequence[Mapping[str, Any]]) -> None:
@@ -78,7 +79,7 @@ class Receiver:
             raise EventsRefused(places, len(events), sorted(self._columns))
 
     def _note(
-        self, principal: Principal, outcome: str, rule: str, count: int, proof: str | None, request_id: str
+        self, principal: Principal, outcome: str, rule: str, count: int, proof: str | None, told: Mapping[str, Any]
     ) -> None:
         self._audit.append(
             action=ACTION,
@@ -88,7 +89,7 @@ class Receiver:
             rule=rule,
             count=count,
             commitment=proof,
-            detail={"request_id": request_id},
+            detail=told,
         )
 
 

@@ -47,6 +47,7 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     with house.lock(), stages.stage("validate and protect"):
         _one_dataset(house, descriptor)  # again: another first ingest may have come before
         on_record = house.paths.consents.exists()
+        pushed = _pushed_rows(house, descriptor.name)
         report = ingest(
             descriptor,
             protector=Protector(house.vault, house.keyring),
@@ -78,6 +79,8 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     for column in contact_columns(descriptor):
         yield f"Mind: {column} is stored as it is; if it tells who somebody is, declare it direct_identifier"
     yield from warnings
+    if pushed:
+        yield f"Mind: {pushed:,} rows had been pushed since the last ingest; of these only what the source has is there"
     if report.unkept:
         yield f"Mind: the tables are published, but their scorecard isn't in the history: {report.unkept}"
 
@@ -93,6 +96,14 @@ def _destinations(house: House, dataset: str) -> Destinations:
         consents=house.consents,
         history=QualityHistory(house.paths.quality),
     )
+
+
+def _pushed_rows(house: House, dataset: str) -> int:
+    """How many rows were pushed into what this ingest is to replace."""
+    from features.push import PUSHED_ROWS
+
+    store = house.stores.protected_store(dataset)
+    return 0 if store.snapshot() is None else int(store.manifest().get(PUSHED_ROWS) or 0)
 
 
 def contact_columns(descriptor: Descriptor) -> list[str]:

@@ -53,6 +53,7 @@ class Pushed:
     tombstoned: int
     quarantined: dict[str, int] = field(default_factory=dict)
     waiting: int = 0
+    people: int = 0
     new_people: int = 0
     online: int = 0
     as_of: str | None = None
@@ -172,6 +173,7 @@ def _settled(
         marked=safe.marked,
         tombstoned=safe.tombstoned,
         quarantined=safe.quarantined,
+        people=safe.people.num_rows,
         new_people=added.people,
         online=online,
         as_of=None if moment is None else moment.isoformat(),
@@ -183,7 +185,7 @@ def _noted(
 ) -> Pushed:
     """Audit and report a push; CheckFailed where nothing of it could be used."""
     pushed = replace(pushed, seconds=round(time.perf_counter() - started, 3))
-    detail = {"digest": added.digest, "online": pushed.online, "new_people": added.people}
+    detail = {"digest": added.digest, "people": pushed.people, "online": pushed.online}
     house.note(decision, "push", f"dataset:{descriptor.name}", count=added.events, detail=detail)
     record(house, "push", pushed.to_dict())
     if pushed.quarantined and not pushed.added + pushed.repeated:
