@@ -8,13 +8,15 @@ SPARK := $(VENV)/.spark
 FIND_PYTHON = for p in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
 	if $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then echo $$p; exit; fi; done
 
-.PHONY: demo test check lock bench crosscheck serve catalogue
+.PHONY: demo test spark check lock bench crosscheck serve catalogue
 
 demo: $(STAMP)
 	@$(BIN)/custos demo --home .custos
 
-test: $(STAMP) $(SPARK)
+test: $(STAMP)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow" $(PYTEST)
+
+spark: $(SPARK)
 
 check: $(STAMP)
 	@$(BIN)/ruff check .

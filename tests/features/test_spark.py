@@ -25,6 +25,8 @@ from features.transforms.vocabulary import KINDS
 from privacy.errors import EnvironmentFailed
 from tests.packages import module_of
 
+pytestmark = pytest.mark.slow
+
 UTC = pa.timestamp("us", "UTC")
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 CUTOFFS = [START + dt.timedelta(days=days) for days in (70, 140)]

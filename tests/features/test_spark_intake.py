@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def spark() -> SparkSession:
     module_of("pyspark", "spark")
@@ -192,7 +195,6 @@ def test_a_file_that_changes_between_the_passes_stops_the_ingest(
     assert len(home.vault) == 0
 
 
-@pytest.mark.slow
 def test_the_command_ingests_on_spark(tmp_path: Path, spark: SparkSession) -> None:
     folder = make_shop(tmp_path / "shop", customers=8)
     digests = []

@@ -93,6 +93,7 @@ def test_every_command_reads_who_consents_and_nobody_else(home: Home, tmp_path: 
     told(home, tmp_path / "people.parquet", expect=3)  # no consent is on record
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("later", [5, 0], ids=["more consent later", "few ever consent"])
 def test_stages_leave_out_the_cutoffs_that_too_few_consent_at(tmp_path: Path, later: int) -> None:
     home, moment = Home(tmp_path), dt.datetime(2023, 9, 1, tzinfo=dt.UTC)
