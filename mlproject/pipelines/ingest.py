@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +21,7 @@ from privacy.json_files import read_object
 
 if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
-    from features.ingest import Destinations
+    from features.ingest import Destinations, IngestReport
     from mlproject.stages import Stages
     from mlproject.wiring import House
 
@@ -74,6 +74,10 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
     yield from _lines(report.tables)
     for links in told.values():
         yield from _link_lines(links)
+    yield from _minds(report, descriptor, pushed, warnings)
+
+
+def _minds(report: IngestReport, descriptor: Descriptor, pushed: int, warnings: Sequence[str]) -> Iterator[str]:
     for value in report.unmatched:
         yield f"Mind: nothing in the data is {value}, which the descriptor marks (inference)"
     for column in contact_columns(descriptor):
@@ -86,7 +90,7 @@ def ingest_dataset(house: House, dataset: str, stages: Stages) -> Iterator[str]:
 
 
 def _destinations(house: House, dataset: str) -> Destinations:
-    from features.ingest import Destinations
+    from features.ingest import Destinations, IngestReport
     from features.quality.history import QualityHistory
 
     return Destinations(
