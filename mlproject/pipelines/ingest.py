@@ -90,7 +90,7 @@ def _minds(report: IngestReport, descriptor: Descriptor, pushed: int, warnings: 
 
 
 def _destinations(house: House, dataset: str) -> Destinations:
-    from features.ingest import Destinations, IngestReport
+    from features.ingest import Destinations
     from features.quality.history import QualityHistory
 
     return Destinations(
