@@ -13,10 +13,11 @@ from features.datasets.tables import Table
 from privacy.classification import Sensitivity
 from privacy.errors import BadInput
 
-__all__ = ["check_expressions", "columns_of", "expression_faults"]
+__all__ = ["check_expressions", "columns_of", "expression_faults", "references"]
 
 # Other tables, whole rows and other rows are none of an expression's business.
 REFUSED: Final = frozenset({"SUBQUERY", "STAR", "WINDOW", "LAMBDA"})
+MANY_ROWS: Final = frozenset({"unnest", "unlist", "generate_subscripts"})
 
 
 def check_expressions(descriptor: Descriptor) -> None:
@@ -65,30 +66,51 @@ def _reads(table: Table, name: str) -> frozenset[str]:
 
 
 def columns_of(text: str, where: str) -> frozenset[str]:
-    """Return the source columns, in lower case, that one scalar expression reads.
+    """Return every word, in lower case, that names a column in one scalar expression, or a field in one.
 
-    Raises BadInput, naming `where`, for several statements, a subquery, a star, a window or broken SQL.
+    Raises BadInput, naming `where`, as `references` does.
 
     >>> sorted(columns_of("quantity * Price", "transactions.amount"))
     ['price', 'quantity']
     """
+    return frozenset(name for reference in references(text, where) for name in reference)
+
+
+def references(text: str, where: str) -> frozenset[tuple[str, ...]]:
+    """Return what one scalar expression refers to, in lower case: a column, or a column and fields in it.
+
+    Raises BadInput, naming `where`, for several statements, a subquery, a star, a window, a function of many rows or
+    one that gives many, and broken SQL.
+
+    >>> sorted(references("quantity * basket.Price", "transactions.amount"))
+    [('basket', 'price'), ('quantity',)]
+    """
     with duckdb.connect() as connection:
         # The line's end closes a comment, so what follows it can't be cut away.
         row = connection.execute("SELECT json_serialize_sql(?)", [f"SELECT ({text}\n)"]).fetchone()
-    try:
-        tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
-    except RecursionError:
-        raise _no_expression(where) from None
-    if tree.get("error") or len(tree["statements"]) != 1:
-        raise _no_expression(where)
-    node = tree["statements"][0]["node"]
-    plain = node.get("type") == "SELECT_NODE" and len(node["select_list"]) == 1 and not node.get("modifiers")
-    if not plain or node["from_table"]["type"] != "EMPTY":
-        raise _no_expression(where)
-    parts = list(_parts(node["select_list"][0]))
-    if REFUSED & {part["class"] for part in parts}:
-        raise _no_expression(where)
-    return frozenset(part["column_names"][-1].lower() for part in parts if part["class"] == "COLUMN_REF")
+        try:
+            tree: dict[str, Any] = json.loads(row[0]) if row else {"error": True}
+        except RecursionError:
+            raise _no_expression(where) from None
+        if tree.get("error") or len(tree["statements"]) != 1:
+            raise _no_expression(where)
+        node = tree["statements"][0]["node"]
+        plain = node.get("type") == "SELECT_NODE" and len(node["select_list"]) == 1 and not node.get("modifiers")
+        if not plain or node["from_table"]["type"] != "EMPTY":
+            raise _no_expression(where)
+        parts = list(_parts(node["select_list"][0]))
+        called = {part["function_name"].lower() for part in parts if part["class"] == "FUNCTION"}
+        if REFUSED & {part["class"] for part in parts} or MANY_ROWS & called or _of_many(connection, called):
+            raise _no_expression(where)
+    named = (part["column_names"] for part in parts if part["class"] == "COLUMN_REF")
+    return frozenset(tuple(name.lower() for name in names) for names in named)
+
+
+def _of_many(connection: duckdb.DuckDBPyConnection, called: set[str]) -> bool:
+    """Whether one of these functions can only be of many rows, or give a table."""
+    kinds = "SELECT function_type IN ('scalar', 'macro') FROM duckdb_functions() WHERE function_name = ?"
+    told = [{bool(one) for (one,) in connection.execute(kinds, [name]).fetchall()} for name in called]
+    return any(scalar == {False} for scalar in told)
 
 
 def _parts(tree: Any) -> Iterator[dict[str, Any]]:
@@ -105,4 +127,4 @@ def _parts(tree: Any) -> Iterator[dict[str, Any]]:
 
 def _no_expression(where: str) -> BadInput:
     remedy = "write one expression over the source's columns, such as quantity * price"
-    return BadInput("its SQL is not one plain expression", where=where, remedy=remedy)
+    return BadInput(f"the SQL of {where} is not one plain expression", where=where, remedy=remedy)

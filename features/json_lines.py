@@ -69,6 +69,10 @@ def _event(line: bytes, number: int, descriptor: Descriptor) -> tuple[str, dict[
         columns = ", ".join(descriptor.tables[name].columns)
         what = f"line {number} has a key that is no column of '{name}' in the descriptor"
         raise BadInput(what, remedy=f"its columns are {columns}")
+    table = descriptor.tables[name]
+    for column, value in found.items():
+        if isinstance(value, bool) and table.role_of(column) != "attribute":
+            raise BadInput(f"line {number} has yes or no for an id", remedy="give ids as text or whole numbers")
     return name, {column: _text(value, number) for column, value in found.items()}
 
 

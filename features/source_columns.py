@@ -56,9 +56,12 @@ def column_sql(table: Table, name: str, expression: str, held: str) -> str:
         )
     elif wanted in MOMENTS and (held == "DATE" or by_day):
         cast = f"TRY_CAST(TRY_CAST(TRY_CAST({expression} AS DATE) AS TIMESTAMP) AS TIMESTAMPTZ)"
-    if wanted in MOMENTS and held == "VARCHAR":
-        # 'infinity' and the year 290000 are moments to DuckDB, and to nothing after it.
-        cast = f"CASE WHEN isfinite({cast}) AND year({cast}) BETWEEN 1 AND 9999 THEN {cast} END"
+    elif wanted == "DOUBLE" and held == "VARCHAR":  # DuckDB reads 1_000, as it reads its own SQL
+        cast = f"CASE WHEN NOT contains({expression}, '_') THEN {cast} END"
+    if wanted in MOMENTS | {"DATE"} and held == "VARCHAR":
+        # 'epoch', 'infinity' and the year 290000 are moments to DuckDB, and to nothing after it.
+        fits = f"isfinite({cast}) AND year({cast}) BETWEEN 1 AND 9999"
+        cast = rf"CASE WHEN regexp_matches({expression}, '^\s*\d') AND {fits} THEN {cast} END"
     text = f"CASE WHEN {expression} IS NOT NULL AND {cast} IS NULL THEN CAST({expression} AS VARCHAR) END"
     return f"{cast} AS {quoted(name)}, {text} AS {quoted(name + RAW)}"
 

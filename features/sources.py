@@ -22,6 +22,7 @@ from privacy.errors import BadInput, CustosError
 from .datasets.database import Database
 from .datasets.descriptor import Descriptor
 from .datasets.tables import LOADER, Table
+from .expressions import references
 from .source_columns import RAW, column_sql, quoted
 from .source_databases import Answer, asked
 from .source_files import format_of, listed, literally, matching, unequal
@@ -76,6 +77,7 @@ class Source:
             if column.source is not None and column.source.lower() not in known:
                 what = f"the source of table '{table.name}' has no column '{column.source}' for '{name}'"
                 self.problems[name] = BadInput(what, where=table.place, remedy="mend the descriptor or the file")
+        self._look_at_sql()
         wanted = {name: self._expression(name) for name in table.columns if name not in self.problems}
         try:
             held = self._held(wanted, _where(table))
@@ -87,9 +89,19 @@ class Source:
             except BadInput as problem:
                 self.problems[name] = problem
 
+    def _look_at_sql(self) -> None:
+        """Refuse SQL that refers to anything but columns: to the relation, which is whole rows, or to its file."""
+        table, known = self.table, {name.lower() for name in self.present}
+        written = {name: column.sql for name, column in table.columns.items() if column.sql is not None}
+        for name, sql in {**written, **({"": table.where} if table.where else {})}.items():
+            missing = sorted(names[0] for names in references(sql, f"{table.name}.{name}") if names[0] not in known)
+            if missing:
+                what = f"table '{table.name}': no column '{missing[0]}' in its source"
+                self.problems[name] = BadInput(what, where=table.place, remedy="mend the descriptor")
+
     def _expression(self, name: str) -> str:
         column = self.table.columns[name]
-        return f"({column.sql})" if column.sql is not None else quoted(f"{self.prefix}{column.source}")
+        return f"({column.sql}\n)" if column.sql is not None else quoted(f"{self.prefix}{column.source}")
 
     def _held(self, wanted: Mapping[str, str], where: str = "") -> dict[str, str]:
         """Column -> the type of its expression in the source; asked together, as a text file is sniffed each time."""
@@ -212,7 +224,7 @@ def _call(table: Table) -> str | pa.Table | pa.RecordBatchReader:
 
 
 def _where(table: Table) -> str:
-    return f" WHERE ({table.where})" if table.where else ""
+    return f" WHERE ({table.where}\n)" if table.where else ""  # the line's end closes a comment
 
 
 def in_utc(batch: pa.RecordBatch) -> pa.RecordBatch:

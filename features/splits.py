@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ __all__ = ["SPLIT_ROWS", "Split", "schema_of", "splits_of"]
 SPLIT_ROWS: Final = 2**20
 """A parquet file is cut at its own row groups, into parts of about so many rows; a text file is one part."""
 ROW: Final = "file_row_number"
-WHOLE: Final = frozenset({"WINDOW", "SUBQUERY"})
-"""Expressions whose value depends on other rows, as DuckDB's parser calls them."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +67,8 @@ def _columns_of(split: Split) -> pa.Schema:
 
 
 def splits_of(source: Source, time_zone: str) -> list[Split]:
-    """Cut an opened source into parts, in the order of its rows; none where only the whole can be read.
-
-    That is one that isn't files, and one whose `sql` or `where` looks at other rows (a window, a subquery).
-    """
-    if not source.files or _looks_around(source):
+    """Cut an opened source into parts, in the order of its rows; none where it isn't files, or can't be read."""
+    if not source.files or source.problems:
         return []
     parquet = format_of(source.files) == "parquet"
     try:
@@ -82,8 +76,6 @@ def splits_of(source: Source, time_zone: str) -> list[Split]:
         parts = (part for file in source.files for part in cut(source, file))
         splits = [Split(source.table, file, source.query(origin), time_zone, _stamp(file)) for file, origin in parts]
         _columns_of(splits[0])
-    except duckdb.BinderException:  # the descriptor asks for what only the whole has, such as its file's name
-        return []
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         raise unreadable(source.table, error) from None
     return splits
@@ -127,19 +119,3 @@ def _row_ranges(file: Path) -> Iterator[tuple[int, int]]:
             first = end
     if end > first:
         yield first, end - 1
-
-
-def _looks_around(source: Source) -> bool:
-    """Whether the value of any column, or which rows there are, depends on more than the row itself."""
-    [[tree]] = source.connection.execute("SELECT json_serialize_sql(?)", [source.query()]).fetchall()
-    return bool(_classes(json.loads(tree)) & WHOLE)
-
-
-def _classes(node: object) -> set[str]:
-    """The classes of all expressions in a query's syntax tree, but for the source's own subquery."""
-    if isinstance(node, list):
-        return {found for item in node for found in _classes(item)}
-    if not isinstance(node, dict):
-        return set()
-    own = {str(node["class"])} if "class" in node else set()
-    return own | {found for name, item in node.items() if name != "from_table" for found in _classes(item)}

@@ -28,6 +28,7 @@ MOST_BYTES: Final = 4_000_000
 """What is pushed at once, about: more only waits longer."""
 MOST_SEEN: Final = 100_000
 """How many different lines back an equal one is known."""
+MOST_EQUAL: Final = 1_000
 Failed = Callable[[CheckFailed], None]
 
 
@@ -69,13 +70,15 @@ def follow_lines(house: House, stream: int, stopped: threading.Event, failed: Fa
     done, seen = 0, _Seen()
     for lines in _together(stream, stopped):
         first, done = done + 1, done + len(lines)
-        before = seen.earlier(lines)
         if not any(line.strip() for line in lines):
             continue
 
-        def push(house: House, lines: list[bytes] = lines, first: int = first, before: list[bytes] = before) -> Pushed:
+        def push(house: House, lines: list[bytes] = lines, first: int = first) -> Pushed:
+            before = seen.earlier(lines, _lineage(house))
             pushed = push_lines(house, [*before, *lines], first - len(before))
-            new, repeated = pushed.events - len(before), max(pushed.repeated - len(before), 0)
+            if not (pushed.quarantined or pushed.marked or pushed.tombstoned):  # else which of them are in isn't known
+                seen.keep(lines)
+            new, repeated = pushed.events - len(before), pushed.repeated - len(before)
             return replace(pushed, events=new, repeated=repeated, through_line=first + len(lines) - 1)
 
         try:
@@ -114,19 +117,31 @@ def _together(stream: int, stopped: threading.Event) -> Iterator[list[bytes]]:
             yield lines
 
 
+def _lineage(house: House) -> object:
+    """What tells the data of one ingest from another's."""
+    return house.stores.protected_store(house.state.dataset).manifest().get("lineage")
+
+
 class _Seen:
-    """How often each of the latest lines came: equal ones are as many events, also where a cut parts them."""
+    """How often each of the latest lines came since an ingest: equal ones are as many events, also where a cut parts
+    them.
+    """
 
     def __init__(self) -> None:
         self._counts: OrderedDict[bytes, int] = OrderedDict()
+        self._lineage: object = None
 
-    def earlier(self, lines: Sequence[bytes]) -> list[bytes]:
-        """Return the lines of before that are equal to some of `lines`, which are counted from now on."""
-        wanted = dict.fromkeys(line for line in lines if line.strip())
-        before = [line for line in wanted for _ in range(self._counts.get(line, 0))]
+    def earlier(self, lines: Sequence[bytes], lineage: object) -> list[bytes]:
+        """Return the lines of before that are equal to some of `lines`."""
+        if lineage != self._lineage:
+            self._counts.clear()
+            self._lineage = lineage
+        return [line for line in dict.fromkeys(lines) for _ in range(self._counts.get(line, 0))]
+
+    def keep(self, lines: Sequence[bytes]) -> None:
+        """Count lines that are in."""
         for line in lines:
             if line.strip():
-                self._counts[line] = self._counts.pop(line, 0) + 1
+                self._counts[line] = min(self._counts.pop(line, 0) + 1, MOST_EQUAL)
         while len(self._counts) > MOST_SEEN:
             self._counts.popitem(last=False)
-        return before

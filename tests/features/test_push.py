@@ -221,6 +221,7 @@ def test_bad_events_are_sealed_once_with_their_reason_and_the_good_ones_count(sh
         (b'{"order_id": {"a": 1}}', "line 1 has a value that is no text"),
         (b'{"nickname": "x"}', "line 1 has a key that is no column"),
         (b'{"table": "customers"}', "line 1 is of a table"),
+        (b'{"customer_id": true}', "line 1 has yes or no for an id"),
         (b"  ", "there are no events"),
     ],
 )

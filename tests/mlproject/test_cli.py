@@ -201,6 +201,27 @@ def a_key_inside_an_expression(shop: dict[str, Any], folder: Path) -> None:
     columns_of(shop)["leak"] = {"sql": "'x' || Invoice", "sensitivity": "non_personal"}
 
 
+def a_whole_row(shop: dict[str, Any], folder: Path) -> None:
+    columns_of(shop)["leak"] = {"sql": "read_parquet::varchar", "type": "string", "sensitivity": "behavioural"}
+
+
+def a_field_of_a_whole_row(shop: dict[str, Any], folder: Path) -> None:
+    columns_of(shop)["leak"] = {"sql": "read_parquet['customer']", "type": "string", "sensitivity": "behavioural"}
+
+
+def where_its_file_lies(shop: dict[str, Any], folder: Path) -> None:
+    columns_of(shop)["leak"] = {"sql": "filename", "type": "string", "sensitivity": "behavioural"}
+
+
+def more_rows_than_there_are(shop: dict[str, Any], folder: Path) -> None:
+    many = "case when unnest([true, true]) then department end"
+    columns_of(shop)["category"] = {"sql": many, "sensitivity": "behavioural"}
+
+
+def of_all_rows(shop: dict[str, Any], folder: Path) -> None:
+    columns_of(shop)["quantity"] = {"sql": "sum(quantity)", "type": "float", "sensitivity": "behavioural"}
+
+
 def a_loader_that_raises(shop: dict[str, Any], folder: Path) -> None:
     shop["tables"]["transactions"]["source"] = "tests.loaders:raising"
 
@@ -219,6 +240,11 @@ CASES: tuple[tuple[Mend, str], ...] = (
     (a_file_of_its_own, "category"),
     (an_identifier_under_another_name, "leak"),
     (a_key_inside_an_expression, "leak"),
+    (a_whole_row, "read_parquet"),
+    (a_field_of_a_whole_row, "read_parquet"),
+    (where_its_file_lies, "filename"),
+    (more_rows_than_there_are, "transactions.category"),
+    (of_all_rows, "transactions.quantity"),
     (a_loader_that_raises, "tests.loaders:raising"),
     (a_loader_that_exits, "tests.loaders:exiting"),
     (no_such_zone, "time_zone"),

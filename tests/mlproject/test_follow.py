@@ -67,9 +67,12 @@ def test_a_line_without_an_end_is_refused(pipe: tuple[int, int], monkeypatch: py
 
 def test_equal_lines_come_again_wherever_the_stream_is_cut() -> None:
     seen = follow._Seen()
-    assert seen.earlier([b"a", b"a", b"b", b""]) == []
-    assert seen.earlier([b"a", b"c", b""]) == [b"a", b"a"]
-    assert seen.earlier([b"c", b"a"]) == [b"c", b"a", b"a", b"a"]
+    for lines, before in (
+        ([b"a", b"a", b"b", b""], []), ([b"a", b"c", b""], [b"a", b"a"]), ([b"c", b"a"], [b"c", b"a", b"a", b"a"]),
+    ):  # fmt: skip
+        assert seen.earlier(lines, "one ingest") == before
+        seen.keep(lines)
+    assert seen.earlier([b"a"], "another ingest") == []
 
 
 class Followed:
