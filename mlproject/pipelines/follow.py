@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from mlproject.pipelines.push import Pushed, push_inbox, push_lines
 from mlproject.wiring import House
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 
-__all__ = ["follow_inbox", "follow_lines", "until_told_to_stop"]
+__all__ = ["Stop", "follow_inbox", "follow_lines", "until_told_to_stop"]
 
 MOMENT_SECONDS: Final = 0.1
 """How long lines that come one after the other are waited for, and how often the inbox is looked into."""
@@ -32,10 +31,25 @@ MOST_EQUAL: Final = 1_000
 Failed = Callable[[CheckFailed], None]
 
 
+class Stop:
+    """A flag that a signal's handler may raise: the lock of a threading.Event may be held by what it interrupts."""
+
+    def __init__(self) -> None:
+        self._raised = False
+
+    def set(self) -> None:
+        """Raise it."""
+        self._raised = True
+
+    def is_set(self) -> bool:
+        """Whether it was raised."""
+        return self._raised
+
+
 @contextmanager
-def until_told_to_stop() -> Iterator[threading.Event]:
+def until_told_to_stop() -> Iterator[Stop]:
     """Give an event that SIGTERM and SIGINT set; what was begun by then is done to its end."""
-    stopped = threading.Event()
+    stopped = Stop()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         stopped.set()
@@ -48,10 +62,11 @@ def until_told_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def follow_inbox(house: House, stopped: threading.Event, failed: Failed) -> Iterator[Pushed]:
+def follow_inbox(house: House, stopped: Stop, failed: Failed) -> Iterator[Pushed]:
     """Push what the API takes, within moments of its coming, until `stopped`; `failed` is told where none was good."""
     left, tried = frozenset[str](), 0.0
-    while not stopped.wait(MOMENT_SECONDS):
+    while not stopped.is_set():
+        time.sleep(MOMENT_SECONDS)
         inbox = Inbox(house.paths.inbox)
         # What waits on does so until a build has made room.
         if inbox.names() - (left if time.monotonic() < tried + AGAIN_SECONDS else frozenset()):
@@ -60,7 +75,7 @@ def follow_inbox(house: House, stopped: threading.Event, failed: Failed) -> Iter
             left, tried = inbox.names(), time.monotonic()
 
 
-def follow_lines(house: House, stream: int, stopped: threading.Event, failed: Failed) -> Iterator[Pushed]:
+def follow_lines(house: House, stream: int, stopped: Stop, failed: Failed) -> Iterator[Pushed]:
     """Push the lines of the open file `stream` as they come, until it ends or `stopped`.
 
     Wherever the stream is cut, equal lines in it are as many events as in one file. Each answer tells the last line
@@ -96,7 +111,7 @@ def _unless_bad(push: Callable[[House], Pushed], house: House, failed: Failed) -
         failed(error)
 
 
-def _together(stream: int, stopped: threading.Event) -> Iterator[list[bytes]]:
+def _together(stream: int, stopped: Stop) -> Iterator[list[bytes]]:
     """The lines of `stream`, those together that come within a moment; what wasn't read stays in its pipe."""
     rest, ended, count = b"", False, 0
     while not ended and not stopped.is_set():
