@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
+from .data_time import in_utc
 from .engine import Connection
-from .feature_table import EVENT_COLUMNS, UTC
+from .feature_table import EVENT_COLUMNS
 from .transforms import orders
 from .transforms.basket import basket
 from .transforms.decay import decay
@@ -128,5 +129,4 @@ def told_features(
 
 def cutoff_table(connection: Connection, moments: Sequence[dt.datetime]) -> ir.Table:
     """Return `moments` as a table with the column event_timestamp."""
-    column = pa.array([moment.astimezone(dt.UTC) for moment in moments], UTC)
-    return connection.place(pa.table({"event_timestamp": column}), "cutoffs")
+    return connection.place(pa.table({"event_timestamp": in_utc(moments)}), "cutoffs")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import ibis
 
+from .source_files import listed
 from .statements import SETTINGS
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ class DuckDbConnection:
 
     def read_parquet(self, files: Sequence[Path], name: str) -> ir.Table:
         """Return the files as a view, which is read anew by whatever asks it."""
-        listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-        source = f"read_parquet([{listed}], union_by_name = true)"
+        source = f"read_parquet({listed(files)}, union_by_name = true)"
         self.backend.raw_sql(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {source}")
         return self.backend.table(name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Final
 
 import duckdb
@@ -76,6 +77,7 @@ def columns_of(text: str, where: str) -> frozenset[str]:
     return frozenset(name for reference in references(text, where) for name in reference)
 
 
+@lru_cache(maxsize=512)
 def references(text: str, where: str) -> frozenset[tuple[str, ...]]:
     """Return what one scalar expression refers to, in lower case: a column, or a column and fields in it.
 

@@ -21,10 +21,11 @@ from privacy.rights import SubjectStore
 from privacy.suppression import SuppressionList
 
 from .admission import Admission
-from .build import FEATURES
+from .data_time import in_utc
 from .datasets.descriptor import Descriptor
 from .definitions import ENTITY, PROJECT, define
 from .disclosures import Access, Disclosures
+from .feature_table import FEATURES, UTC
 from .gateway_types import REFERENCE, GatewayPaths, GatewaySettings, OnlineAnswer, OnlineColumns, ServiceInfo
 from .materialized import Materialized
 from .online import rows_at
@@ -40,7 +41,6 @@ __all__ = ["FeatureGateway", "GatewayPaths", "GatewaySettings", "OnlineAnswer", 
 PREDICT: Final = "predict"
 READ: Final = "features.read"
 MOMENT: Final = "event_timestamp"
-UTC: Final = pa.timestamp("us", "UTC")
 GIVEN: Final = "given"
 
 
@@ -141,7 +141,7 @@ class FeatureGateway:
         metadata how many rows were left out for want of a consent (`LEFT_OUT`). BadInput for a cut-off not built.
         """
         info, access = self._admission.require(principal, service, 0, action)
-        self._require_built(info, pa.chunked_array([pa.array(cutoffs, UTC)]))
+        self._require_built(info, in_utc(cutoffs))
         store = self._paths.feature_store(info.dataset)
         asked = self._own.permitted(access, population(store, cutoffs, horizon_days, active_within_days, self._engine))
         known = self._historical(info, asked.select([ENTITY, MOMENT])) if access.filters else asked
@@ -159,10 +159,9 @@ class FeatureGateway:
         store = self._paths.feature_store(info.dataset)
 
         def rows() -> pa.Table:
-            self._require_built(info, pa.chunked_array([pa.array([as_of], UTC)]), name_day=True)
-            then = pc.field(MOMENT) == pa.scalar(as_of, UTC)
-            tokens = pc.unique(store.read(FEATURES, [ENTITY], then)[ENTITY]).sort()
-            asked = pa.table({ENTITY: tokens, MOMENT: pa.array([as_of] * len(tokens), UTC)})
+            self._require_built(info, in_utc([as_of]), name_day=True)
+            tokens = pc.unique(store.read(FEATURES, [ENTITY], pc.field(MOMENT) == pa.scalar(as_of, UTC))[ENTITY]).sort()
+            asked = pa.table({ENTITY: tokens, MOMENT: in_utc([as_of] * len(tokens))})
             return self._historical(info, self._own.permitted(access, asked))
 
         return self._disclosed(access, info, steady(store, rows))
@@ -212,7 +211,7 @@ class FeatureGateway:
         stored, known = self._own.of(tokens, str(principal.purpose), self._online.key_id())
         answer, now = OnlineColumns(info, len(tokens)), self._data_time(info.dataset)
         if access.on_consent:
-            rows = pa.table({ENTITY: pa.array(stored, pa.string()), MOMENT: pa.array([now] * len(stored), UTC)})
+            rows = pa.table({ENTITY: pa.array(stored, pa.string()), MOMENT: in_utc([now] * len(stored))})
             consenting = self._own.consenting(access, rows)
             known[np.flatnonzero(known)[~consenting]] = False
             stored = rows[ENTITY].filter(pa.array(consenting)).to_pylist()
@@ -268,7 +267,7 @@ class FeatureGateway:
         self._disclosures.disclosed(access, people, rows.num_rows, references, asked.num_rows - rows.num_rows)
         return told
 
-    def _require_built(self, info: ServiceInfo, moments: pa.ChunkedArray, *, name_day: bool = False) -> None:
+    def _require_built(self, info: ServiceInfo, moments: pa.Array | pa.ChunkedArray, *, name_day: bool = False) -> None:
         noted = self._paths.feature_store(info.dataset).manifest("cutoffs")["cutoffs"]
         require_built(moments.cast(UTC), noted, name_day=name_day)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import pyarrow as pa
 
 from privacy.errors import BadInput
+from privacy.json_files import parse_strict
 
 from .datasets.descriptor import Descriptor
 from .datasets.tables import Kind, Table
@@ -78,11 +78,8 @@ def _event(line: bytes, number: int, descriptor: Descriptor) -> tuple[str, dict[
 
 def _parsed(line: bytes, number: int) -> dict[str, Any]:
     try:
-        found = json.loads(
-            line.decode("utf-8"), object_pairs_hook=_distinct, parse_int=_Number, parse_float=_Number,
-            parse_constant=_no_constant,
-        )  # fmt: skip
-    except (ValueError, RecursionError):
+        found = parse_strict(line, _Number)
+    except ValueError:
         found = None
     if not isinstance(found, dict):
         raise BadInput(f"line {number} is no JSON object", remedy="write an object a line in UTF-8, each key once")
@@ -136,14 +133,3 @@ def _typed(connection: Any, table: Table, events: list[dict[str, Any]]) -> pa.Re
     [batch] = connection.sql(f"SELECT {columns} FROM events").to_arrow_table().combine_chunks().to_batches()
     connection.unregister("events")
     return in_utc(batch)
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError
-    return made
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .buckets import row_hashes
+from .data_time import in_utc
 from .feature_table import EVENT_COLUMNS, EVENTS, FEATURES, UTC, schema_of, stored
 from .statements import newest_of
 from .storage import TableStore
@@ -37,7 +38,7 @@ def newest(
     `lines` and `met`, the interactions, are all that these people have. Bands, which are among all customers, are null.
     The folder `kept` holds the statements of the computation.
     """
-    inputs = {"lines": lines, "people": people, "cutoffs": pa.table({MOMENT: pa.array([moment], UTC)})}
+    inputs = {"lines": lines, "people": people, "cutoffs": pa.table({MOMENT: in_utc([moment])})}
     if met is not None:
         inputs["interactions"] = met
     events, rows = newest_of(inputs, listed, windows, kept)

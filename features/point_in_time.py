@@ -157,7 +157,7 @@ def steady(store: TableStore, read: Callable[[], pa.Table]) -> pa.Table:
     raise EnvironmentFailed(what, where=str(store.root), remedy="run it again when nothing else writes this home")
 
 
-def require_built(moments: pa.ChunkedArray, cutoffs: Sequence[str], *, name_day: bool = False) -> None:
+def require_built(moments: pa.Array | pa.ChunkedArray, cutoffs: Sequence[str], *, name_day: bool = False) -> None:
     """Refuse moments without features of their own: Feast would answer with older ones, and not say so.
 
     `cutoffs` are those that were built, in ISO 8601; `name_day` says that the remedy is to build for the missing day.

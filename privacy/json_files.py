@@ -1,15 +1,16 @@
-"""The one reader of the JSON that Custos keeps in files: an object, or one clear error."""
+"""The one reader of JSON: what Custos keeps in files, an object or one clear error, and what others send, strictly."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from privacy.durable import read_bytes
 from privacy.errors import EnvironmentFailed
 
-__all__ = ["parse_object", "read_object"]
+__all__ = ["parse_object", "parse_strict", "read_object"]
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
@@ -25,6 +26,37 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("no object")
     return found
+
+
+def parse_strict(data: bytes, number: Callable[[str], Any] | None = None) -> Any:
+    """What RFC 8259 calls JSON, in UTF-8, each key once; `number` takes numbers as they are written.
+
+    Raises ValueError for all else: NaN, repeated keys, nesting too deep to be meant.
+
+    >>> parse_strict(b'{"a": [1, 2.50]}', str)
+    {'a': ['1', '2.50']}
+    """
+    try:
+        return json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_distinct_keys,
+            parse_constant=_no_constant,
+            parse_int=number,
+            parse_float=number,
+        )
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key twice")
+    return made
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise ValueError("no number")
 
 
 def read_object(path: Path, what: str, *, remedy: str) -> dict[str, Any] | None:

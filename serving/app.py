@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import anyio
 import anyio.to_thread
@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from privacy.errors import CustosError, Refused
+from privacy.json_files import parse_strict
 from privacy.policy import Principal
 
 from .errors import EventsRefused, ModelUnavailable, TokensRefused, refused_detail
@@ -45,20 +46,9 @@ def strict_json(body: bytes) -> Any:
     {'a': [1]}
     """
     try:
-        return json.loads(body.decode("utf-8"), object_pairs_hook=_distinct_keys, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        return parse_strict(body)
+    except ValueError:
         raise Problem("json_invalid", "strict JSON in UTF-8, each key once, no NaN or Infinity") from None
-
-
-def _distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise ValueError
-    return made
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise ValueError
 
 
 class _StrictRequest(Request):

@@ -100,9 +100,11 @@ def push_inbox(house: House) -> Pushed:
         house = house.renewed()
         decision, descriptor, stores, state = _begun(house)
         inbox, until = Inbox(house.paths.inbox), _until(house, state)
-        waiting = inbox.waiting()
-        later = [[event for event in held if day_after(_moment(event)) > until] for _, held in waiting]
-        events = [event for _, held in waiting for event in held if day_after(_moment(event)) <= until]
+        waiting, events = inbox.waiting(), list[Mapping[str, Any]]()
+        later: list[list[Mapping[str, Any]]] = [[] for _ in waiting]
+        for (_, held), rest in zip(waiting, later, strict=True):
+            for event in held:
+                (rest if day_after(_moment(event)) > until else events).append(event)
         safe = inboxed_events(descriptor, events, house.vault, house.keyring, stores)
         added = add_events(descriptor, safe, stores, until=until)
         pushed = _settled(house, descriptor, state, safe, added, stores)
