@@ -52,7 +52,7 @@ def draft_dataset(house: House, place: Path, out: Path | None) -> Iterator[str]:
     for name in made.missing:
         yield f"Not found: {name}; add it"
     first = f"decide what is marked TO DECIDE ({made.undecided})" if made.undecided else "read every line"
-    yield f"Wrote {out}: {first}, then run `custos dataset check {out.name}`"
+    yield f"Wrote {out}: {first}, then run `custos dataset check {out}`"
 
 
 def _refuse_there(out: Path) -> None:
