@@ -144,7 +144,7 @@ def _pattern(files: Sequence[Path]) -> str:
     names = [file.name for file in files]
     before = _common(names).rstrip("0123456789")
     after = _common([name[::-1] for name in names])[::-1].lstrip("0123456789")
-    return f"{before}*{after}" if before and not set("*?[") & set(before + after) else ""
+    return f"{before}*{after}" if before + after and not set("*?[") & set(before + after) else ""
 
 
 def _common(names: Sequence[str]) -> str:

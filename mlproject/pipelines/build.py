@@ -57,6 +57,8 @@ def build_features(
     record(house, "stages", stages)
     size = f"{report.features} columns, {report.rows:,} rows at {len(cutoffs)} cut-offs"
     kept = f", {len(report.carried)} of them as they were" if since is not None else ""
+    if since is not None and not report.carried:
+        kept += " (cut-offs move with data time; an ingest, an erasure or other transforms make all of them new)"
     yield f"features: {size}{kept}, as of {moment.date()}"
 
 
