@@ -40,6 +40,7 @@ def test_the_shop_of_the_page_says_what_the_page_says(tmp_path: Path) -> None:
     assert orders_by_token(home) == [1, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("customer", CUSTOMERS[:3])
 def test_any_of_the_ids_erases_the_person(customer: str, tmp_path: Path) -> None:
     home, _ = ingested(tmp_path)

@@ -86,6 +86,7 @@ def shop_with_interactions(directory: Path, **happened: Any) -> Descriptor:
     return load_descriptor(str(path))
 
 
+@pytest.mark.slow
 def test_a_shop_that_tells_has_a_service_of_them(home: Home, tmp_path: Path) -> None:
     descriptor = shop_with_interactions(tmp_path / "shop")
     home.ingest(descriptor)

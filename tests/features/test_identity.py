@@ -46,6 +46,7 @@ def test_without_a_shared_id_they_are_two(shop: Shop) -> None:
     assert sorted(row["lifetime_orders"] for row in rows.values()) == [1, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_link_found_later_keeps_every_token_of_before_working(shop: Shop) -> None:
     shop.serve(APART)
     names = ["web-1", "till-9", "web-2"]

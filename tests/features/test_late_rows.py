@@ -42,6 +42,7 @@ def late_shop(directory: Path, **column: Any) -> Path:
     return write_descriptor(directory, document)
 
 
+@pytest.mark.slow
 def test_a_line_counts_from_when_it_came(home: Home, tmp_path: Path) -> None:
     descriptor = load_descriptor(str(late_shop(tmp_path / "shop")))
     report = home.ingest(descriptor)

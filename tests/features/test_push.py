@@ -112,6 +112,7 @@ def test_data_pushed_day_by_day_are_those_of_one_ingest(shop: Shop, tmp_path: Pa
     other.vault.close()
 
 
+@pytest.mark.slow
 def test_pushed_people_have_the_features_that_a_build_gives(shop: Shop, tmp_path: Path) -> None:
     home, descriptor, later = shop
     gateway = home.gateway()

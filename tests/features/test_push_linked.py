@@ -42,6 +42,7 @@ def events_of(tokens: list[str]) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_an_event_under_either_id_is_the_one_persons(shop: Shop) -> None:
     shop.serve(APART)
     issued = [shop.token(name, "retention") for name in NAMES]
@@ -77,6 +78,7 @@ def test_what_the_api_took_before_a_link_counts_for_whom_they_are_now(shop: Shop
     assert safe.tokens == [shop.token("web-1")]
 
 
+@pytest.mark.slow
 def test_two_tokens_of_one_person_are_one_of_the_k_that_a_service_answers_about(shop: Shop) -> None:
     shop.serve(APART)
     names = ("web-1", "till-9", "web-2")

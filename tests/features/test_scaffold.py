@@ -113,6 +113,7 @@ def folder_of_files(folder: Path) -> dict[str, list[str]]:
     return made
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_a_descriptor_that_runs_once_it_is_decided(home: Home, tmp_path: Path) -> None:
     folder = tmp_path / "shop"
     folder.mkdir()

@@ -316,6 +316,7 @@ ODD: tuple[tuple[Callable[[pd.DataFrame], pd.DataFrame], str], ...] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spoil", "kind"), ODD, ids=[case[0].__name__ for case in ODD])
 def test_a_few_odd_rows_are_quarantined_and_the_rest_goes_on(
     spoil: Callable[[pd.DataFrame], pd.DataFrame], kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

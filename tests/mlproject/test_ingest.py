@@ -36,6 +36,7 @@ def digest_of(home: Path) -> str:
     return str(json.loads((home / "report.json").read_text())["dataset"]["digest"])
 
 
+@pytest.mark.slow
 def test_a_home_goes_on_by_the_descriptor_it_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

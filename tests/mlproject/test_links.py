@@ -73,6 +73,7 @@ def taken(home: Home, customer: str) -> dict[str, Any]:
     return {"event": f"{token[-32:]}", "customer_token": token, "ordered_at": "2024-01-21T10:00:00Z", "lines": lines}
 
 
+@pytest.mark.slow
 def test_the_command_that_erases_takes_either_id(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.custos("ingest", str(write(tmp_path / "shop", 2, linked=False)))

@@ -20,6 +20,7 @@ def server() -> Iterator[Server]:
         yield started
 
 
+@pytest.mark.slow
 def test_people_are_kept_there_and_erased_there(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -222,6 +222,7 @@ def test_risks_of_a_sample_are_those_of_its_population() -> None:
     assert [grade(1 / k) for k in (2, 5, 19, 20, 50)] == [2, 2, 2, 3, 3]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_values_may_have_a_hierarchy() -> None:
     names = [f"c{at}" for at in range(100_000)]
     table = pa.table({"q": names, "n": list(range(100_000))})
