@@ -16,13 +16,21 @@ from .datasets.tables import Kind, Table
 from .source_columns import column_sql, quoted
 from .sources import connected, in_utc
 
-__all__ = ["MOST_LINES", "PUSHED", "TABLE", "read_events"]
+__all__ = ["MOST_LINES", "PUSHED", "TABLE", "BadLine", "read_events"]
 
 PUSHED: Final[tuple[str, ...]] = ("transactions", "interactions")
 """The tables that events are rows of."""
 TABLE: Final = "table"
 """The key that names an event's table; order lines may leave it out."""
 MOST_LINES: Final = 1_000_000
+
+
+class BadLine(BadInput):
+    """A line that is no event; `line` is its number."""
+
+    def __init__(self, line: int, what: str, remedy: str) -> None:
+        self.line = line
+        super().__init__(f"line {line} {what}", remedy=remedy)
 
 
 class _Number(str):
@@ -64,15 +72,15 @@ def _event(line: bytes, number: int, descriptor: Descriptor) -> tuple[str, dict[
     name = found.pop(TABLE, PUSHED[0])
     if name not in PUSHED or name not in descriptor.tables:
         known = ", ".join(table for table in PUSHED if table in descriptor.tables)
-        raise BadInput(f"line {number} is of a table that events can't be of", remedy=f"use one of: {known}")
+        raise BadLine(number, "is of a table that events can't be of", f"use one of: {known}")
     if not found.keys() <= descriptor.tables[name].columns.keys():
         columns = ", ".join(descriptor.tables[name].columns)
-        what = f"line {number} has a key that is no column of '{name}' in the descriptor"
-        raise BadInput(what, remedy=f"its columns are {columns}")
+        what = f"has a key that is no column of '{name}' in the descriptor"
+        raise BadLine(number, what, f"its columns are {columns}")
     table = descriptor.tables[name]
     for column, value in found.items():
         if isinstance(value, bool) and table.role_of(column) != "attribute":
-            raise BadInput(f"line {number} has yes or no for an id", remedy="give ids as text or whole numbers")
+            raise BadLine(number, "has yes or no for an id", "give ids as text or whole numbers")
     return name, {column: _text(value, number) for column, value in found.items()}
 
 
@@ -82,7 +90,7 @@ def _parsed(line: bytes, number: int) -> dict[str, Any]:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise BadInput(f"line {number} is no JSON object", remedy="write an object a line in UTF-8, each key once")
+        raise BadLine(number, "is no JSON object", "write an object a line in UTF-8, each key once")
     return found
 
 
@@ -97,7 +105,7 @@ def _text(value: object, number: int) -> str | None:
             return value
     except UnicodeEncodeError:
         pass
-    raise BadInput(f"line {number} has a value that is no text, number, yes or no", remedy="give each column one value")
+    raise BadLine(number, "has a value that is no text, number, yes or no", "give each column one value")
 
 
 def _typed_as(table: Table, events: list[dict[str, Any]], stored: pa.Schema | None) -> Table:

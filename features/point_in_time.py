@@ -169,5 +169,12 @@ def require_built(moments: pa.Array | pa.ChunkedArray, cutoffs: Sequence[str], *
     if missing:
         day = missing[0].isoformat().removesuffix("T00:00:00+00:00")
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        again = f"run `custos build --as-of {day}`" if name_day else "run `custos build` again"
+        again = f"run `custos build --as-of {day}`" if name_day else _built(cutoffs)
         raise BadInput(f"no features were built at {day}{more}", remedy=again)
+
+
+def _built(cutoffs: Sequence[str]) -> str:
+    days = sorted(dt.datetime.fromisoformat(text).date().isoformat() for text in cutoffs)
+    if not days:
+        return "run `custos build`"
+    return f"ask of {', '.join(days[-6:])}" + (f", or one of {len(days) - 6} before" if len(days) > 6 else "")

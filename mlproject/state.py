@@ -24,7 +24,7 @@ class HomeState:
     """The home's place and its one dataset, with the moments that follow from the data.
 
     `as_of` is None until features are built from what was ingested last; `online` says whether rows were ever put
-    into the online store.
+    into the online store. `planned` is the day that the cut-offs of what is built were chosen for.
     """
 
     home: str
@@ -33,6 +33,7 @@ class HomeState:
     last_event: datetime
     as_of: datetime | None = None
     online: bool = False
+    planned: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON types."""
@@ -63,8 +64,8 @@ def _parsed(raw: Mapping[str, Any]) -> HomeState:
     home, dataset, online = raw["home"], raw["dataset"], raw.get("online", False)
     if not isinstance(home, str) or not isinstance(online, bool) or not _DATASET.fullmatch(dataset):
         raise ValueError
-    as_of = None if raw.get("as_of") is None else _moment(raw["as_of"])
-    return HomeState(home, dataset, _moment(raw["first_event"]), _moment(raw["last_event"]), as_of, online)
+    as_of, planned = (None if raw.get(name) is None else _moment(raw[name]) for name in ("as_of", "planned"))
+    return HomeState(home, dataset, _moment(raw["first_event"]), _moment(raw["last_event"]), as_of, online, planned)
 
 
 def _moment(text: str) -> datetime:

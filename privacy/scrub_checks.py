@@ -34,6 +34,7 @@ _MAILBOX: Final = re.compile("[A-Za-z0-9\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f!
 _MOST_NATIONAL: Final = 12
 """Digits."""
 _GROUP_END: Final = re.compile("(?<=[0-9])[ .-]")
+_HOUR: Final = re.compile("(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01]) (?:[01][0-9]|2[0-3])")
 _PARTING: Final = str.maketrans("", "", " -().（）/")
 
 
@@ -121,7 +122,12 @@ def international(found: str, _region: str) -> int:
 
 
 def national(found: str, region: str) -> int:
-    """A number as it is written in the region, in groups; of more groups than one number has, the first ones."""
+    """A number as it is written in the region, in groups; of more groups than one number has, the first ones.
+
+    A day and its hour are none.
+    """
+    if _HOUR.fullmatch(found):
+        return 0
     if _count(found) > _MOST_NATIONAL:
         ends = [each.start() for each in _GROUP_END.finditer(found) if 9 <= _count(found[: each.start()]) <= 12]
         return next((end for end in reversed(ends) if _valid(found[:end], region)), 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -81,7 +82,9 @@ def test_push_inbox_and_their_words(tmp_path: Path) -> None:
         assert Inbox(home.path / "inbox").waiting() == []
     assert answer["added"] == 0
     told = home.custos("build", "--since")
-    assert "of them as they were" in told
+    kept = re.search(r"at (\d+) cut-offs, (\d+) of them as they were", told)
+    assert kept is not None
+    assert int(kept[2]) == int(kept[1]) - 1  # all but the new day: cut-offs don't move with it
     assert "online store: 12 people" in home.custos("materialize")
     assert home.custos("doctor").count("bad ") == 0
 

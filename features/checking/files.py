@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import re
+import shlex
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,11 +23,12 @@ from privacy.scrubbing import scrub
 
 from .findings import Finding, of_error
 
-__all__ = ["header_is_data", "look_at_files", "written_in"]
+__all__ = ["as_utf_8", "header_is_data", "look_at_files", "written_in"]
 
 BLOCK: Final = 1 << 20
 PARQUET: Final = b"PAR1"
 UTF_8: Final = "UTF-8"
+GB_18030: Final = "probably GB 18030"
 MARKS: Final = ((codecs.BOM_UTF8, UTF_8), (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
 _NUMBER: Final = re.compile(r"[+-]?[0-9][0-9.,:/ T+-]*Z?")
 _SHORT: Final = 3
@@ -72,9 +74,7 @@ def _looked_at(connection: duckdb.DuckDBPyConnection, table: str, file: Path) ->
         else:
             encoding = written_in(file)
             if encoding != UTF_8:
-                return _broken(
-                    table, file, f"is not UTF-8 but {encoding}", "encoding", "write it as UTF-8 (iconv -t UTF-8)"
-                )
+                return _broken(table, file, f"is not UTF-8 but {encoding}", "encoding", as_utf_8(file, encoding))
             names = columns_of_file(connection, file)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         return _broken(
@@ -118,6 +118,18 @@ def _mixed(table: str, files: Sequence[Path]) -> list[Finding]:
     ]
 
 
+def as_utf_8(file: Path, encoding: str) -> str:
+    """Return how to write a text file that is in another encoding as UTF-8.
+
+    >>> as_utf_8(Path("会员.csv"), GB_18030)
+    "write it as UTF-8: iconv -f GB18030 -t UTF-8 '会员.csv' > utf-8.csv"
+    """
+    source, name = "-f GB18030 " if encoding == GB_18030 else "", shlex.quote(file.name)
+    if file.suffix.lower() == ".gz":
+        return f"write it as UTF-8: zcat {name} | iconv {source}-t UTF-8 > utf-8.csv"
+    return f"write it as UTF-8: iconv {source}-t UTF-8 {name} > utf-8{file.suffix}"
+
+
 def written_in(file: Path) -> str:
     """Name the encoding of a text file, looking at all of it: UTF-8, else a guess; gzip is unpacked."""
     decoders = {name: codecs.getincrementaldecoder(name)() for name in ("utf-8", "gb18030")}
@@ -136,7 +148,7 @@ def written_in(file: Path) -> str:
             if not block:
                 break
             block = stream.read(BLOCK)
-    return UTF_8 if "utf-8" in decoders else "probably GB 18030" if decoders else "another encoding"
+    return UTF_8 if "utf-8" in decoders else GB_18030 if decoders else "another encoding"
 
 
 def header_is_data(names: Iterable[str]) -> bool:

@@ -54,8 +54,8 @@ class References:
             distinct[place] = np.unique(rows)
             doubled = len(rows) - len(distinct[place])
             if place in self._keys and doubled:
-                remedy = "keep one row of each, or name the column that tells them apart"
-                yield Finding(*place, "error", "not_unique", "repeats an earlier row's key", remedy, doubled, len(rows))
+                what, remedy = "repeats an earlier row's key", "keep one row of each: an ingest keeps them all"
+                yield Finding(*place, "warning", "not_unique", what, remedy, doubled, len(rows))
         for reference in self._references:
             if reference.column in distinct and reference.to in distinct:
                 yield from _dangling(reference, distinct[reference.column], distinct[reference.to])

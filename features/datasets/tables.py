@@ -134,9 +134,14 @@ class Table(Strict):
 
     @property
     def event_column(self) -> str | None:
-        """The column that dates a row: given, `ordered_at`, or the only timestamp but `created`."""
+        """The column that dates a row: given, `ordered_at`, or the only timestamp but `created` of what happened.
+
+        When somebody became a customer or a product came is no date of the row, unless `dated_by` says so.
+        """
         if self.dated_by is not None or self._name == "transactions":
             return self.dated_by or "ordered_at"
+        if self._name in ("customers", "products"):
+            return None
         times = [name for name in self.columns if self.kind_of(name) == "timestamp" and name != "created"]
         return times[0] if len(times) == 1 else None
 

@@ -11,7 +11,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from features.checking.files import UTF_8, header_is_data, written_in
+from features.checking.files import UTF_8, as_utf_8, header_is_data, written_in
 from features.source_columns import FRACTIONS, INTEGERS, TIMES, quoted
 from features.source_files import columns_of_file, format_of, listed, literally, matching
 from privacy.errors import BadInput
@@ -121,7 +121,8 @@ def _grouped(place: Path) -> list[tuple[Path, ...]]:
         for path in files:
             try:
                 if format_of([path]) == "csv" and (encoding := written_in(path)) != UTF_8:
-                    raise BadInput(f"the file is not UTF-8 but {encoding}", where=path.name, remedy="write it as UTF-8")
+                    remedy = as_utf_8(path, encoding)
+                    raise BadInput(f"the file is not UTF-8 but {encoding}", where=path.name, remedy=remedy)
                 columns = columns_of_file(connection, path)
             except (duckdb.Error, OSError, EOFError) as error:
                 raise _unreadable(path, error) from None
@@ -143,7 +144,7 @@ def _pattern(files: Sequence[Path]) -> str:
     names = [file.name for file in files]
     before = _common(names).rstrip("0123456789")
     after = _common([name[::-1] for name in names])[::-1].lstrip("0123456789")
-    return f"{before}*{after}" if before and not set("*?[") & set(before + after) else ""
+    return f"{before}*{after}" if before + after and not set("*?[") & set(before + after) else ""
 
 
 def _common(names: Sequence[str]) -> str:

@@ -85,8 +85,11 @@ def build(home: Path | None, as_of: datetime | None, since: datetime | None) -> 
     from mlproject.stages import Stages
     from mlproject.wiring import House
 
-    for line in build_features(House.open(home), Stages(), as_of=as_of, since=since):
+    house = House.open(home)
+    for line in build_features(house, Stages(), as_of=as_of, since=since):
         click.echo(line)
+    if house.descriptor.inference:
+        click.echo("Next: `custos inference check`; until it has passed, no service tells anything of these features.")
 
 
 @click.command()

@@ -64,6 +64,7 @@ def _followed(house: House, file: Path | None) -> Iterator[Pushed]:
         click.echo(f"custos: {error}", err=True)
 
     with until_told_to_stop() as stopped:
+        click.echo("following: events are pushed as they come; Ctrl-C or SIGTERM ends it", err=True)
         if file is None:
             yield from follow_inbox(house, stopped, failed)
             return

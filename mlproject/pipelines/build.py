@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 from mlproject.pipelines.report import record
 from mlproject.state import HomeState, save_state
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mlproject.wiring import House
 
 __all__ = ["build_features", "data_time", "materialize_features", "up_to_date"]
+
+KEPT_FOR: Final = timedelta(days=7)
+"""How long cut-offs stay where a build only adds to what is there."""
 
 
 def data_time(state: HomeState, as_of: datetime | None) -> datetime:
@@ -35,7 +38,8 @@ def build_features(
 ) -> Iterator[str]:
     """Compute the features at the cut-offs of both models and at data time; register them with Feast.
 
-    With `since`, rows at earlier cut-offs are carried over where they are built and still hold.
+    With `since`, rows at earlier cut-offs are carried over where they are built and still hold; cut-offs that were
+    chosen within a week before stay, for they would move with each day.
     """
     from features.build import build
     from features.data_time import day_after
@@ -46,17 +50,20 @@ def build_features(
     with house.lock(), stages.stage("features"):
         state = up_to_date(house)
         moment = data_time(state, as_of or day_after(state.last_event))
-        cutoffs = _cutoffs(descriptor, state, moment)
+        planned = moment if since is None else _planned(state, moment)
+        cutoffs = _cutoffs(descriptor, state, moment, planned)
         protected, features = house.stores.protected_store(state.dataset), house.stores.feature_store(state.dataset)
         report = build(descriptor, protected, features, cutoffs, moment, since=since, engine=house.engine)
         house.gateway.apply(descriptor)
-        save_state(house.paths.state, replace(state, as_of=moment))
+        save_state(house.paths.state, replace(state, as_of=moment, planned=planned))
     house.note(decision, "build", resource, count=report.rows, detail={"digest": report.digest})
     shown = {"as_of": moment.isoformat(), "cutoffs": [c.isoformat() for c in cutoffs], "rows": report.rows}
     record(house, "features", {**shown, "columns": report.features, "digest": report.digest})
     record(house, "stages", stages)
     size = f"{report.features} columns, {report.rows:,} rows at {len(cutoffs)} cut-offs"
     kept = f", {len(report.carried)} of them as they were" if since is not None else ""
+    if since is not None and not report.carried:
+        kept += " (cut-offs move with data time; an ingest, an erasure or other transforms make all of them new)"
     yield f"features: {size}{kept}, as of {moment.date()}"
 
 
@@ -96,7 +103,14 @@ def _clock(house: House, state: HomeState) -> datetime | None:
     return max(state.as_of, datetime.fromisoformat(store.manifest("as_of")["as_of"]))
 
 
-def _cutoffs(descriptor: Descriptor, state: HomeState, moment: datetime) -> list[datetime]:
+def _planned(state: HomeState, moment: datetime) -> datetime:
+    """The day that cut-offs are chosen for, when what is built is to be kept."""
+    known = state.planned
+    return known if known is not None and timedelta() <= moment - known < KEPT_FOR else moment
+
+
+def _cutoffs(descriptor: Descriptor, state: HomeState, moment: datetime, day: datetime) -> list[datetime]:
+    """The cut-offs that both models want on `day`, and `moment`, at which everybody is told of."""
     from training.cutoffs import Task, plan_cutoffs
 
     planned = {moment}
@@ -109,5 +123,5 @@ def _cutoffs(descriptor: Descriptor, state: HomeState, moment: datetime) -> list
                 f"{task.horizon_days} days of {target}: its windows would be empty for want of data",
                 remedy=f"the last event is on {state.last_event.date()}; ingest newer data or give an earlier --as-of",
             )
-        planned.update(plan_cutoffs(task, state.first_event, moment).all)
+        planned.update(plan_cutoffs(task, state.first_event, day).all)
     return sorted(planned)

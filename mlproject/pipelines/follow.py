@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Final
 
 from features.inbox import Inbox
+from features.json_lines import BadLine
 from mlproject.pipelines.push import Pushed, push_inbox, push_lines
 from mlproject.wiring import House
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
@@ -82,26 +83,38 @@ def follow_lines(house: House, stream: int, stopped: Stop, failed: Failed) -> It
     that it is of. What ends it says from which line on nothing was pushed: BadInput for a line that is no event, or
     what failed.
     """
-    done, seen = 0, _Seen()
+    pushing, done = _Pushing(house), 0
     for lines in _together(stream, stopped):
         first, done = done + 1, done + len(lines)
-        if not any(line.strip() for line in lines):
-            continue
-
-        def push(house: House, lines: list[bytes] = lines, first: int = first) -> Pushed:
-            before = seen.earlier(lines, _lineage(house))
-            pushed = push_lines(house, [*before, *lines], first - len(before))
-            if not (pushed.quarantined or pushed.marked or pushed.tombstoned):  # else which of them are in isn't known
-                seen.keep(lines)
-            new, repeated = pushed.events - len(before), pushed.repeated - len(before)
-            return replace(pushed, events=new, repeated=repeated, through_line=first + len(lines) - 1)
-
         try:
-            house = house.renewed()
-            yield from _unless_bad(push, house, failed)
+            yield from pushing.pushed(lines, first, failed)
+        except BadLine as bad:
+            yield from pushing.pushed(lines[: bad.line - first], first, failed)
+            raise BadInput(f"{bad.what}; nothing was pushed from there on", remedy=bad.remedy) from None
         except (BadInput, EnvironmentFailed) as error:
             what = f"{error.what}; nothing was pushed from line {first} on"
             raise type(error)(what, where=error.where, remedy=error.remedy) from None
+
+
+class _Pushing:
+    """Pushes a stream piece by piece, with the home as it is by then."""
+
+    def __init__(self, house: House) -> None:
+        self._house, self._seen = house, _Seen()
+
+    def pushed(self, lines: Sequence[bytes], first: int, failed: Failed) -> Iterator[Pushed]:
+        """Push lines that are numbered from `first`; nothing where all are blank."""
+        if any(line.strip() for line in lines):
+            self._house = self._house.renewed()
+            yield from _unless_bad(lambda house: self._push(house, lines, first), self._house, failed)
+
+    def _push(self, house: House, lines: Sequence[bytes], first: int) -> Pushed:
+        before = self._seen.earlier(lines, _lineage(house))
+        pushed = push_lines(house, [*before, *lines], first - len(before))
+        if not (pushed.quarantined or pushed.marked or pushed.tombstoned):  # else which of them are in isn't known
+            self._seen.keep(lines)
+        new, repeated = pushed.events - len(before), pushed.repeated - len(before)
+        return replace(pushed, events=new, repeated=repeated, through_line=first + len(lines) - 1)
 
 
 def _unless_bad(push: Callable[[House], Pushed], house: House, failed: Failed) -> Iterator[Pushed]:

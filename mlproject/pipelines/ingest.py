@@ -199,4 +199,5 @@ def _lines(tables: Any) -> Iterator[str]:
         )
         if table.columns_dropped:
             kept_out = ", ".join(table.columns_dropped)
-            yield f"  not in the protected table: {kept_out} (identifiers are in the vault; the others lack a mask)"
+            why = "identifiers are in the vault, sensitive columns stay out whatever their mask, others lack one"
+            yield f"  not in the protected table: {kept_out} ({why})"

@@ -35,7 +35,7 @@ def measure_membership(house: House, target: str, stages: Stages, *, shadows: in
             principal=house.operator(purpose),
             service=service,
             first_event=state.first_event,
-            as_of=state.as_of,
+            as_of=state.planned or state.as_of,  # whose cut-offs are built
             shadows=shadows,
             seed=seed,
             progress=lambda done, total: stages.progress("trainings", done, total),

@@ -67,7 +67,7 @@ def _fitted(
             service=service,
             dataset=state.dataset,
             first_event=state.first_event,
-            as_of=state.as_of,
+            as_of=state.planned or state.as_of,  # whose cut-offs are built
             trials=trials,
             seed=seed,
             promote=promote and not descriptor.inference,

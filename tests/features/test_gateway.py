@@ -79,11 +79,11 @@ def test_moments_that_were_never_built_are_refused_not_approximated(served: Serv
     who, token = principal(), home.subject("c00001").tokens[0]
     before, later = CUTOFFS[3] - dt.timedelta(microseconds=1), AS_OF + dt.timedelta(days=7)
     events = home.audit.verify().events
-    with pytest.raises(BadInput, match=r"at 2023-09-18T23:59:59.999999\+00:00 and 1 more; run `custos build` again"):
+    with pytest.raises(BadInput, match=r"at 2023-09-18T23:59:59.999999\+00:00 and 1 more; ask of 2"):
         gateway.historical(who, "churn_v1", entities([token] * 3, [CUTOFFS[3], before, later]))
     with pytest.raises(BadInput, match="1 rows have no event_timestamp"):
         gateway.historical(who, "churn_v1", entities([token] * 2, [CUTOFFS[3], None]))
-    with pytest.raises(BadInput, match="no features were built at 2024-02-13; run `custos build` again"):
+    with pytest.raises(BadInput, match="no features were built at 2024-02-13; ask of 2"):
         gateway.training_rows(who, "churn_v1", [*CUTOFFS, later], 28, 56)
     with pytest.raises(BadInput, match="at 2024-02-13; run `custos build --as-of 2024-02-13`"):
         gateway.snapshot_rows(who, "churn_v1", later)

@@ -134,10 +134,11 @@ def test_a_stream_is_online_as_it_comes_and_bad_lines_tell_where_to_go_on(
     stream.send(later[1])  # truly another, equal one
     equal = stream.answer()
     assert (equal["added"], equal["events"], equal["repeated"]) == (1, 1, 0)
-    stream.send("no event")
+    stream.send(later[3], "no event")
+    assert stream.answer()["through_line"] == 7
     status, said = stream.end()
     assert status == 2
-    assert "line 7 is no JSON object; nothing was pushed from line 7 on" in said
+    assert "line 8 is no JSON object; nothing was pushed from there on" in said
     assert str(later[2]["customer_id"]) not in said
 
 
