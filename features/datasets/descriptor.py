@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import resources
 from pathlib import Path
@@ -102,8 +103,8 @@ def load_descriptor(name_or_path: str, environment: Mapping[str, str] | None = N
     >>> load_descriptor("complete_journey").currency
     'USD'
     """
-    loaded, path = read_descriptor(name_or_path)
-    descriptor = parse_descriptor(loaded, path.parent, path.name)
+    path = _path_of(name_or_path)
+    descriptor = _parsed(_bytes_of(path), path).model_copy()
     descriptor._environment = environment or {}
     return descriptor
 
@@ -113,21 +114,38 @@ def read_descriptor(name_or_path: str) -> tuple[object, Path]:
 
     Raises BadInput where there is no such file, or it can't be read as YAML.
     """
+    path = _path_of(name_or_path)
+    return _document(_bytes_of(path), path.name), path
+
+
+def _path_of(name_or_path: str) -> Path:
     builtins = builtin_names()
     if name_or_path in builtins:
-        path = Path(str(resources.files("features.datasets"))) / f"{name_or_path}.yaml"
-    else:
-        path = expanded(Path(name_or_path)).absolute()
-        if path.suffix not in {".yaml", ".yml"} or not path.is_file():
-            raise BadInput(f"no dataset '{name_or_path}'", remedy=f"give a YAML file or one of: {', '.join(builtins)}")
+        return Path(str(resources.files("features.datasets"))) / f"{name_or_path}.yaml"
+    path = expanded(Path(name_or_path)).absolute()
+    if path.suffix not in {".yaml", ".yml"} or not path.is_file():
+        raise BadInput(f"no dataset '{name_or_path}'", remedy=f"give a YAML file or one of: {', '.join(builtins)}")
+    return path
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
-        loaded, _ = read_document(path.read_bytes())
-    except UnreadableYaml as error:
-        where = f"{path.name}, line {error.line}" if error.line else path.name
-        raise BadInput(f"the descriptor {error.why}", where=where, remedy="mend the file") from None
+        return path.read_bytes()
     except OSError:
         raise BadInput("the descriptor can't be read", where=path.name, remedy="mend its permissions") from None
-    return loaded, path
+
+
+def _document(data: bytes, name: str) -> object:
+    try:
+        return read_document(data)[0]
+    except UnreadableYaml as error:
+        where = f"{name}, line {error.line}" if error.line else name
+        raise BadInput(f"the descriptor {error.why}", where=where, remedy="mend the file") from None
+
+
+@lru_cache(maxsize=8)  # each push looks whether the descriptor changed, and PyYAML takes a tenth of a second
+def _parsed(data: bytes, path: Path) -> Descriptor:
+    return parse_descriptor(_document(data, path.name), path.parent, path.name)
 
 
 def parse_descriptor(loaded: object, base_dir: Path, where: str) -> Descriptor:

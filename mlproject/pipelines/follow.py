@@ -21,7 +21,7 @@ from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 
 __all__ = ["Stop", "follow_inbox", "follow_lines", "until_told_to_stop"]
 
-MOMENT_SECONDS: Final = 0.1
+MOMENT_SECONDS: Final = 0.05
 """How long lines that come one after the other are waited for, and how often the inbox is looked into."""
 AGAIN_SECONDS: Final = 10.0
 MOST_BYTES: Final = 4_000_000
