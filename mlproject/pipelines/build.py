@@ -13,6 +13,7 @@ from privacy.errors import BadInput
 
 if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
+    from features.storage import TableStore
     from mlproject.stages import Stages
     from mlproject.wiring import House
 
@@ -53,6 +54,7 @@ def build_features(
         planned = moment if since is None else _planned(state, moment)
         cutoffs = _cutoffs(descriptor, state, moment, planned)
         protected, features = house.stores.protected_store(state.dataset), house.stores.feature_store(state.dataset)
+        back = _taken_out_again(house, protected, resource)
         report = build(descriptor, protected, features, cutoffs, moment, since=since, engine=house.engine)
         house.gateway.apply(descriptor)
         save_state(house.paths.state, replace(state, as_of=moment, planned=planned))
@@ -60,11 +62,34 @@ def build_features(
     shown = {"as_of": moment.isoformat(), "cutoffs": [c.isoformat() for c in cutoffs], "rows": report.rows}
     record(house, "features", {**shown, "columns": report.features, "digest": report.digest})
     record(house, "stages", stages)
+    if back:
+        yield f"Mind: {back:,} people were in the tables who had been erased (by a backup?); they are taken out again"
     size = f"{report.features} columns, {report.rows:,} rows at {len(cutoffs)} cut-offs"
     kept = f", {len(report.carried)} of them as they were" if since is not None else ""
     if since is not None and not report.carried:
         kept += " (cut-offs move with data time; an ingest, an erasure or other transforms make all of them new)"
     yield f"features: {size}{kept}, as of {moment.date()}"
+
+
+def _taken_out_again(house: House, protected: TableStore, resource: str) -> int:
+    """Take whoever was erased out of tables that a backup brought them back with; return how many people.
+
+    The vault doesn't know them any more by then, so that nobody could have them erased by their id.
+    """
+    from features.ingest import PEOPLE
+    from features.own_tokens import TOKEN, OwnTokens
+    from privacy.rights import Subject
+
+    people = protected.read(PEOPLE, [TOKEN])[TOKEN].combine_chunks()
+    back = OwnTokens(house.sealed, house.suppression).suppressed(people)
+    if back:
+        rule = "a-restored-table-replays-erasures"
+        who = house.operator()
+        house.audit.append(
+            action="replay", principal=who, resource=resource, outcome="allow", rule=rule, count=len(back)
+        )
+        protected.erase(Subject(tuple(back), b"", ()))
+    return len(back)
 
 
 def materialize_features(house: House, stages: Stages, *, as_of: datetime | None = None) -> Iterator[str]:

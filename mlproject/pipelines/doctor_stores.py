@@ -93,7 +93,15 @@ def _consents(house: House) -> Iterator[Finding]:
 
 
 def _protected(house: House) -> Iterator[Finding]:
-    rows = _read_through(house.stores.protected_store(house.state.dataset))
+    from features.ingest import PEOPLE
+    from features.own_tokens import TOKEN
+
+    store = house.stores.protected_store(house.state.dataset)
+    rows = _read_through(store)
+    if back := int(house.suppression.contains(store.read(PEOPLE, [TOKEN])[TOKEN]).sum()):
+        remedy = "run `custos build`, which takes them out again, then `custos materialize`"
+        yield Finding("protected", "bad", f"{back:,} people are in it who had been erased (by a backup?)", remedy)
+        return
     yield Finding("protected", "ok", f"{rows['transactions']:,} order lines")
 
 
