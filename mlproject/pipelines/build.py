@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlproject.stages import Stages
     from mlproject.wiring import House
 
-__all__ = ["build_features", "data_time", "materialize_features", "up_to_date"]
+__all__ = ["brought_back", "build_features", "data_time", "materialize_features", "up_to_date"]
 
 KEPT_FOR: Final = timedelta(days=7)
 """How long cut-offs stay where a build only adds to what is there."""
@@ -71,20 +71,35 @@ def build_features(
     yield f"features: {size}{kept}, as of {moment.date()}"
 
 
-def _taken_out_again(house: House, protected: TableStore, resource: str) -> int:
-    """Take whoever was erased out of tables that a backup brought them back with; return how many people.
+def brought_back(house: House, protected: TableStore) -> list[str]:
+    """Return the tokens of people in the tables who had been erased: a backup brought them back.
 
-    The vault doesn't know them any more by then, so that nobody could have them erased by their id.
+    They mustn't be served and the vault doesn't know them, which it is asked only where somebody mustn't be.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from features.ingest import PEOPLE
     from features.own_tokens import TOKEN, OwnTokens
-    from privacy.rights import Subject
+    from privacy.classification import FEATURE_STORE
+    from privacy.tokens import tokens_to_handles
 
     people = protected.read(PEOPLE, [TOKEN])[TOKEN].combine_chunks()
-    back = OwnTokens(house.sealed, house.suppression).suppressed(people)
+    unserved = pa.array(OwnTokens(house.sealed, house.suppression).suppressed(people), pa.string())
+    if not len(unserved):
+        return []
+    handles, _ = tokens_to_handles(house.keyring, unserved, FEATURE_STORE)
+    references = pa.array(house.vault.audit_references(handles), pa.string())
+    return [str(token) for token in unserved.filter(pc.equal(pc.utf8_length(references), 0)).to_pylist()]
+
+
+def _taken_out_again(house: House, protected: TableStore, resource: str) -> int:
+    """Erase whom a backup brought back: by their id nobody can any more. Return how many people."""
+    from privacy.rights import Subject
+
+    back = brought_back(house, protected)
     if back:
-        rule = "a-restored-table-replays-erasures"
-        who = house.operator()
+        who, rule = house.operator(), "a-restored-table-replays-erasures"
         house.audit.append(
             action="replay", principal=who, resource=resource, outcome="allow", rule=rule, count=len(back)
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from mlproject.pipelines.build import brought_back
 from mlproject.pipelines.count import ledger_of
 from mlproject.pipelines.findings import Check, Finding, looked_at
 from mlproject.pipelines.report import champion_of, no_champion
@@ -93,12 +94,9 @@ def _consents(house: House) -> Iterator[Finding]:
 
 
 def _protected(house: House) -> Iterator[Finding]:
-    from features.ingest import PEOPLE
-    from features.own_tokens import TOKEN
-
     store = house.stores.protected_store(house.state.dataset)
     rows = _read_through(store)
-    if back := int(house.suppression.contains(store.read(PEOPLE, [TOKEN])[TOKEN]).sum()):
+    if back := len(brought_back(house, store)):
         remedy = "run `custos build`, which takes them out again, then `custos materialize`"
         yield Finding("protected", "bad", f"{back:,} people are in it who had been erased (by a backup?)", remedy)
         return
