@@ -396,6 +396,11 @@ def test_what_waits_under_a_disabled_key_is_not_taken_for_the_erased(shop: Shop)
     home.keyring.set_state(old, KeyState.DISABLED)
     with pytest.raises(EnvironmentFailed, match="1 of 1 lines in the inbox are about tokens under a key"):
         inboxed_events(descriptor, [event], home.vault, home.keyring, stores(home, descriptor))
+    home.ingest(descriptor)
+    home.keyring.set_state(old, KeyState.DESTROYED)
+    other = inbox_event(home.subject("c00001").tokens[0], 2, "2024-01-19T10:00:00Z", 1.0)
+    safe = inboxed_events(descriptor, [event, other], home.vault, home.keyring, stores(home, descriptor))
+    assert (safe.tombstoned, safe.tables["transactions"].num_rows) == (1, 1)  # one of them blocks no other
 
 
 @pytest.mark.parametrize(
