@@ -11,7 +11,9 @@ from typing import Any, Final
 from privacy.classification import Sensitivity
 from privacy.durable import locked, read_bytes, write_beside
 from privacy.errors import EnvironmentFailed
+from privacy.json_files import parse_object
 from privacy.rights import Subject
+from privacy.tokens import parse_token
 
 from .datasets.descriptor import Descriptor
 from .private_files import make_private
@@ -22,6 +24,8 @@ TOKEN: Final = "customer_token"  # noqa: S105  a column name
 SUFFIX: Final = ".jsonl"
 MOST_BYTES: Final = 64_000_000
 """What may wait: it is read into memory, and whoever may push must not fill the disk."""
+BLOCK_BYTES: Final = 4096
+"""What a file takes of the disk at least; so it counts, however small: a flood of small ones ends too."""
 TAKEN: Final = ("amount", "quantity", "discount", "coupon", "category", "product_id")
 """What an event's line may tell, where the shop has such a column."""
 _OPEN: Final = (Sensitivity.BEHAVIOURAL, Sensitivity.NON_PERSONAL)
@@ -39,18 +43,25 @@ class Inbox:
     def put(self, events: Sequence[Event]) -> None:
         """Keep events until they are taken out; they are on disk when this returns.
 
-        Raises EnvironmentFailed when so much waits already that somebody must add it first.
+        Raises EnvironmentFailed when so much waits already that somebody must add it first; also without an event, so
+        that the answer doesn't tell whether there was one to keep.
         """
         make_private(self._root)
         with locked(self._root / ".lock"):
-            if sum(path.stat().st_size for path in self._root.glob(f"*{SUFFIX}")) > MOST_BYTES:
+            sizes = (path.stat().st_size for path in self._root.glob(f"*{SUFFIX}"))
+            if sum(max(size, BLOCK_BYTES) for size in sizes) > MOST_BYTES:
                 what = f"the inbox holds {MOST_BYTES // 1_000_000} MB of events that nobody has added"
                 raise EnvironmentFailed(what, where=str(self._root), remedy="run `custos push --inbox`")
-            self._write(self._root / f"{secrets.token_hex(16)}{SUFFIX}", events)
+            if events:
+                self._write(self._root / f"{secrets.token_hex(16)}{SUFFIX}", events)
 
     def names(self) -> frozenset[str]:
         """Return the names of what waits: each comes once."""
         return frozenset(path.name for path in self._root.glob(f"*{SUFFIX}"))
+
+    def key_ids(self) -> set[str]:
+        """Return the ids of the keys that made the tokens of what waits."""
+        return {parse_token(event[TOKEN]).key_id for _, events in self._files() for event in events}
 
     def waiting(self) -> list[tuple[Path, list[Event]]]:
         """Return what waits, file by file; EnvironmentFailed for one that is damaged."""
@@ -107,8 +118,8 @@ class Inbox:
             if data is None:
                 continue
             try:
-                events = [json.loads(line) for line in data.splitlines()]
-                if not all(isinstance(event, dict) and isinstance(event.get(TOKEN), str) for event in events):
+                events: list[Event] = [parse_object(line) for line in data.splitlines()]
+                if not all(isinstance(event.get(TOKEN), str) for event in events):
                     raise ValueError
             except ValueError:
                 what, remedy = "a file of the inbox is damaged", "remove it, and send its events again"

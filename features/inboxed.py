@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 from privacy.classification import FEATURE_STORE
 from privacy.errors import EnvironmentFailed
 from privacy.keyring import Keyring
+from privacy.keyset import KeyState
 from privacy.tokens import handles_to_tokens, tokens_to_handles, valid_tokens
 from privacy.treatment import ProtectReport, key_tokens, without_marked
 from privacy.vault import Vault
@@ -37,13 +40,14 @@ def inboxed_events(
     """Return events as protected order lines of people the vault knows; who isn't known any more is refused.
 
     An event is an order of its own: its token is made of the person and the event's id, so that the same event, sent
-    twice, is there once, as it came first. Raises EnvironmentFailed for tokens under a key that isn't enabled.
+    twice, is there once, as it came first. Raises EnvironmentFailed for tokens under a key that isn't enabled; under
+    one that is destroyed nobody can be known any more.
     """
     lines = [(event, line) for event in events for line in event["lines"]]
     numbers = [number for number, event in enumerate(events) for _ in event["lines"]]
     given = pa.array([event["customer_token"] for event, _ in lines], pa.string())
     handles, known = tokens_to_handles(keyring, given, FEATURE_STORE)
-    if unreadable := int((valid_tokens(given, FEATURE_STORE) & ~known).sum()):
+    if unreadable := int((valid_tokens(given, FEATURE_STORE) & ~known & ~_lost(given, keyring)).sum()):
         what = f"{unreadable} of {len(given)} lines in the inbox are about tokens under a key that isn't enabled"
         raise EnvironmentFailed(what, remedy="enable it again (custos keys list), then push the inbox")
     former = FormerTokens(keyring)
@@ -77,6 +81,13 @@ def inboxed_events(
         safe.tables |= {table.name: kept} if kept.num_rows else {}
         safe.marked, safe.flags = done.marked, done.flags
     return safe
+
+
+def _lost(tokens: pa.Array, keyring: Keyring) -> npt.NDArray[np.bool_]:
+    """(n,) bool: which tokens are under a key that is destroyed, as a service goes on making until it is restarted."""
+    destroyed = [info.key_id for info in keyring.keys if info.state is KeyState.DESTROYED]
+    key_ids = pc.utf8_slice_codeunits(tokens, 3, 5)
+    return np.asarray(pc.is_in(key_ids, value_set=pa.array(destroyed, pa.string())).to_numpy(zero_copy_only=False))
 
 
 def _first_of_each(orders: pa.Array, events: Sequence[int]) -> list[bool]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import Any, Final
+from functools import partial
+from typing import IO, Any, Final
 
 import pyarrow as pa
 
@@ -16,13 +17,16 @@ from .datasets.tables import Kind, Table
 from .source_columns import column_sql, quoted
 from .sources import connected, in_utc
 
-__all__ = ["MOST_LINES", "PUSHED", "TABLE", "BadLine", "read_events"]
+__all__ = ["MOST_LINES", "PUSHED", "TABLE", "BadLine", "lines_in", "read_events", "taken"]
 
 PUSHED: Final[tuple[str, ...]] = ("transactions", "interactions")
 """The tables that events are rows of."""
 TABLE: Final = "table"
 """The key that names an event's table; order lines may leave it out."""
 MOST_LINES: Final = 1_000_000
+MOST_BYTES: Final = 500_000_000
+"""What is pushed at once is in memory, several times over."""
+LONGEST: Final = 4_000_000
 
 
 class BadLine(BadInput):
@@ -39,6 +43,25 @@ class _Number(str):
     __slots__ = ()
 
 
+def lines_in(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a file; of one that is longer than any event, no more than shows that it is."""
+    return iter(partial(file.readline, LONGEST + 1), b"")
+
+
+def taken(lines: Iterable[bytes], first: int = 1) -> list[bytes]:
+    """Return all of `lines`, counted from `first`, blank ones too; BadInput where that is more than fits in a push."""
+    held, size = list[bytes](), 0
+    for number, line in enumerate(lines, first):
+        if len(line) > LONGEST:
+            raise BadLine(number, f"is longer than {LONGEST:,} bytes", "write an event a line")
+        size += len(line)
+        if len(held) == MOST_LINES or size > MOST_BYTES:
+            most = f"{MOST_LINES:,} lines or {MOST_BYTES // 1_000_000} MB"
+            raise BadInput(f"more than {most} at once", remedy="push them in parts, or run `custos ingest`")
+        held.append(line)
+    return held
+
+
 def read_events(
     lines: Iterable[bytes], descriptor: Descriptor, stored: Mapping[str, pa.Schema], first: int = 1
 ) -> dict[str, pa.RecordBatch]:
@@ -46,15 +69,13 @@ def read_events(
 
     `lines` are UTF-8, counted from `first`; blank ones are passed over. Raises BadInput, naming the first such line,
     for what is no JSON object, names a table or column that the descriptor doesn't have, or holds a list or an object;
-    for no event; and for more than a million. Whose such a line is can't be known, so none of them could be kept for
+    and where there is no event. Whose such a line is can't be known, so none of them could be kept for
     its person's sake.
     """
     rows: dict[str, list[dict[str, Any]]] = {}
     for number, line in enumerate(lines, first):
         if not line.strip():
             continue
-        if sum(map(len, rows.values())) >= MOST_LINES:
-            raise BadInput(f"more than {MOST_LINES:,} events", remedy="push them in parts, or run `custos ingest`")
         name, event = _event(line, number, descriptor)
         rows.setdefault(name, []).append(event)
     if not rows:

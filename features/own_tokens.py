@@ -19,7 +19,7 @@ from privacy.tokens import handles_to_tokens, tokens_to_handles
 from .disclosures import Access
 from .former import FormerTokens
 
-__all__ = ["WITHOUT_CONSENT", "OwnTokens"]
+__all__ = ["TOKEN", "WITHOUT_CONSENT", "OwnTokens"]
 
 TOKEN: Final = "customer_token"  # noqa: S105  a column name
 MOMENT: Final = "event_timestamp"

@@ -128,11 +128,8 @@ class Layout:
         heads = self._heads(rows)
         spans = heads[:, self._first + column : self._first + column + 1].copy().view("<u4").tolist()
         absent = self._nulls(heads, np.array([column]))[:, 0].tolist()
-        size = self._size
-        return [
-            None if none else row[size + start : size + end].decode()
-            for row, (start, end), none in zip(rows, spans, absent, strict=True)
-        ]
+        told = self._decoded(rows, heads, spans)
+        return [None if none else text for text, none in zip(told, absent, strict=True)]
 
     def lists(self, rows: Sequence[bytes]) -> list[list[Any]]:
         """Return, by column, the rows' values as Python has them: float, int or str, None for null."""
@@ -144,11 +141,7 @@ class Layout:
             for at, column in zip(self._ints.tolist(), whole, strict=True):
                 found[at] = column
         for at in self._texts.tolist():
-            spans = slots[:, at : at + 1].copy().view("<u4").tolist()
-            found[at] = [
-                row[self._size + start : self._size + end].decode()
-                for row, (start, end) in zip(rows, spans, strict=True)
-            ]
+            found[at] = self._decoded(rows, heads, slots[:, at : at + 1].copy().view("<u4").tolist())
         for word in range(1, self._first):
             for place in np.flatnonzero(heads[:, word]).tolist():
                 left = int(heads[place, word])
@@ -200,12 +193,29 @@ class Layout:
         size = self._size
         whole = b"".join(rows if len(self._texts) == 0 else [row[:size] for row in rows])
         if len(whole) != size * len(rows):
-            raise CheckFailed("a row of the online store is damaged", remedy="run `custos materialize`")
+            raise _damaged()
         return np.frombuffer(whole, "<u8").reshape(len(rows), -1)
+
+    def _decoded(
+        self, rows: Sequence[bytes], heads: npt.NDArray[np.uint64], spans: Sequence[Sequence[int]]
+    ) -> list[str]:
+        """Return the text at each row's span; CheckFailed where a row doesn't end with its last text."""
+        size = self._size
+        ends = (heads[:, self._first + int(self._texts[-1])] >> np.uint64(32)).tolist()
+        if any(len(row) != size + end for row, end in zip(rows, ends, strict=True)):
+            raise _damaged()
+        try:
+            return [row[size + start : size + end].decode() for row, (start, end) in zip(rows, spans, strict=True)]
+        except UnicodeDecodeError:
+            raise _damaged() from None
 
     def _nulls(self, heads: npt.NDArray[np.uint64], columns: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         words = heads[:, 1 + columns // WORD]
         return (words >> (columns % WORD).astype("<u8")) & np.uint64(1) == 1
+
+
+def _damaged() -> CheckFailed:
+    return CheckFailed("a row of the online store is damaged", remedy="run `custos materialize`")
 
 
 def _column(batch: pa.RecordBatch | pa.Table, name: str, kind: Kind) -> pa.Array:

@@ -26,7 +26,7 @@ from mlproject.commands import (
     risk,
 )
 from mlproject.settings import debugging, quiet_environment
-from privacy.errors import BadInput, CustosError, EnvironmentFailed
+from privacy.errors import BadInput, CustosError, EnvironmentFailed, printable
 
 __all__ = ["cli", "main"]
 
@@ -133,7 +133,7 @@ def _unforeseen(error: Exception) -> int:
 
 
 def _failed(message: str, status: int) -> int:
-    click.echo(f"custos: {message}", err=True)
+    click.echo(f"custos: {printable(message)}", err=True)
     return status
 
 

@@ -22,10 +22,16 @@ __all__ = ["Connection", "Features", "connect"]
 
 
 class Features:
-    """What may be asked of the feature store; who asks is looked at anew with every question."""
+    """What may be asked of the feature store; who asks, and what they may, is looked at anew with every question."""
 
     def __init__(self, house: House, caller: Callable[[], Principal]) -> None:
-        self._house, self._caller = house, caller
+        self._opened, self._caller = house, caller
+
+    @property
+    def _house(self) -> House:
+        """The home as it is now: policy, settings and keys may have been changed since the last question."""
+        self._opened = self._opened.renewed()
+        return self._opened
 
     def historical(self, entity_frame: pd.DataFrame, service: str) -> pd.DataFrame:
         """Return `entity_frame` with `status` and the features of `service` beside it, as known at each moment.
@@ -133,9 +139,13 @@ def connect(home: str | Path | None = None, bearer: str | None = None, *, purpos
         raise BadInput("there is no such purpose", remedy=f"use one of {', '.join(Purpose)}")
     quiet_environment()
     house = House.open(None if home is None else Path(home))
-    caller = partial(house.operator, purpose) if bearer is None else _holder(house, bearer, purpose)
+    caller = partial(_operator, house, purpose) if bearer is None else _holder(house, bearer, purpose)
     caller()
     return Connection(house, caller)
+
+
+def _operator(house: House, purpose: str | None) -> Principal:
+    return house.renewed().operator(purpose)
 
 
 def _holder(house: House, bearer: str, purpose: str | None) -> Callable[[], Principal]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-__all__ = ["BadInput", "CheckFailed", "CustosError", "EnvironmentFailed", "Refused"]
+__all__ = ["BadInput", "CheckFailed", "CustosError", "EnvironmentFailed", "Refused", "printable"]
 
 
 class CustosError(Exception):
@@ -57,3 +57,14 @@ class EnvironmentFailed(CustosError):  # noqa: N818 - reads as a sentence: BadIn
     """A disk, a store, a server or key material failed."""
 
     exit_status = 4
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line: in the place of every sign that isn't printable is U+FFFD.
+
+    Names of files and columns may hold line ends, terminal codes and signs that turn the order of what follows.
+
+    >>> printable("orders\\x1b[31m\\n.csv")
+    'orders�[31m�.csv'
+    """
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

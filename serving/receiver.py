@@ -58,8 +58,7 @@ class Receiver:
         self._require_fitting(events)
         own, known = self._own.of(tokens, str(principal.purpose), None)
         kept = [event for event, there in zip(events, known.tolist(), strict=True) if there]
-        if kept:
-            self._inbox.put([_own_event(event, token) for event, token in zip(kept, own, strict=True)])
+        self._inbox.put([_own_event(event, token) for event, token in zip(kept, own, strict=True)])
         self._note(principal, decision.outcome, decision.rule, len(set(tokens)), commitment(set(tokens)), told)
         return len(events)
 

@@ -108,7 +108,7 @@ class PackedRows(ABC):
 
     @abstractmethod
     def discard(self) -> None:
-        """Remove everything there is, readable or not."""
+        """Remove every row, readable or not; where it can still be read, who was erased stays refused."""
 
     @abstractmethod
     def drop(self, views: Collection[str]) -> None:
@@ -126,13 +126,15 @@ class PackedRows(ABC):
         return self._clocks[view][1]
 
     def by_layout(self, rows: Sequence[tuple[int, bytes]]) -> Iterator[tuple[Layout, list[tuple[int, bytes]]]]:
-        """Part numbered rows by layout; those of a layout that nobody knows are left out."""
+        """Part numbered rows by layout; Damaged where one has none that is known: its person isn't unknown."""
         kinds = {row[1][:8] for row in rows}
         for kind in kinds:
             mine = list(rows) if len(kinds) == 1 else [row for row in rows if row[1].startswith(kind)]
             layout = self.layout_of(mine[0][1])
-            if layout is not None:
-                yield layout, mine
+            if layout is None:
+                what = f"{len(mine)} of {len(rows)} online rows can't be read: nobody knows how they were packed"
+                raise Damaged(what, remedy="run `custos materialize`, which writes them anew")
+            yield layout, mine
 
     def common_layout(self, rows: Sequence[bytes]) -> Layout | None:
         """Return the layout that all rows were packed with; None where there are several, or none is known."""

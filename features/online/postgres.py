@@ -112,7 +112,7 @@ class PostgresRows(PackedRows):
 
     def discard(self) -> None:
         with self._changing() as (connection, _):
-            connection.execute(self.statement("TRUNCATE {rows}, {layouts}, {erased}, {views}"))
+            connection.execute(self.statement("TRUNCATE {rows}, {layouts}, {views}"))
 
     def drop(self, views: Collection[str]) -> None:
         if not views or not self._there():
@@ -163,9 +163,18 @@ class PostgresRows(PackedRows):
             broken = self._threads.__dict__.pop("connection", None)
             if broken is not None:
                 broken.close()
-            what = f"the online store on PostgreSQL can't be used ({type(error).__name__})"
-            remedy = "see that the server runs and has space, then repeat; what was there stays"
-            raise EnvironmentFailed(what, remedy=remedy) from None
+            raise _failed(error) from None
+
+
+def _failed(error: psycopg.Error) -> EnvironmentFailed:
+    """Return what to tell; the server's own words may quote a value."""
+    what = f"the online store on PostgreSQL can't be used ({type(error).__name__})"
+    remedy = "see that the server runs and has space, then repeat; what was there stays"
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        remedy = "let its role read and write there, and create tables in its schema"
+    elif isinstance(error, psycopg.errors.ProgrammingError):  # of another shape than what is made here
+        remedy = "drop the tables named custos_ there, or name an empty schema, then run `custos materialize`"
+    return EnvironmentFailed(what, remedy=remedy)
 
 
 class _NothingThere(EnvironmentFailed):

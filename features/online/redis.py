@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import redis
 
 from privacy.errors import EnvironmentFailed
 
-from ._base import Batch, Found, PackedRows, Writer, mark_of
+from ._base import Batch, Damaged, Found, PackedRows, Writer, mark_of
 
 __all__ = ["RedisRows"]
 
@@ -19,6 +20,10 @@ PIPELINE: Final = 1000
 """Commands sent at once."""
 STAMP: Final = 8
 """A field's value begins with its moment, then the number of who wrote it last, 8 bytes each, then the row."""
+LEAST: Final = 3 * STAMP
+"""Bytes of the shortest value: both numbers, and the id of the row's layout."""
+FOREIGN: Final = ("WRONGTYPE", "not an integer")
+"""What the server says of a key that somebody else wrote."""
 _LATER: Final = """
 local function later(one, other)
   for at = 1, 8 do
@@ -142,7 +147,7 @@ class RedisRows(PackedRows):
     def newest(self, view: str) -> int | None:
         with self._told():
             found = cast("bytes | None", self._client.hget(self._views_key, view))
-        return None if found is None else int(found)
+        return None if found is None else _number(found)
 
     def stamp(self) -> Hashable:
         run = self.runs()
@@ -151,14 +156,16 @@ class RedisRows(PackedRows):
     def runs(self) -> int | None:
         with self._told():
             run = cast("bytes | None", self._client.get(self._runs_key))
-        return None if run is None else int(run)
+        return None if run is None else _number(run)
 
     def discard(self) -> None:
         with self._told():
             for key in self._keys():
                 self._client.delete(key)
-            self._client.delete(self._layouts_key, self._erased_key, self._views_key, self._least_key)
-            self._client.incr(self._runs_key)
+            self._client.delete(self._layouts_key, self._views_key, self._least_key)
+            if self._client.type(self._erased_key) != b"set":  # else whoever was erased stays refused
+                self._client.delete(self._erased_key)
+            self._client.set(self._runs_key, secrets.randbits(48))
 
     def drop(self, views: Collection[str]) -> None:
         if not views:
@@ -171,7 +178,7 @@ class RedisRows(PackedRows):
     def _stored_layouts(self) -> dict[bytes, str]:
         with self._told():
             held = cast("dict[bytes, bytes]", self._client.hgetall(self._layouts_key))
-        return {key: spec.decode() for key, spec in held.items()}
+        return {key: spec.decode(errors="replace") for key, spec in held.items()}
 
     def _keys(self) -> Iterator[bytes]:
         return cast("Iterator[bytes]", self._client.scan_iter(match=self._prefix + b"*", count=PIPELINE))
@@ -181,6 +188,8 @@ class RedisRows(PackedRows):
         try:
             yield
         except redis.RedisError as error:
+            if any(words in str(error) for words in FOREIGN):  # which name the key too, so they aren't told
+                raise _damaged() from None
             what = f"the online store on Redis can't be used ({type(error).__name__})"
             remedy = "see that the server runs and has memory, then repeat; what was there stays"
             raise EnvironmentFailed(what, remedy=remedy) from None
@@ -242,4 +251,18 @@ def _moment(row: bytes) -> int:
 
 
 def _found(row: bytes | None) -> Found:
+    if row is not None and len(row) < LEAST:
+        raise _damaged()
     return None if row is None else (_moment(row), row[2 * STAMP :])
+
+
+def _number(text: bytes) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _damaged() from None
+
+
+def _damaged() -> Damaged:
+    what = "what is under a key of the online store on Redis isn't what was written there"
+    return Damaged(what, remedy="run `custos materialize`, which writes it anew")

@@ -17,7 +17,7 @@ from features.source_columns import quoted
 from privacy.classification import LinkKind, Sensitivity
 
 from .propose import ProposedColumn, ProposedTable, propose
-from .tables import tables_in
+from .tables import links_in, tables_in
 from .words import plain
 
 __all__ = ["Draft", "draft"]
@@ -47,6 +47,8 @@ class Draft:
     text: str
     tables: tuple[ProposedTable, ...]
     missing: tuple[str, ...]
+    links: int = 0
+    """How many symbolic links to files or folders were left out."""
 
     @property
     def undecided(self) -> int:
@@ -70,7 +72,7 @@ def draft(place: Path, out: Path) -> Draft:
         told += _table(table)
     told += _identity(tables)
     told += _targets(tables)
-    return Draft("\n".join(told) + "\n", tuple(tables), missing)
+    return Draft("\n".join(told) + "\n", tuple(tables), missing, links_in(place) if place.is_dir() else 0)
 
 
 def _missing(tables: Sequence[ProposedTable]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from privacy.errors import BadInput
 
 from .contents import Contents, contents_of
 
-__all__ = ["ColumnFacts", "FileTable", "is_order", "tables_in"]
+__all__ = ["ColumnFacts", "FileTable", "is_order", "links_in", "tables_in"]
 
 SAMPLE_ROWS: Final = 1_000
 LONGEST_ID: Final = 40
@@ -92,6 +92,12 @@ def tables_in(place: Path, folder: Path) -> Iterator[FileTable]:
                 raise _unreadable(files[0], error) from None
 
 
+def links_in(place: Path) -> int:
+    """Count what is left out of a folder because it is a symbolic link: it may lead anywhere, out of the folder too."""
+    looked_at = [path for path in _inside(place) if path.parent == place or not path.parent.is_symlink()]
+    return sum(path.is_symlink() and (path.is_dir() or format_of([path]) is not None) for path in looked_at)
+
+
 def is_order(table: FileTable, column: str, subject: str, moment: str) -> bool:
     """Say whether each value of `column` stands for one person at one time, and each of these for one value."""
     who, when = quoted(subject), quoted(moment)
@@ -107,15 +113,23 @@ def is_order(table: FileTable, column: str, subject: str, moment: str) -> bool:
     return bool(values == moments == both)
 
 
+def _inside(place: Path) -> list[Path]:
+    """What is in a folder, and in the folders in it."""
+    return sorted(path for depth in ("*", "*/*") for path in place.glob(depth))
+
+
 def _grouped(place: Path) -> list[tuple[Path, ...]]:
     """Files of one folder with equal columns and alike names belong together."""
     if place.is_file():
         files = [place]
     else:
-        files = sorted(path for depth in ("*", "*/*") for path in place.glob(depth) if path.is_file())
+        own = [path for path in _inside(place) if not path.is_symlink() and path.is_file()]
+        files = [path for path in own if path.parent == place or not path.parent.is_symlink()]
         files = [path for path in files if format_of([path]) is not None and not path.name.startswith(".")]
     if not files or format_of(files[:1]) is None:
-        raise BadInput("there is nothing to read", where=str(place), remedy="give parquet, csv or csv.gz files")
+        raise BadInput(
+            "there is nothing to read", where=str(place), remedy="give parquet, csv or csv.gz files, no links"
+        )
     groups: dict[tuple[object, ...], list[Path]] = {}
     with duckdb.connect(config={"temp_directory": ""}) as connection:
         for path in files:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from mlproject import options
+from privacy.errors import printable
 
 __all__ = ["COMMANDS"]
 
@@ -38,7 +39,7 @@ def check(descriptor: str, as_json: bool, home: Path | None) -> int:
         click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
         for line in report.lines():
-            click.echo(line)
+            click.echo(printable(line))
     return report.status
 
 
@@ -59,7 +60,7 @@ def init(place: Path, out: Path | None, home: Path | None) -> None:
     from mlproject.wiring import House
 
     for line in draft_dataset(House.open(home), place, out):
-        click.echo(line)
+        click.echo(printable(line))
 
 
 COMMANDS: tuple[click.Command, ...] = (dataset,)

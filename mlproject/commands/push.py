@@ -48,13 +48,14 @@ def push(file: Path | None, inbox: bool, follow: bool, home: Path | None, as_jso
 
 
 def _once(house: House, file: Path | None) -> Iterator[Pushed]:
+    from features.json_lines import lines_in
     from mlproject.pipelines.push import push_inbox, push_lines
 
     if file is None:
         yield push_inbox(house)
         return
     with _opened(file) as lines:
-        yield push_lines(house, lines)
+        yield push_lines(house, lines_in(lines))
 
 
 def _followed(house: House, file: Path | None) -> Iterator[Pushed]:

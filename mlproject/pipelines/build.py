@@ -13,10 +13,11 @@ from privacy.errors import BadInput
 
 if TYPE_CHECKING:
     from features.datasets.descriptor import Descriptor
+    from features.storage import TableStore
     from mlproject.stages import Stages
     from mlproject.wiring import House
 
-__all__ = ["build_features", "data_time", "materialize_features", "up_to_date"]
+__all__ = ["brought_back", "build_features", "data_time", "materialize_features", "up_to_date"]
 
 KEPT_FOR: Final = timedelta(days=7)
 """How long cut-offs stay where a build only adds to what is there."""
@@ -53,6 +54,7 @@ def build_features(
         planned = moment if since is None else _planned(state, moment)
         cutoffs = _cutoffs(descriptor, state, moment, planned)
         protected, features = house.stores.protected_store(state.dataset), house.stores.feature_store(state.dataset)
+        back = _taken_out_again(house, protected, resource)
         report = build(descriptor, protected, features, cutoffs, moment, since=since, engine=house.engine)
         house.gateway.apply(descriptor)
         save_state(house.paths.state, replace(state, as_of=moment, planned=planned))
@@ -60,11 +62,49 @@ def build_features(
     shown = {"as_of": moment.isoformat(), "cutoffs": [c.isoformat() for c in cutoffs], "rows": report.rows}
     record(house, "features", {**shown, "columns": report.features, "digest": report.digest})
     record(house, "stages", stages)
+    if back:
+        yield f"Mind: {back:,} people were in the tables who had been erased (by a backup?); they are taken out again"
     size = f"{report.features} columns, {report.rows:,} rows at {len(cutoffs)} cut-offs"
     kept = f", {len(report.carried)} of them as they were" if since is not None else ""
     if since is not None and not report.carried:
         kept += " (cut-offs move with data time; an ingest, an erasure or other transforms make all of them new)"
     yield f"features: {size}{kept}, as of {moment.date()}"
+
+
+def brought_back(house: House, protected: TableStore) -> list[str]:
+    """Return the tokens of people in the tables who had been erased: a backup brought them back.
+
+    They mustn't be served and the vault doesn't know them, which it is asked only where somebody mustn't be.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from features.ingest import PEOPLE
+    from features.own_tokens import TOKEN, OwnTokens
+    from privacy.classification import FEATURE_STORE
+    from privacy.tokens import tokens_to_handles
+
+    people = protected.read(PEOPLE, [TOKEN])[TOKEN].combine_chunks()
+    unserved = pa.array(OwnTokens(house.sealed, house.suppression).suppressed(people), pa.string())
+    if not len(unserved):
+        return []
+    handles, _ = tokens_to_handles(house.keyring, unserved, FEATURE_STORE)
+    references = pa.array(house.vault.audit_references(handles), pa.string())
+    return [str(token) for token in unserved.filter(pc.equal(pc.utf8_length(references), 0)).to_pylist()]
+
+
+def _taken_out_again(house: House, protected: TableStore, resource: str) -> int:
+    """Erase whom a backup brought back: by their id nobody can any more. Return how many people."""
+    from privacy.rights import Subject
+
+    back = brought_back(house, protected)
+    if back:
+        who, rule = house.operator(), "a-restored-table-replays-erasures"
+        house.audit.append(
+            action="replay", principal=who, resource=resource, outcome="allow", rule=rule, count=len(back)
+        )
+        protected.erase(Subject(tuple(back), b"", ()))
+    return len(back)
 
 
 def materialize_features(house: House, stages: Stages, *, as_of: datetime | None = None) -> Iterator[str]:

@@ -48,8 +48,9 @@ def draft_dataset(house: House, place: Path, out: Path | None) -> Iterator[str]:
     for table in made.tables:
         what = f"{table.name}: {len(table.columns)} columns" if table.name else "not used"
         undecided = f", {table.undecided} to decide" if table.name and table.undecided else ""
-        source = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in table.files.source)
-        yield f"{source} ({table.files.rows:,} rows): {what}{undecided}"
+        yield f"{table.files.source} ({table.files.rows:,} rows): {what}{undecided}"
+    if made.links:
+        yield f"Left out: {made.links} symbolic links, which are not followed; name what they lead to, or copy it here"
     for name in made.missing:
         yield f"Not found: {name}; add it"
     first = f"decide what is marked TO DECIDE ({made.undecided})" if made.undecided else "read every line"

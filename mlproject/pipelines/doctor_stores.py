@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from mlproject.pipelines.build import brought_back
 from mlproject.pipelines.count import ledger_of
 from mlproject.pipelines.findings import Check, Finding, looked_at
 from mlproject.pipelines.report import champion_of, no_champion
@@ -78,11 +79,7 @@ def _dataset(house: House) -> Iterator[Finding]:
 
 
 def _quarantine(house: House) -> Iterator[Finding]:
-    dataset = house.state.dataset
-    folder = house.paths.quarantine / dataset
-    names = [path.name.removesuffix(".sealed") for path in sorted(folder.iterdir()) if path.name.endswith(".sealed")]
-    tables = [house.quarantine.read(dataset, name) for name in names]
-    yield Finding("quarantine", "ok", f"{sum(table.num_rows for table in tables if table is not None):,} rows")
+    yield Finding("quarantine", "ok", f"{house.quarantine.size(house.state.dataset):,} rows")
 
 
 def _flags(house: House) -> Iterator[Finding]:
@@ -97,7 +94,12 @@ def _consents(house: House) -> Iterator[Finding]:
 
 
 def _protected(house: House) -> Iterator[Finding]:
-    rows = _read_through(house.stores.protected_store(house.state.dataset))
+    store = house.stores.protected_store(house.state.dataset)
+    rows = _read_through(store)
+    if back := len(brought_back(house, store)):
+        remedy = "run `custos build`, which takes them out again, then `custos materialize`"
+        yield Finding("protected", "bad", f"{back:,} people are in it who had been erased (by a backup?)", remedy)
+        return
     yield Finding("protected", "ok", f"{rows['transactions']:,} order lines")
 
 

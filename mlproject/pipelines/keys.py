@@ -72,7 +72,7 @@ def change_state(house: House, key_id: str, state: KeyState, *, in_use: bool = F
         if stores and not in_use:
             raise BadInput(
                 f"{', '.join(stores)} hold tokens under key {key_id}",
-                remedy="write them anew with `custos run DATASET`, then do this again",
+                remedy="write them anew with `custos run DATASET`, what waits with `custos push --inbox`, then repeat",
             )
         with _audited(house, decision, step=state.value, key=key_id):
             house.keyring.set_state(key_id, state)
@@ -135,11 +135,16 @@ def _served(house: House) -> list[str]:
 
 
 def _used(house: House) -> dict[str, list[str]]:
-    """Key id -> the stores whose tokens it made."""
+    """Key id -> the stores whose tokens it made; of one destroyed nobody finds a person's rows again."""
+    from features.inbox import Inbox
+
     used: dict[str, list[str]] = {}
     if house.paths.state.exists():
         for store, key_id in house.gateway.stored_keys().items():
             used.setdefault(key_id, []).append(store)
+    inbox = Inbox(house.paths.inbox)
+    for key_id in sorted(inbox.key_ids()):
+        used.setdefault(key_id, []).append(f"events in the {inbox.name}")
     return used
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -15,7 +14,7 @@ from features.data_time import day_after
 from features.datasets.descriptor import Descriptor
 from features.inbox import Inbox
 from features.inboxed import inboxed_events
-from features.json_lines import MOST_LINES, PUSHED, read_events
+from features.json_lines import PUSHED, read_events, taken
 from features.materialized import Materialized
 from features.online import rows_at
 from features.own_tokens import OwnTokens
@@ -74,7 +73,7 @@ def push_lines(house: House, lines: Iterable[bytes], first: int = 1) -> Pushed:
     started = time.perf_counter()
     _permitted(house)
     begin_to_open(house)
-    given = list(islice(lines, MOST_LINES + 1))  # however slowly they come, the home is locked only then
+    given = taken(lines, first)  # however slowly they come, the home is locked only then
     with house.lock():
         house = house.renewed()
         decision, descriptor, stores, state = _begun(house)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import re
 import shutil
@@ -18,12 +19,13 @@ from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 
+from features import json_lines
 from features.build import BuildReport, build
 from features.data_time import arrived, day_after
 from features.datasets.descriptor import Descriptor, load_descriptor
 from features.feature_table import EVENTS, FEATURES, UTC
 from features.inboxed import _as, inboxed_events
-from features.json_lines import read_events
+from features.json_lines import lines_in, read_events, taken
 from features.online_store import layout_of
 from features.packed_views import key_prefix, views_of
 from features.push import add_events
@@ -232,6 +234,20 @@ def test_what_cannot_be_read_is_refused_whole(shop: Shop, line: bytes, what: str
     assert "nickname" not in str(refused.value)
 
 
+def test_more_than_fits_in_a_push_is_refused_and_no_line_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_lines, "LONGEST", 10)
+    monkeypatch.setattr(json_lines, "MOST_LINES", 4)
+    monkeypatch.setattr(json_lines, "MOST_BYTES", 24)
+    with Path("/dev/zero").open("rb") as endless, pytest.raises(BadInput, match="line 1 is longer than 10 bytes"):
+        taken(lines_in(endless))
+    assert taken(lines_in(io.BytesIO(b"one\n\n\ntwo"))) == [b"one\n", b"\n", b"\n", b"two"]
+    for more in (b"one\n\n\n\ntwo\n", b"123456789\n" * 3):
+        with pytest.raises(BadInput, match="more than 4 lines or 0 MB at once"):
+            taken(lines_in(io.BytesIO(more)))
+    with pytest.raises(BadInput, match="line 9 is longer"):
+        taken([b"x", b"y" * 11], 8)
+
+
 def test_numbers_are_read_as_they_are_written(shop: Shop) -> None:
     line = b'{"customer_id": 12345678901234567, "order_id": "7", "ordered_at": "2024-02-01T10:00", "amount": 0.1}'
     batch = read_events([line], shop[1], {})["transactions"]
@@ -380,6 +396,11 @@ def test_what_waits_under_a_disabled_key_is_not_taken_for_the_erased(shop: Shop)
     home.keyring.set_state(old, KeyState.DISABLED)
     with pytest.raises(EnvironmentFailed, match="1 of 1 lines in the inbox are about tokens under a key"):
         inboxed_events(descriptor, [event], home.vault, home.keyring, stores(home, descriptor))
+    home.ingest(descriptor)
+    home.keyring.set_state(old, KeyState.DESTROYED)
+    other = inbox_event(home.subject("c00001").tokens[0], 2, "2024-01-19T10:00:00Z", 1.0)
+    safe = inboxed_events(descriptor, [event, other], home.vault, home.keyring, stores(home, descriptor))
+    assert (safe.tombstoned, safe.tables["transactions"].num_rows) == (1, 1)  # one of them blocks no other
 
 
 @pytest.mark.parametrize(

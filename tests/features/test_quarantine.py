@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from features import quarantine
 from features.datasets.descriptor import Descriptor, load_descriptor
 from features.ingest_report import TableReport
 from privacy.rights import Subject
 from tests.shops import make_shop, shop_document, write_descriptor
 
 from .conftest import NOW, Home
+from .pushes import push
 from .test_ingest import Make, change_lines
 
 
@@ -133,6 +135,39 @@ def test_a_table_that_left_the_shop_leaves_the_quarantine(home: Home, tmp_path: 
     del document["tables"]["customers"]
     home.ingest(load_descriptor(str(write_descriptor(folder, document))))
     assert home.quarantine.read("corner_shop", "customers") is None
+
+
+@pytest.mark.parametrize(("full", "files"), [(1, 3), (quarantine.PIECE_BYTES, 1)])
+def test_what_is_pushed_is_sealed_beside_and_is_read_erased_and_replaced_with_the_rest(
+    home: Home, shop: Make, monkeypatch: pytest.MonkeyPatch, full: int, files: int
+) -> None:
+    monkeypatch.setattr(quarantine, "PIECE_BYTES", full)
+    descriptor = shop(customers=12)
+    change_lines(descriptor.base_dir, spoil_lines_of("c00002", "ts", None))
+    home.ingest(descriptor)
+    folder = home.root / "quarantine" / descriptor.name
+    ingested = (folder / "transactions.sealed").read_bytes()
+    one, two = [
+        {"customer_id": person, "order_id": "bad", "ordered_at": "soon", "amount": 1.0}
+        for person in ("c00002", "c00003")
+    ]
+    for events in ([one], [two], [two, one], [one]):
+        push(home, descriptor, events)
+    assert len(list(folder.glob("*.sealed"))) == files
+    assert ((folder / "transactions.sealed").read_bytes() == ingested) is (full == 1)
+    held = home.quarantine.read(descriptor.name, "transactions")
+    assert held is not None
+    assert held.num_rows == home.quarantine.size(descriptor.name) == 4
+    subject = home.subject("c00002")
+    assert [row["custos table"] for row in home.quarantine.export(subject)] == ["transactions"] * 3
+    assert (home.quarantine.count(subject), home.quarantine.erase(subject), home.quarantine.verify(subject)) == (
+        3,
+        3,
+        0,
+    )
+    assert home.quarantine.size(descriptor.name) == home.quarantine.count(home.subject("c00003")) == 1
+    home.ingest(descriptor)
+    assert [file.name for file in folder.glob("*.sealed")] == ["transactions.sealed"]
 
 
 def by_day(folder: Path, zone: str, source: str) -> Descriptor:

@@ -271,6 +271,37 @@ def test_nothing_is_overwritten_and_bad_input_gets_a_line(tmp_path: Path, capsys
     assert not (tmp_path / "home").exists()
 
 
+def test_links_are_left_out_and_told_and_names_are_told_on_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "shop"
+    make_shop(elsewhere, customers=4)
+    make_shop(folder, customers=4)
+    (folder / "shop.yaml").unlink()
+    (folder / "secrets.parquet").symlink_to(elsewhere / "people.parquet")
+    (folder / "more").symlink_to(elsewhere)
+    (folder / "loop.csv").symlink_to("loop.csv")
+    hostile = "odd\nWrote \x1b[31m\u202egpj.csv"
+    (folder / hostile).write_text("aa,bb\nyes,no\n")
+    assert main(["dataset", "init", str(folder), "--home", str(tmp_path / "home")]) == 0
+    told = capsys.readouterr().out
+    assert "Left out: 3 symbolic links" in told
+    assert all(line.isprintable() for line in told.splitlines())
+    assert told.count("\nWrote ") == 1
+    written = (folder / "shop.yaml").read_text()
+    assert "secrets" not in written
+    assert "more/" not in written
+    (folder / "shop.yaml").unlink()
+    (folder / "broken\n\x1b[31m.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
+    assert main(["dataset", "init", str(folder), "--home", str(tmp_path / "home")]) == 2
+    assert [line.isprintable() for line in capsys.readouterr().err.splitlines()] == [True]
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "orders.parquet").symlink_to(elsewhere / "lines.parquet")
+    with pytest.raises(BadInput, match="nothing to read"):
+        draft(only, only / "shop.yaml")
+
+
 def test_one_file_and_a_descriptor_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = tmp_path / "data" / "shop", tmp_path / "yaml" / "mine.yaml"
     make_shop(folder, customers=5)

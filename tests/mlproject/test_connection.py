@@ -25,7 +25,7 @@ from mlproject.pipelines.history import utc_moments
 from mlproject.wiring import House
 from privacy.classification import FEATURE_STORE, Purpose, Role
 from privacy.errors import BadInput, Refused
-from privacy.policy import Principal
+from privacy.policy import Principal, built_in_policy
 from privacy.tokens import handles_to_tokens
 from serving.auth import grant
 from tests.home import Home
@@ -268,6 +268,28 @@ def test_a_bearer_that_expires_meanwhile_ends_the_connection(shop: Shop) -> None
         with pytest.raises(Refused, match="has expired"):
             ask()
     assert str(shop.home.path) not in repr(connection)
+
+
+def test_a_policy_and_an_operator_that_change_meanwhile_hold_at_once(shop: Shop) -> None:
+    bearer = mlproject.connect(shop.home.path, bearer_of(shop, Role.DATA_SCIENTIST, Purpose.VALUE)).features
+    operator = mlproject.connect(shop.home.path, purpose="value").features
+    asked = [shop.tokens["c00001"]]
+    own, settings = shop.home.path / "policy.yaml", shop.home.path / "settings.yaml"
+    try:
+        rule = "{name: not-now, forbid: true, actions: [features.read], resources: ['service:clv_v1']}"
+        own.write_text(f"{built_in_policy().read_text()}\n  - {rule}\n")
+        for features in (bearer, operator):
+            with pytest.raises(Refused, match="not-now"):
+                features.online(asked, "clv_v1")
+        own.unlink()
+        settings.write_text("role: analyst\n")
+        assert len(bearer.online(asked, "clv_v1")) == 1
+        with pytest.raises(Refused, match="role analyst may not"):
+            operator.online(asked, "clv_v1")
+    finally:
+        own.unlink(missing_ok=True)
+        settings.unlink(missing_ok=True)
+    assert len(operator.online(asked, "clv_v1")) == 1
 
 
 def history(shop: Shop, *arguments: str, expect: int = 0) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from features.inbox import Inbox
 from mlproject.cli import main
+from mlproject.wiring import House
 from privacy.keyring import SealedKeyring
 from privacy.kms import LocalKms
+from privacy.tokens import handles_to_tokens
 from tests.canaries import write_shop
 
 
@@ -49,6 +53,24 @@ def test_a_keyring_can_be_made_before_anything_else_and_only_once(operator: Oper
 def test_a_mistyped_home_is_not_filled_with_keys(operator: Operator, verb: list[str]) -> None:
     assert "no keys yet" in operator("keys", *verb, expect=2)
     assert not operator.home.exists()
+
+
+def test_a_key_that_events_wait_under_stays_until_they_were_added(operator: Operator) -> None:
+    operator("keys", "create")
+    keyring, inbox = House.open(operator.home).keyring, Inbox(operator.home / "inbox")
+    [former] = [str(row["key"]) for row in operator.listed()]
+    handle = np.arange(16, dtype=np.uint8).reshape(1, 16)
+    [token] = handles_to_tokens(keyring, handle, "features").to_pylist()
+    event = {"event": "0" * 32, "customer_token": token, "ordered_at": "2026-01-01T00:00:00+00:00", "lines": []}
+    inbox.put([event])
+    operator("keys", "rotate")
+    told = operator("keys", "disable", former, expect=2)
+    assert f"events in the inbox hold tokens under key {former}" in told
+    assert "custos push --inbox" in told
+    assert [row["stores"] for row in operator.listed()] == [["events in the inbox"], []]
+    [(file, _)] = inbox.waiting()
+    inbox.keep(file, [])
+    operator("keys", "disable", former)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+import features.inbox as inbox_module
 from features.inbox import Inbox
 from features.own_tokens import OwnTokens
 from privacy.audit import verify_audit
@@ -138,6 +139,19 @@ def test_whoever_must_not_be_served_is_left_out_without_a_word(taking: Taking, b
     assert [event["event"] for event in taking.waiting()] == [f"{2:032x}"]
     assert taking.post(bearer(), taking.event(0)).json() == {"accepted": 1}
     assert len(taking.waiting()) == 1
+
+
+def test_a_full_inbox_tells_nobody_apart_and_counts_what_files_take(
+    taking: Taking, bearer: Bearer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "MOST_BYTES", 2 * inbox_module.BLOCK_BYTES)
+    taking.suppression.add(taking.token(0, "features"))
+    for _ in range(3):  # each of two hundred bytes, in a block of the disk
+        assert taking.post(bearer(), taking.event(1)).status_code == 202
+    answers = [taking.post(bearer(), taking.event(number)) for number in (0, 1)]
+    for answer in answers:
+        problem(answer, "dependency_failed")
+    assert len(taking.waiting()) == 3
 
 
 def test_a_service_without_an_inbox_says_so(client: Client, wired: Wired, bearer: Bearer) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pyarrow as pa
 import pytest
+import redis
+from psycopg import sql
 
-from features.online import Batch, PackedRows, rows_at
+from features.online import Batch, Damaged, PackedRows, rows_at
 from features.packing import Layout
-from privacy.errors import BadInput
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from tests.postgres import Server as Postgres
 from tests.redis import running
 
@@ -36,7 +39,7 @@ def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opening]
         yield lambda: rows_at(f"sqlite:///{tmp_path}/online.db", "shop")
     elif request.param == "redis":
         url = request.getfixturevalue("redis_url")
-        rows_at(url, "shop").discard()
+        redis.Redis.from_url(url).flushall()
         yield lambda: rows_at(url, "shop")
     else:
         server: Postgres = request.getfixturevalue("postgres")
@@ -220,6 +223,125 @@ def test_a_write_that_fails_midway_leaves_what_was_there(rows: PackedRows, reque
         fail()
     whole = "redis" not in request.node.name  # which has no transaction over many people
     assert [row and row[0] for row in rows.read(KEYS[:2], ["spend"])[0]] == [5 if whole else 6, 5]
+
+
+def test_rows_whose_packing_nobody_knows_are_no_unknown_people(rows: PackedRows) -> None:
+    put(rows, spend(KEYS[:2], 5))
+    lost = Layout((("spend", "float"),))
+    batch = Batch(
+        "spend", lost, KEYS[1:2], [6], [b"12345678" + row[8:] for row in lost.pack(pa.table({"spend": [2.0]}))]
+    )
+    put(rows, batch)
+    [found] = rows.read(KEYS[:2], ["spend"])
+    with pytest.raises(Damaged, match="1 of 2 online rows can't be read"):
+        list(rows.by_layout([(at, row[1]) for at, row in enumerate(found) if row]))
+
+
+def test_who_was_erased_stays_refused_when_all_is_discarded(redis_url: str, postgres: Postgres) -> None:
+    for client in (rows_at(redis_url, "discarded"), rows_at(postgres.url(postgres.database()), "discarded")):
+        put(client, spend(KEYS[:2], 5))
+        client.erase(KEYS[:1])
+        client.discard()
+        put(client, spend(KEYS[:2], 6))
+        assert (client.of(KEYS[0]), client.people("spend")) == ([], 1)
+
+
+@pytest.mark.parametrize("cut", [3, 20])
+def test_a_row_that_is_cut_off_is_told_and_no_shorter_text(cut: int) -> None:
+    [row] = SPEND.pack(pa.table({"spend": [1.0], "tier": ["a long name of a tier"]}))
+    for read in (SPEND.lists, lambda rows: SPEND.texts(rows, 1)):
+        with pytest.raises(CheckFailed, match="a row of the online store is damaged"):
+            read([row[:-cut]])
+        with pytest.raises(CheckFailed, match="a row of the online store is damaged"):
+            read([row[:-1] + b"\xff"])
+
+
+def _overwrite(client: redis.Redis, key: str, value: str) -> None:
+    client.delete(key)
+    client.set(key, value)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda client: _overwrite(client, "shop:row:" + KEYS[0].decode(), "x"),
+        lambda client: client.hset("shop:row:" + KEYS[0].decode(), "spend", "x"),
+        lambda client: _overwrite(client, "shop:runs", "x"),
+        lambda client: _overwrite(client, "shop:views", "x"),
+        lambda client: client.hset("shop:views", "spend", "x"),
+        lambda client: _overwrite(client, "shop:layouts", "x"),
+        lambda client: _overwrite(client, "shop:erased", "x"),
+        lambda client: _overwrite(client, "shop:least", "x"),
+    ],
+    ids=["row", "value", "runs", "views", "newest", "layouts", "erased", "least"],
+)
+def test_what_others_wrote_under_our_keys_on_redis_is_told_and_written_anew(
+    redis_url: str, spoil: Callable[[redis.Redis], object]
+) -> None:
+    server = redis.Redis.from_url(redis_url)
+    server.flushall()
+    put(rows_at(redis_url, "shop"), spend(KEYS[:3], 5))
+    spoil(server)
+    rows = rows_at(redis_url, "shop")
+
+    def use() -> None:
+        rows.newest("spend")
+        rows.runs()
+        [found] = rows.read(KEYS[:3], ["spend"])
+        list(rows.by_layout([(at, row[1]) for at, row in enumerate(found) if row]))
+        put(rows, spend(KEYS[:3], 6))
+
+    with pytest.raises(Damaged) as told:
+        use()
+    assert "custos materialize" in str(told.value)
+    assert "key 0" not in str(told.value)
+    rows.discard()
+    use()
+    assert (rows.people("spend"), rows.newest("spend")) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("ALTER TABLE {rows} DROP COLUMN written", "drop the tables named custos_"),
+        ("ALTER TABLE {rows} ALTER COLUMN value TYPE text USING encode(value, 'hex')", "2 of 2 online rows"),
+        ("DROP TABLE {layouts}; CREATE VIEW {layouts} AS SELECT 1 AS id", "drop the tables named custos_"),
+        ("ALTER TABLE {rows} ADD COLUMN note text NOT NULL DEFAULT 'x'", ""),
+    ],
+)
+def test_tables_of_another_shape_on_postgresql_are_told(postgres: Postgres, change: str, told: str) -> None:
+    url = postgres.url(postgres.database())
+    put(rows_at(url, "custos"), spend(KEYS[:2], 5))
+    names = {name: sql.Identifier(f"custos_{name}") for name in ("rows", "layouts")}
+    with psycopg.connect(url, autocommit=True) as connection:
+        for part in change.split(";"):
+            connection.execute(sql.SQL(part).format(**names))
+    client = rows_at(url, "custos")
+
+    def use() -> None:
+        [found] = client.read(KEYS[:2], ["spend"])
+        for layout, mine in client.by_layout([(at, row[1]) for at, row in enumerate(found) if row]):
+            assert layout.lists([row for _, row in mine]) == [[1.0, 1.0], ["gold", "gold"]]
+        put(client, spend(KEYS[:2], 6))
+
+    if told:
+        with pytest.raises(EnvironmentFailed, match=told):
+            use()
+    else:
+        use()
+
+
+def test_a_role_that_may_only_read_reads_and_is_told_what_it_lacks(postgres: Postgres) -> None:
+    name = postgres.database()
+    url = postgres.url(name)
+    put(rows_at(url, "custos"), spend(KEYS[:2], 5))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE reader_{name} LOGIN; GRANT USAGE ON SCHEMA {name} TO reader_{name}")
+        connection.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO reader_{name}")
+    reader = rows_at(url.replace("custos@", f"reader_{name}@"), "custos")
+    assert reader.people("spend") == 2
+    with pytest.raises(EnvironmentFailed, match="let its role read and write"):
+        put(reader, spend(KEYS[:2], 6))
 
 
 def test_other_urls_and_names_are_refused() -> None:
