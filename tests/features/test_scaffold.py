@@ -142,7 +142,7 @@ def test_a_folder_becomes_a_descriptor_that_runs_once_it_is_decided(home: Home, 
     ].keys()
     assert "33 % hold e-mail addresses" in written.text
     assert "lie 14 to 100 years back: birth dates?" in written.text
-    assert "# Not used: misc.csv (1 rows), whose columns are a, b." in written.text
+    assert "# Not used: misc.csv (1 row), whose columns are a, b:" in written.text
     assert not [value for values in made.values() for value in values if value in written.text]
 
     with pytest.raises(BadInput, match=r"column 'transactions.cashier' has no 'sensitivity' \(and 5 more mistakes\)"):
