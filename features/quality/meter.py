@@ -11,17 +11,18 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.contracts import NOT_COMPUTED
 from features.datasets.measured import CREATED, is_timed
 from features.datasets.tables import Table
-from features.source_columns import RAW
+from features.source_columns import LOST, RAW
 
 from .magnitudes import Magnitudes
 from .scores import Measure, TableScores
 
 __all__ = ["Meter", "is_number"]
 
-INCOMPLETE: Final = ("missing", "blank")
-"""Reasons of the contract that tell of no value, not of a bad one."""
+ELSEWHERE: Final = ("missing", "blank", NOT_COMPUTED)
+"""Reasons of the contract that tell of no value, not of a bad one; what isn't computed is counted of every column."""
 UTC: Final = pa.timestamp("us", "UTC")
 
 
@@ -41,10 +42,11 @@ class Meter:
         self._rows += batch.num_rows
         for name in self._table.columns:
             column = batch.column(name)
-            unreadable = len(batch.column(name + RAW)) - batch.column(name + RAW).null_count if _raw(batch, name) else 0
-            self._missing[name] += column.null_count - unreadable + _blank(column)
+            unreadable, lost = _unreadable(batch, name), _lost(batch, name)
+            self._missing[name] += column.null_count - unreadable - lost + _blank(column)
+            self._invalid[name] += lost
         if failures.num_rows:
-            bad = failures.filter(pc.invert(pc.is_in(failures["reason"], pa.array(INCOMPLETE))))
+            bad = failures.filter(pc.invert(pc.is_in(failures["reason"], pa.array(ELSEWHERE))))
             for found in bad.group_by("column").aggregate([("row", "count_distinct")]).to_pylist():
                 self._invalid[found["column"]] += found["row_count_distinct"]
 
@@ -115,8 +117,16 @@ def is_number(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
 
 
-def _raw(batch: pa.RecordBatch, name: str) -> bool:
-    return name + RAW in batch.schema.names
+def _unreadable(batch: pa.RecordBatch, name: str) -> int:
+    """How many cells can't be cast to what the column is."""
+    raw = batch.column(name + RAW) if name + RAW in batch.schema.names else None
+    return 0 if raw is None else len(raw) - raw.null_count
+
+
+def _lost(batch: pa.RecordBatch, name: str) -> int:
+    """Of how many rows the column's own SQL makes nothing, though all the cells that it reads are filled."""
+    lost = batch.column(name + LOST) if name + LOST in batch.schema.names else None
+    return 0 if lost is None else pc.sum(lost).as_py() or 0
 
 
 def _blank(column: pa.Array) -> int:
