@@ -111,6 +111,10 @@ class Protector:
         self._seen = np.union1d(self._seen, _distinct(handles))
         return handles
 
+    def indexes_of(self, ids: pa.Array) -> npt.NDArray[np.uint8]:
+        """(n, 16) keyed indexes of these ids: equal where ids are, also of people who turn out to be another one."""
+        return self._keyring.index.of_ids(ids)
+
     def tokens_of(self, handles: npt.NDArray[np.uint8]) -> pa.Array:
         """(n,) tokens of the feature store, as the tables hold them."""
         return handles_to_tokens(self._keyring, handles, FEATURE_STORE, key_id=self._key_id)

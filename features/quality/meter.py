@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,9 +29,13 @@ UTC: Final = pa.timestamp("us", "UTC")
 
 
 class Meter:
-    """Counts what is missing, refused, late, returned or far off in one table, a batch at a time; keeps no value."""
+    """Counts what is missing, refused, late, returned or far off in one table, a batch at a time; keeps no value.
 
-    def __init__(self, table: Table, now: dt.datetime, late_after_days: int) -> None:
+    With `by_id` it is also told whose the good rows are: for customers whose tokens may stand for several ids.
+    """
+
+    def __init__(self, table: Table, now: dt.datetime, late_after_days: int, *, by_id: bool = False) -> None:
+        self.by_id, self._indexes, self._repeated = by_id, list[npt.NDArray[np.uint64]](), 0
         self._table, self._now, self._late_after = table, now, dt.timedelta(days=late_after_days)
         self._rows, self._late, self._returns = 0, 0, 0
         self._missing: Counter[str] = Counter()
@@ -69,6 +75,14 @@ class Meter:
             if pa.types.is_floating(column.type) and self._table.role_of(name) == "attribute":
                 self._magnitudes.setdefault(name, Magnitudes()).add(column)
 
+    def identify(self, indexes: npt.NDArray[np.uint8]) -> None:
+        """Take in (n, 16) keyed indexes of whose the rows are; 64 bits of each are kept until all are counted."""
+        self._indexes.append(np.ascontiguousarray(indexes[:, :8]).view(np.uint64).ravel())
+
+    def repeat(self, rows: int) -> None:
+        """Take in how many rows repeat an id, from who has seen all of them."""
+        self._repeated += rows
+
     def told(self) -> dict[str, Any]:
         """Return everything counted so far as JSON values, for `add`."""
         return {
@@ -94,12 +108,16 @@ class Meter:
         self._newest = max(filter(None, (self._newest, newest)), default=None)
 
     def scores(self) -> TableScores:
-        """Return what was counted; uniqueness and consistency are for who sees the whole table."""
+        """Return what was counted; consistency, and uniqueness but `by_id`, are for who sees the whole table."""
         found = TableScores(self._table.name, self._rows)
         for name in self._table.columns:
             found.measures.append(Measure(name, "completeness", self._missing[name]))
             if self._missing[name] < self._rows:
                 found.measures.append(Measure(name, "validity", self._invalid[name]))
+        if self.by_id and self._table.subject is not None:
+            ids = np.concatenate([np.zeros(0, np.uint64), *self._indexes])
+            repeated = self._repeated + len(ids) - len(np.unique(ids))
+            found.measures.append(Measure(self._table.subject, "uniqueness", repeated))
         if is_timed(self._table):
             found.measures.append(Measure(CREATED, "timeliness", self._late))
         found.outliers = {name: counted.outliers() for name, counted in self._magnitudes.items()}
