@@ -53,7 +53,16 @@ def build_features(
         planned = moment if since is None else _planned(state, moment)
         cutoffs = _cutoffs(descriptor, state, moment, planned)
         protected, features = house.stores.protected_store(state.dataset), house.stores.feature_store(state.dataset)
-        report = build(descriptor, protected, features, cutoffs, moment, since=since, engine=house.engine)
+        report = build(
+            descriptor,
+            protected,
+            features,
+            cutoffs,
+            moment,
+            since=since,
+            progress=lambda table, rows: stages.progress(table, rows, 0),
+            engine=house.engine,
+        )
         house.gateway.apply(descriptor)
         save_state(house.paths.state, replace(state, as_of=moment, planned=planned))
     house.note(decision, "build", resource, count=report.rows, detail={"digest": report.digest})

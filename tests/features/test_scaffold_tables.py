@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,21 @@ def test_parquet_files_that_cannot_be_read_as_one_table_stay_apart(
         "one table have equal columns and alike names (they can't be one table: 'orders-2.parquet' has text in column "
         "'amount', 'orders-1.parquet' has numbers)"
     )
+
+
+def test_a_draft_and_a_check_say_how_far_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "data"
+    parts(folder, ".csv")
+    seen: list[tuple[str, int, int]] = []
+    draft(folder, folder / "shop.yaml", lambda what, done, total: seen.append((what, done, total)))
+    assert seen == [("files opened", 0, 2), ("files opened", 1, 2), ("tables looked at", 0, 1)]
+    told(folder, capsys)
+    assert main(["dataset", "init", str(folder), "--out", str(tmp_path / "x.yaml"), "--home", str(tmp_path / "h")]) == 0
+    assert capsys.readouterr().err.startswith("  look at the files ...\n")  # no terminal: a line before, one after
+    assert main(["dataset", "check", str(folder / "shop.yaml"), "--json", "--home", str(tmp_path / "h")]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["rows"] == {"transactions": 120}
+    assert [line.split()[0] for line in err.splitlines()] == ["check", "check"]
 
 
 def test_an_empty_part_differs_from_nothing(tmp_path: Path) -> None:
