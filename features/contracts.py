@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
 from privacy.classification import Purpose
+from privacy.counted import counted
 from privacy.errors import BadInput
 
 from .datasets.tables import CONSENT_TYPES, CONSENTS, Table
@@ -88,7 +89,7 @@ as ISO 8601 and numbers in plain digits, or cast in 'sql'
         if self.bad > most_bad(self.table, self.rows):
             (column, reason), count = self.reasons.most_common(1)[0]
             raise BadInput(
-                f"column '{self.table}.{column}' is {reason} in {count} of {self.rows} rows",
+                f"column '{self.table}.{column}' is {reason} in {count} of {counted(self.rows, 'row')}",
                 remedy=REMEDIES.get(reason, "mend the source, or leave such rows out with 'where'"),
             )
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from privacy.classification import FEATURE_STORE
 from privacy.cmac import Mac
+from privacy.counted import counted
 from privacy.errors import BadInput
 from privacy.keyring import Keyring
 from privacy.link_rules import LinkRules
@@ -156,7 +157,7 @@ class Protector:
             raise ValueError("the plan has no subject")
         ids = batch.column(subject.name)
         if ids.null_count:
-            what = f"{ids.null_count} rows have no subject"
+            what = f"{counted(ids.null_count, 'row has', 'rows have')} no subject"
             remedy = "filter or quarantine them before they are protected"
             raise BadInput(what, where=f"{plan.table}.{subject.name}", remedy=remedy)
         dates = batch.column(plan.dated_by) if plan.dated_by else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlproject.pipelines.report import record
 from mlproject.state import HomeState, save_state
+from privacy.counted import counted
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def build_features(
     shown = {"as_of": moment.isoformat(), "cutoffs": [c.isoformat() for c in cutoffs], "rows": report.rows}
     record(house, "features", {**shown, "columns": report.features, "digest": report.digest})
     record(house, "stages", stages)
-    size = f"{report.features} columns, {report.rows:,} rows at {len(cutoffs)} cut-offs"
+    built = counted(report.features, "column"), counted(report.rows, "row")
+    size = f"{', '.join(built)} at {counted(len(cutoffs), 'cut-off')}"
     kept = f", {len(report.carried)} of them as they were" if since is not None else ""
     if since is not None and not report.carried:
         kept += " (cut-offs move with data time; an ingest, an erasure or other transforms make all of them new)"
@@ -87,7 +89,7 @@ def materialize_features(house: House, stages: Stages, *, as_of: datetime | None
                 house.paths.feast_online.with_name(house.paths.feast_online.name + end).unlink(missing_ok=True)
         save_state(house.paths.state, replace(house.state, online=True))
     record(house, "stages", stages)
-    yield f"online store: {people:,} people, as of {moment.date()}"
+    yield f"online store: {counted(people, 'person', 'people')}, as of {moment.date()}"
 
 
 def up_to_date(house: House) -> HomeState:
