@@ -173,8 +173,8 @@ def _targets(tables: Sequence[ProposedTable]) -> Iterator[str]:
         fitting = [days for days in HORIZONS if days * LEAST_WINDOWS <= span] or [HORIZONS[0]]
         churn = next((days for days in fitting if days >= 2 * gap), fitting[-1])
         clv = max(churn, min(4 * churn, 182, int(span / LEAST_WINDOWS) // 7 * 7))
-        paced = f", half of them within {gap:.0f} days of the one before" if gap else ""
-        yield f"  # {span:.0f} days of orders{paced}."
+        paced = f", half of them within {counted(round(gap), 'day')} of the one before" if gap else ""
+        yield f"  # {counted(round(span), 'day')} of orders{paced}."
     yield f"  churn: {{horizon_days: {churn}, active_within_days: {2 * churn if churn < HORIZONS[-1] else churn}}}"
     yield f"  clv:   {{horizon_days: {clv}}}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import duckdb
 
 from features.checking.files import UTF_8, as_utf_8, header_is_data, written_in
 from features.source_files import columns_of_file, format_of, matching, unequal
+from privacy.counted import counted
 from privacy.errors import BadInput
 
 __all__ = ["Family", "Progress", "families", "passed_over", "unreadable"]
@@ -43,10 +45,10 @@ def families(place: Path, folder: Path, progress: Progress) -> list[Family]:
     files = [place] if place.is_file() else [path for path in _inside(place, _DEPTHS) if format_of([path]) is not None]
     if not files or format_of(files[:1]) is None:
         raise BadInput("there is nothing to read", where=str(place), remedy="give parquet, csv or csv.gz files")
+    _require_utf_8(files, progress)
     groups: dict[tuple[object, ...], list[Path]] = {}
     with duckdb.connect(config={"temp_directory": ""}) as connection:
-        for number, path in enumerate(files):
-            progress("files opened", number, len(files))
+        for path in files:
             columns = _columns(connection, path)
             groups.setdefault((path.parent, format_of([path]), tuple(sorted(columns))), []).append(path)
         return [family for group in groups.values() for family in _alike(connection, group, folder)]
@@ -69,11 +71,26 @@ def _inside(place: Path, depths: Sequence[str]) -> Iterator[Path]:
             yield path
 
 
+def _require_utf_8(files: Sequence[Path], progress: Progress) -> None:
+    """Refuse all files at once that are in another encoding, so that whoever brings them converts them in one go."""
+    other: list[tuple[Path, str]] = []
+    for number, path in enumerate(files):
+        progress("files opened", number, len(files))
+        try:
+            encoding = written_in(path) if format_of([path]) == "csv" else UTF_8
+        except (OSError, EOFError, zlib.error) as error:
+            raise unreadable(path, error) from None
+        if encoding != UTF_8:
+            other.append((path, encoding))
+    if other:
+        (path, encoding), *more = other
+        what = f"{counted(len(other), 'file is', 'files are')} not UTF-8 but {encoding}"
+        each = "; so each of them, and take the folder ../shop then" if more else ""
+        raise BadInput(what, where=", ".join(path.name for path, _ in other), remedy=as_utf_8(path, encoding) + each)
+
+
 def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     try:
-        if format_of([path]) == "csv" and (encoding := written_in(path)) != UTF_8:
-            remedy = as_utf_8(path, encoding)
-            raise BadInput(f"the file is not UTF-8 but {encoding}", where=path.name, remedy=remedy)
         columns = list(columns_of_file(connection, path))
     except (duckdb.Error, OSError, EOFError) as error:
         raise unreadable(path, error) from None

@@ -8,6 +8,7 @@ from typing import Final
 
 from features.source_columns import quoted
 from privacy.classification import LinkKind, Purpose, Sensitivity
+from privacy.counted import counted
 
 from .contents import STRAY, share_text
 from .tables import ColumnFacts, FileTable, is_order
@@ -50,6 +51,8 @@ ALONE: Final = "the consent ledger keeps the customer, purpose, granted and at a
 ADVICE: Final = {
     "kind": "campaign, coupon, service and web count; for others write sql, such as \"'service'\" where all are",
     "purpose": f"wanted is one of {', '.join(Purpose)}; translate yours in sql",
+    "returned": "returns are negative amounts; where this marks them, write amount as sql, such as "
+    "case when {column} = '是' then -... else ... end",
     "granted": "wanted is yes or no; translate yours in sql, such as {column} = '是'",
 }
 """What to do with columns whose own words Custos doesn't know."""
@@ -264,7 +267,7 @@ def _name(columns: list[ProposedColumn], column: ProposedColumn, name: str, why:
 
 def _shape(facts: ColumnFacts) -> str:
     kinds = {"text": "text", "int": "whole numbers", "float": "numbers", "time": "times", "boolean": "yes or no"}
-    long = f" of {facts.length:.0f} characters" if facts.kind == "text" else ""
+    long = f" of {counted(round(facts.length), 'character')}" if facts.kind == "text" else ""
     told = f"{kinds.get(facts.kind, 'a type that must be cast')}{long}, {share_text(facts.filled)} filled"
     return f"{told}, {share_text(facts.distinct)} distinct" if facts.filled else told
 

@@ -13,7 +13,7 @@ from privacy.classification import Sensitivity
 
 __all__ = ["OF_TABLE", "SUBJECT", "Concept", "Shape", "concept_of", "plain"]
 
-Shape = Literal["any", "number", "time", "id", "category", "kind", "purpose", "answer"]
+Shape = Literal["any", "number", "time", "id", "category", "kind", "purpose", "answer", "mark"]
 """What a column must look like beside its name: only a name that hides or drops a column is believed by itself."""
 DIRECT: Final = Sensitivity.DIRECT_IDENTIFIER
 QUASI: Final = Sensitivity.QUASI_IDENTIFIER
@@ -55,7 +55,7 @@ CONCEPTS: Final = (
         r"national_?id|identity|id_?card|(^|_)ssn(_|$)|social_security|tax_?(id|number)|passport|driv\w*_licen",
         "身份证|证件|护照|驾照|社保",
     ),
-    Concept("iban", DIRECT, "any", r"(^|_)iban(_|$)|bank_?account|account_?(no|number)$", "银行账|开户"),
+    Concept("iban", DIRECT, "any", r"(^|_)iban(_|$)|bank_?account|account_?(no|number)$", "银行账|开户(?!时间|日期)"),
     Concept("card", DIRECT, "any", r"card_?(no|number|num)$|(credit|debit|bank)_?card|(^|_)pan$", "银行卡|信用卡|卡号"),
     Concept("address", DIRECT, "any", r"(^|_)(address|addr|street|house_n\w*)(_|$|[0-9])", "地址|住址|街道|门牌"),
     Concept("ip_address", DIRECT, "any", r"(^|_)ip(_addr\w*|v[46])?$", "IP地址"),
@@ -93,7 +93,13 @@ CONCEPTS: Final = (
         rf"(^|_)(order|invoice|receipt|basket|transaction|ticket){_NUMBERED}",
         "订单(号|编号|ID)|单号|小票|交易号",
     ),
-    Concept("signed_up_at", BEHAVIOUR, "time", r"sign_?up|regist|joined|(^|_)since(_|$)", "注册|入会|加入"),
+    Concept(
+        "signed_up_at",
+        BEHAVIOUR,
+        "time",
+        r"sign_?up|regist|joined|(^|_)since(_|$)",
+        "注册|入会|加入|入网|开户(时间|日期)",
+    ),
     Concept(
         "ordered_at",
         BEHAVIOUR,
@@ -133,6 +139,9 @@ CONCEPTS: Final = (
 )
 OF_TABLE: Final[Mapping[str, tuple[Concept, ...]]] = MappingProxyType(
     {
+        "transactions": (
+            Concept("returned", BEHAVIOUR, "mark", r"(^|_)(return(ed|s)?|refund(ed|s)?)$", "退货|退款|退订"),
+        ),
         "interactions": (
             Concept(
                 "happened_at",

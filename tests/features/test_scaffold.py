@@ -37,7 +37,8 @@ NAMES = [
     ("DOB", "birth_date"), ("出生日期", "birth_date"), ("sex", "gender"), ("邮编", "postal_code"),
     ("religion", "sensitive_detail"),
     ("病史", "sensitive_detail"), ("order_no", "order_id"), ("订单编号", "order_id"), ("InvoiceDate", "ordered_at"),
-    ("下单时间", "ordered_at"), ("注册时间", "signed_up_at"), ("实付金额", "amount"), ("qty", "quantity"),
+    ("下单时间", "ordered_at"), ("注册时间", "signed_up_at"), ("入网时间", "signed_up_at"),
+    ("开户日期", "signed_up_at"), ("开户行", "iban"), ("实付金额", "amount"), ("qty", "quantity"),
     ("StockCode", "product_id"), ("商品编号", "product_id"), ("department", "category"), ("xyz", None), ("备注", None),
     ("product_name", None), ("average", None), ("image", None), ("station", None), ("stage", None), ("racecar", None),
 ]  # fmt: skip
@@ -262,7 +263,7 @@ def test_nothing_is_overwritten_and_bad_input_gets_a_line(tmp_path: Path, capsys
     assert "欧阳金" not in headless
     (tmp_path / "gbk").mkdir()
     (tmp_path / "gbk" / "a.csv").write_bytes("客户编号,金额\n一,2\n".encode("gb18030"))
-    assert "the file is not UTF-8 but probably GB 18030" in told(str(tmp_path / "gbk"))
+    assert "1 file is not UTF-8 but probably GB 18030" in told(str(tmp_path / "gbk"))
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "a.parquet").write_bytes((folder / "lines.parquet").read_bytes()[:900])
     assert "the file can't be read" in told(str(tmp_path / "cut"))

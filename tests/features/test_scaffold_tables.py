@@ -51,6 +51,8 @@ def test_chinese_service_contacts_and_consents_are_tables_of_their_own(tmp_path:
     assert sensitivities(consents) == {
         "customer_id": "direct_identifier", "purpose": "non_personal", "granted": "behavioural", "at": "behavioural",
     }  # fmt: skip
+    assert tables["transactions"]["columns"]["returned"] == {"from": "退货"}
+    assert "such as case when \"退货\" = '是' then -... else ... end" in made.text
     customers = sensitivities(tables["customers"]["columns"])
     assert [name for name, said in customers.items() if said is None] == []
     assert not [value for value in files["客户资料.csv"][["姓名", "手机号", "身份证号"]].stack() if value in made.text]
@@ -103,6 +105,18 @@ def test_files_that_are_no_table_say_why(tmp_path: Path, capsys: pytest.CaptureF
     assert whys["旧数据.xlsx"] == "neither parquet nor csv; write it as one of these"
     assert whys["2023/q1/old.csv"] == "two folders down; move it up, or name its folder"
     assert not [name for name in whys if "custos" in name]
+
+
+def test_files_in_another_encoding_are_told_all_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "data"
+    for name, frame in write_telecom_shop(folder).items():
+        if name.startswith("订单"):
+            frame.to_csv(folder / name, index=False, encoding="gb18030")
+    assert main(["dataset", "init", str(folder), "--home", str(tmp_path / "home")]) == 2
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert "2 files are not UTF-8 but probably GB 18030 (订单-01.csv, 订单-02.csv)" in err
+    assert "iconv -f GB18030 -t UTF-8 '订单-01.csv' > ../shop/'订单-01.csv'; so each of them" in err
+    assert not (folder / "shop.yaml").exists()
 
 
 def test_many_files_of_other_kinds_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
