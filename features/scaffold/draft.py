@@ -140,11 +140,11 @@ def _column(column: ProposedColumn) -> Iterator[str]:
     if column.kind:
         parts.append(f"type: {column.kind}")
     if column.sensitivity is None:
-        yield f"      # {DECIDE}: {column.seen}."
+        yield f"      # {DECIDE}: {_shown(column.seen)}."
     else:
         parts.append(f"sensitivity: {column.sensitivity.value}")
     line = f"      {column.name}: {{{', '.join(parts)}}}"
-    yield line if column.sensitivity is None else f"{line:<76}  # {column.seen}"
+    yield line if column.sensitivity is None else f"{line:<76}  # {_shown(column.seen)}"
 
 
 def _identity(tables: Sequence[ProposedTable]) -> Iterator[str]:
@@ -205,5 +205,5 @@ def _scalar(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """A name inside a comment: on one line, whatever it holds."""
+    """What names columns or files inside a comment: on one line, whatever it holds."""
     return json.dumps(text, ensure_ascii=False) if not text.isprintable() else text

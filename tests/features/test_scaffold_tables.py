@@ -157,6 +157,16 @@ def test_text_files_of_one_table_that_differ_in_type_are_told_and_not_proposed(
     assert "sensitivity" not in amount["amount"]
 
 
+def test_the_name_of_a_file_never_ends_a_comment(tmp_path: Path) -> None:
+    parts(tmp_path / "data", ".csv", amount=["1.5"] * 56 + ["EUR 1"] * 4)
+    for path in sorted((tmp_path / "data").iterdir()):
+        path.rename(path.with_name(f"a\ntargets: {path.name}"))
+    made = draft(tmp_path / "data", tmp_path / "data" / "shop.yaml")
+    assert "not alike in all its files" in made.text
+    assert [line for line in made.text.splitlines() if line.startswith("targets")] == ["targets:"]
+    assert yaml.safe_load(made.text)["targets"]["churn"]
+
+
 def test_parquet_files_that_cannot_be_read_as_one_table_stay_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
