@@ -19,12 +19,13 @@ import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
 from privacy.classification import Purpose
+from privacy.counted import counted
 from privacy.errors import BadInput
 
 from .datasets.tables import CONSENT_TYPES, CONSENTS, Table
-from .source_columns import RAW
+from .source_columns import LOST, RAW
 
-__all__ = ["BAD_SHARE", "REMEDIES", "Contract", "Tally", "first_reasons", "most_bad"]
+__all__ = ["BAD_SHARE", "NOT_COMPUTED", "REMEDIES", "Contract", "Tally", "first_reasons", "most_bad"]
 
 BAD_SHARE: Final = 0.10
 """A table with a larger share of bad rows is refused whole."""
@@ -34,10 +35,13 @@ A_PURPOSE: Final = pa.array([purpose.value for purpose in Purpose])
 LARGEST: Final = 1e10
 """Sums are kept exact in ten-thousandths, in 64 bits: a line beyond this is an error of its unit, not an order."""
 MISSING: Final = "not_nullable"
+NOT_COMPUTED: Final = "not computed"
+"""The reason of a row whose value a column's own SQL doesn't give, though all that it reads is filled."""
 REMEDIES: Final = {
     "missing": "fill it, or leave such rows out with 'where'",
     "blank": "fill it, or leave such rows out with 'where'",
     "not a purpose": f"give {', '.join(Purpose)}, or translate your own words in 'sql'",
+    NOT_COMPUTED: "see what its 'sql' makes of such rows, or leave them out with 'where'",
     "unparsable": "give times as ISO 8601 and numbers in plain digits, or cast in 'sql'",
 }
 
@@ -85,7 +89,7 @@ as ISO 8601 and numbers in plain digits, or cast in 'sql'
         if self.bad > most_bad(self.table, self.rows):
             (column, reason), count = self.reasons.most_common(1)[0]
             raise BadInput(
-                f"column '{self.table}.{column}' is {reason} in {count} of {self.rows} rows",
+                f"column '{self.table}.{column}' is {reason} in {count} of {counted(self.rows, 'row')}",
                 remedy=REMEDIES.get(reason, "mend the source, or leave such rows out with 'where'"),
             )
 
@@ -116,7 +120,7 @@ class Contract:
     def _build(self, schema: pa.Schema) -> pandera.DataFrameSchema:
         columns = {}
         for item in schema:
-            if item.name.endswith(RAW):
+            if item.name.endswith((RAW, LOST)):
                 continue
             checks = self._checks(item)
             columns[item.name] = pandera.Column(None, checks, nullable=item.name not in self._required)
@@ -124,6 +128,10 @@ class Contract:
             if item.name.endswith(RAW):
                 parsed = pandera.Check(_never, name="unparsable")
                 columns[item.name] = pandera.Column(None, parsed, nullable=True)
+            elif item.name.endswith(LOST):  # where a value may be missing, the SQL may leave it out
+                needed = item.name.removesuffix(LOST) in self._required
+                computed = [pandera.Check(_not_true, name=NOT_COMPUTED)] if needed else []
+                columns[item.name] = pandera.Column(None, computed)
         return pandera.DataFrameSchema(columns, strict=True)
 
     def _checks(self, item: pa.Field) -> list[pandera.Check]:
@@ -160,6 +168,10 @@ def _as_series(series: pd.Series, passed: pa.ChunkedArray) -> pd.Series:
 
 def _never(series: pd.Series) -> pd.Series:
     return series.isna()
+
+
+def _not_true(series: pd.Series) -> pd.Series:
+    return _as_series(series, pc.invert(_arrow(series)))
 
 
 def _plausible(series: pd.Series) -> pd.Series:
@@ -204,9 +216,9 @@ def _reasons(failures: pd.DataFrame | None) -> pa.Table:
         return pa.table({"row": pa.array([], pa.int64()), "column": empty, "reason": empty})
     rows = failures["index"].to_numpy(dtype=np.int64)
     names = failures["column"].astype(str)
-    # A raw text says why a value is missing, so `unparsable` is told before `missing`, and instead of it.
-    raw = names.str.endswith(RAW).to_numpy()
-    columns = names.str.removesuffix(RAW).to_numpy(dtype=object)
+    # A raw text, and a computed column's loss, say why a value is missing: told before `missing`, and instead of it.
+    raw = (names.str.endswith(RAW) | names.str.endswith(LOST)).to_numpy()
+    columns = names.str.removesuffix(RAW).str.removesuffix(LOST).to_numpy(dtype=object)
     reasons = failures["check"].astype(str).replace(MISSING, "missing").to_numpy(dtype=object)
     explained = pd.MultiIndex.from_arrays([rows[raw], columns[raw]])
     told = raw | (reasons != "missing") | ~pd.MultiIndex.from_arrays([rows, columns]).isin(explained)

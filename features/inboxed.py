@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from privacy.classification import FEATURE_STORE
+from privacy.counted import counted
 from privacy.errors import EnvironmentFailed
 from privacy.keyring import Keyring
 from privacy.keyset import KeyState
@@ -48,7 +49,9 @@ def inboxed_events(
     given = pa.array([event["customer_token"] for event, _ in lines], pa.string())
     handles, known = tokens_to_handles(keyring, given, FEATURE_STORE)
     if unreadable := int((valid_tokens(given, FEATURE_STORE) & ~known & ~_lost(given, keyring)).sum()):
-        what = f"{unreadable} of {len(given)} lines in the inbox are about tokens under a key that isn't enabled"
+        what = (
+            f"of {counted(len(given), 'line')} in the inbox {unreadable} can't be read: their tokens' key isn't enabled"
+        )
         raise EnvironmentFailed(what, remedy="enable it again (custos keys list), then push the inbox")
     former = FormerTokens(keyring)
     former.follow(stores.protected)

@@ -26,6 +26,7 @@ from . import sources
 from .datasets.anonymity import profile_rule
 from .datasets.descriptor import Descriptor
 from .datasets.identity import link_rules
+from .datasets.measured import is_linked
 from .datasets.tables import CONSENTS, Table
 from .expressions import check_expressions
 from .former import FORMER
@@ -244,7 +245,8 @@ def _release_profile(run: _Run, table: Table, kept: Path) -> None:
 
 def _intake(run: _Run, table: Table) -> TableIntake:
     """Begin to take in `table`: its bad rows and what the scorecard is made of are the run's."""
-    meter = run.meters[table.name] = Meter(table, run.now, run.descriptor.quality.late_after_days)
+    late, by_id = run.descriptor.quality.late_after_days, is_linked(run.descriptor.tables, table.name)
+    meter = run.meters[table.name] = Meter(table, run.now, late, by_id=by_id)
     intake = TableIntake(table, run.protector, run.quarantine, run.now, meter)
     run.bad[table.name] = intake.bad
     return intake

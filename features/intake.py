@@ -56,6 +56,8 @@ class TableIntake:
         """Return the good rows of `batch`, with the declared columns alone."""
         good, bad, found = self._judge.sort(batch)
         self.tally.rows += batch.num_rows
+        if self.meter is not None and self.meter.by_id and self.table.subject is not None:
+            self.meter.identify(self._protector.indexes_of(good.column(self.table.subject)))
         self.refuse(bad, found)
         return good
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from privacy.counted import counted
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 
 from .build import EVENTS, FEATURES, cutoff_table
@@ -49,7 +50,7 @@ def as_known(
         newest = _newest(connection.place(asked, "asked"), rows, ttl)
         found = connection.read(newest.select(_ROW, *info.features))
     if found.num_rows != pc.count_distinct(found[_ROW]).as_py():
-        raise CheckFailed(f"{entities.num_rows} rows asked of {info.name}, some came back more than once")
+        raise CheckFailed(f"{counted(entities.num_rows, 'row')} asked of {info.name}, some came back more than once")
     places = pc.index_in(asked[_ROW], value_set=found[_ROW].combine_chunks())
     answer = asked.drop_columns([_ROW])
     for name in info.features:
@@ -165,7 +166,7 @@ def require_built(moments: pa.Array | pa.ChunkedArray, cutoffs: Sequence[str], *
     asked = set(pc.unique(moments).to_pylist())
     missing = sorted(asked - {None} - {dt.datetime.fromisoformat(text) for text in cutoffs})
     if None in asked:
-        raise BadInput(f"{moments.null_count} rows have no event_timestamp")
+        raise BadInput(f"{counted(moments.null_count, 'row has', 'rows have')} no event_timestamp")
     if missing:
         day = missing[0].isoformat().removesuffix("T00:00:00+00:00")
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

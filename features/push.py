@@ -10,6 +10,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from privacy.counted import counted
 from privacy.errors import BadInput
 from privacy.profile import PROFILE
 from privacy.treatment import Protector
@@ -126,7 +127,8 @@ def add_events(descriptor: Descriptor, safe: Safe, stores: Stores, *, until: dt.
         first, last = (dt.datetime.fromisoformat(manifest[name]) for name in ("first_event", "last_event"))
         newest = _newest(safe, last)
         if day_after(newest) > until:
-            what = f"the newest order is {(day_after(newest) - until).days} days after {until.date()}, the last to push"
+            late = counted((day_after(newest) - until).days, "day")
+            what = f"the newest order is {late} after {until.date()}, the last to push"
             why = "everybody else's features would be too old (fresh_days)"
             raise BadInput(f"{what}: {why}", remedy="if its date is right, run `custos build` and `materialize` before")
         stores.quarantine.add(descriptor.name, safe.bad)

@@ -21,7 +21,7 @@ from privacy.rights import Subject
 from .datasets.tables import Table
 from .private_files import make_private
 from .sealed_tables import RESTORE, SUFFIX, SealedTables
-from .source_columns import RAW
+from .source_columns import LOST, RAW
 
 __all__ = ["Quarantine", "written_ids"]
 
@@ -48,7 +48,7 @@ class Quarantine(SealedTables):
 
     def pack(self, bad: pa.RecordBatch, found: pa.Table, table: Table) -> pa.Table:
         """Return `bad` rows as texts, with the reason that `found` tells of each, and its person index."""
-        columns = {name: _text(bad, name) for name in bad.schema.names if not name.endswith(RAW)}
+        columns = {name: _text(bad, name) for name in bad.schema.names if not name.endswith((RAW, LOST))}
         if table.subject is None:
             index = pa.nulls(bad.num_rows, pa.binary(16))
         else:

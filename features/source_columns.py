@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from privacy.errors import BadInput
 
 from .datasets.tables import Table
 
-__all__ = ["RAW", "column_sql", "quoted"]
+__all__ = ["LOST", "RAW", "column_sql", "lost_sql", "quoted"]
 
 RAW: Final = " raw"
 """A column's text, where it can't be cast, has this behind its name."""
+LOST: Final = " lost"
+"""Whether a computed column has no value, though every cell it reads is filled, has this behind its name."""
+BLANKS: Final = " \t\r\n\u00a0\u3000"
 DUCK_TYPES: Final = {
     "string": "VARCHAR",
     "int": "BIGINT",
@@ -64,6 +68,12 @@ def column_sql(table: Table, name: str, expression: str, held: str) -> str:
         cast = rf"CASE WHEN regexp_matches({expression}, '^\s*\d') AND {fits} THEN {cast} END"
     text = f"CASE WHEN {expression} IS NOT NULL AND {cast} IS NULL THEN CAST({expression} AS VARCHAR) END"
     return f"{cast} AS {quoted(name)}, {text} AS {quoted(name + RAW)}"
+
+
+def lost_sql(name: str, expression: str, read: Sequence[str]) -> str:
+    """Say of each row whether `expression` gives nothing, though every column that it reads holds something there."""
+    filled = (f"coalesce(trim(CAST({quoted(column)} AS VARCHAR), '{BLANKS}') <> '', false)" for column in read)
+    return f"{' AND '.join((f'{expression} IS NULL', *filled))} AS {quoted(name + LOST)}"
 
 
 def _wanted(table: Table, name: str, held: str) -> str:

@@ -1,7 +1,8 @@
 """Reading a shop's own tables: DuckDB streams the declared columns, typed, and never spills to disk.
 
 A value that can't be cast becomes null in its column and stays as text in the column `NAME raw`,
-so that the contract can refuse the row and the quarantine keep what was written.
+so that the contract can refuse the row and the quarantine keep what was written. `NAME lost` says where a column's own
+SQL made nothing of filled cells.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .datasets.database import Database
 from .datasets.descriptor import Descriptor
 from .datasets.tables import LOADER, Table
 from .expressions import references
-from .source_columns import RAW, column_sql, quoted
+from .source_columns import RAW, column_sql, lost_sql, quoted
 from .source_databases import Answer, asked
 from .source_files import format_of, listed, literally, matching, unequal
 from .text_files import TEXT, csv_sql
@@ -85,7 +86,7 @@ class Source:
             held = self._one_by_one(wanted)
         for name, kind in held.items():
             try:
-                self.selected[name] = column_sql(table, name, wanted[name], kind)
+                self.selected[name] = column_sql(table, name, wanted[name], kind) + self._lost(name, wanted[name])
             except BadInput as problem:
                 self.problems[name] = problem
 
@@ -102,6 +103,13 @@ class Source:
     def _expression(self, name: str) -> str:
         column = self.table.columns[name]
         return f"({column.sql}\n)" if column.sql is not None else quoted(f"{self.prefix}{column.source}")
+
+    def _lost(self, name: str, expression: str) -> str:
+        """What says of each row whether a column's own SQL lost it; nothing where it reads no column."""
+        sql = self.table.columns[name].sql
+        read = {parts[0] for parts in references(sql, f"{self.table.name}.{name}")} if sql is not None else set()
+        columns = [f"{self.prefix}{each}" for each in self.present if each.lower() in read]
+        return f", {lost_sql(name, expression, columns)}" if columns else ""
 
     def _held(self, wanted: Mapping[str, str], where: str = "") -> dict[str, str]:
         """Column -> the type of its expression in the source; asked together, as a text file is sniffed each time."""

@@ -182,6 +182,9 @@ class SparkIntake:
             self.marking.note(intake.table.name, counts["met"])
             if intake.meter is not None:
                 intake.meter.add(counts["meter"])
+        if intake.meter is not None and intake.meter.by_id:
+            good = intake.tally.rows - sum(rows.num_rows for rows in found.bad)
+            intake.meter.repeat(good - len(pc.unique(found.people[ID])))
         for rows in found.bad:
             bad = rows.drop([COLUMN, REASON]).combine_chunks().to_batches()
             intake.refuse(bad[0], pa.table({"column": rows[COLUMN], "reason": rows[REASON]}))

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from privacy.counted import counted
 from privacy.demands import Demands, Entropy
 from privacy.diversity import Sensitive
 from privacy.errors import BadInput
@@ -113,7 +114,7 @@ def _check(table: pa.Table, names: list[str], sensitive: list[str], demands: Dem
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
         raise BadInput("max_suppression must be a share of the rows, from 0 to below 1")
     if demands.k > table.num_rows:
-        raise BadInput(f"k={demands.k} is more than the table's {table.num_rows:,} rows", remedy=_REMEDY)
+        raise BadInput(f"k={demands.k} is more than the table's {counted(table.num_rows, 'row')}", remedy=_REMEDY)
     if demands.of_values and not sensitive:
         raise BadInput("l and t need a sensitive column", remedy="name it")
 
@@ -126,7 +127,7 @@ def _check_gaps(scales: list[Scale], codes: Codes, placed: npt.NDArray[np.bool_]
     gaps = (codes == UNKNOWN).sum(axis=0)
     worst = scales[int(gaps.argmax())].column
     if lost > share * len(codes) or len(codes) - lost < k:
-        told = f"{int(gaps.max()):,} rows have a value of {worst} that its hierarchy lacks"
+        told = f"{counted(int(gaps.max()), 'row has', 'rows have')} a value of {worst} that its hierarchy lacks"
         allowed = (
             f"{lost:,} of {len(codes):,} rows would be suppressed, max_suppression allows {int(share * len(codes)):,}"
         )

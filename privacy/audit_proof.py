@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from privacy.audit_events import parsed_line
+from privacy.counted import counted
 from privacy.errors import BadInput, CheckFailed
 from privacy.merkle import consistency_proof, inclusion_proof, is_consistent, is_included, leaf_hash
 from privacy.signed_note import Checkpoint, NoteKey
@@ -74,7 +75,9 @@ def check_proof(bundle: object, key: NoteKey) -> Proven:
         earlier = Checkpoint.opened(read.earlier, key.public_key, origin=key.name)
         since = earlier.size
         if not is_consistent(since, checkpoint.size, earlier.root, checkpoint.root, read.consistency):
-            raise CheckFailed(f"the consistency proof does not hold: the log of {since} events was not extended")
+            raise CheckFailed(
+                f"the consistency proof does not hold: the log of {counted(since, 'event')} was not extended"
+            )
     event = parsed_line(read.line, read.index + 1)
     return Proven(event, read.index, checkpoint.origin, checkpoint.size, checkpoint.root, since)
 

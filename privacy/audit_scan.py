@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from privacy.audit_files import START, LogFiles, Place
+from privacy.counted import counted
 from privacy.errors import CheckFailed
 from privacy.merkle import EMPTY_ROOT, CompactRange, leaf_hash, root_of
 from privacy.signed_note import Checkpoint
@@ -124,7 +125,7 @@ def _compare(files: LogFiles, checkpoint: Checkpoint, earlier: Checkpoint, root:
     """CheckFailed unless the log begins with what an earlier checkpoint covers."""
     if earlier.size > checkpoint.size:
         raise CheckFailed(
-            f"the audit log was rolled back: a checkpoint kept from before counts {earlier.size} events, "
+            f"the audit log was rolled back: a checkpoint kept from before counts {counted(earlier.size, 'event')}, "
             f"this one {checkpoint.size}",
             where=str(files.directory),
             remedy=_RESTORE,

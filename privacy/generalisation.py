@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from privacy.anonymity_check import verify
 from privacy.anonymity_report import Report, release_report
+from privacy.counted import counted
 from privacy.demands import Demands, Entropy
 from privacy.diversity import Sensitive
 from privacy.durable import write_beside
@@ -263,5 +264,5 @@ def _classes_of(beside: pa.Table, labels: pa.Table, class_of_region: Ints) -> In
     joined = numbered.join(known, names, join_type="left outer").sort_by("_row")
     if joined["_class_min"].null_count:
         count = joined["_class_min"].null_count
-        raise BadInput(f"{count:,} rows beside were not released by this generalisation")
+        raise BadInput(f"{counted(count, 'row beside was', 'rows beside were')} not released by this generalisation")
     return joined["_class_min"].to_numpy()

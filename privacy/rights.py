@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from privacy.audit import AuditLog, new_event_id
 from privacy.classification import FEATURE_STORE
+from privacy.counted import counted
 from privacy.durable import locked, read_bytes, write_beside
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from privacy.json_files import parse_object
@@ -221,7 +222,7 @@ class Rights:
         left = [result for result in results if result.after]
         if left:
             raise CheckFailed(
-                f"{left[0].after} rows remain in store {left[0].name} after erasure",
+                f"{counted(left[0].after, 'row remains', 'rows remain')} in store {left[0].name} after erasure",
                 where=f"{len(left)} of {len(results)} stores",
                 remedy="the person is refused everywhere meanwhile; run the erasure again",
             )

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from privacy.classification import FEATURE_STORE
 from privacy.cmac import Mac
+from privacy.counted import counted
 from privacy.errors import BadInput
 from privacy.keyring import Keyring
 from privacy.link_rules import LinkRules
@@ -111,6 +112,10 @@ class Protector:
         self._seen = np.union1d(self._seen, _distinct(handles))
         return handles
 
+    def indexes_of(self, ids: pa.Array) -> npt.NDArray[np.uint8]:
+        """(n, 16) keyed indexes of these ids: equal where ids are, also of people who turn out to be another one."""
+        return self._keyring.index.of_ids(ids)
+
     def tokens_of(self, handles: npt.NDArray[np.uint8]) -> pa.Array:
         """(n,) tokens of the feature store, as the tables hold them."""
         return handles_to_tokens(self._keyring, handles, FEATURE_STORE, key_id=self._key_id)
@@ -152,7 +157,7 @@ class Protector:
             raise ValueError("the plan has no subject")
         ids = batch.column(subject.name)
         if ids.null_count:
-            what = f"{ids.null_count} rows have no subject"
+            what = f"{counted(ids.null_count, 'row has', 'rows have')} no subject"
             remedy = "filter or quarantine them before they are protected"
             raise BadInput(what, where=f"{plan.table}.{subject.name}", remedy=remedy)
         dates = batch.column(plan.dated_by) if plan.dated_by else None

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from privacy.counted import counted
 from privacy.errors import BadInput, CustosError, EnvironmentFailed, Refused
 
 __all__ = ["EventsRefused", "ModelUnavailable", "TokensRefused", "named", "refused_detail"]
@@ -27,7 +28,7 @@ class EventsRefused(BadInput):
     def __init__(self, places: Sequence[int], asked: int, columns: Sequence[str]) -> None:
         self.places = tuple(places)
         super().__init__(
-            f"{len(places)} of {asked} events are dated in the future or have a column that this shop doesn't have",
+            f"{len(places)} of {counted(asked, 'event')} dated in the future or with a column that this shop lacks",
             remedy=f"its lines have {', '.join(columns)}",
         )
 

@@ -83,7 +83,7 @@ def test_the_tutorial_leads_from_files_to_a_prediction(tmp_path: Path, monkeypat
             decided = True
         told = home.custos(*words, *(["--trials", "1"] if words[0] == "run" else []))
         pushed += [told] if words[0] == "push" else []
-    assert pushed[0].startswith("push: 1 of 1 events added, 0 new people\nonline store: 1 people")
+    assert pushed[0].startswith("push: 1 of 1 event added, 0 new people\nonline store: 1 person")
     assert json.loads(pushed[1])["online"] == 1
     scored = pd.read_parquet("churn.parquet")
     assert len(scored) > 100

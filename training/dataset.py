@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from privacy.consent import LEFT_OUT
+from privacy.counted import counted
 from privacy.errors import BadInput, CheckFailed
 from training.cutoffs import CutoffPlan, Task, plan_cutoffs
 from training.models._base import CHURN, feature_matrix
@@ -123,7 +124,8 @@ class Snapshots:
         """What a run is to tell of its data."""
         if self.without_consent is None:
             return ()
-        return (f"consent: {self.without_consent:,} rows are left out of people who didn't consent then, or don't now",)
+        left = counted(self.without_consent, "row is", "rows are")
+        return (f"consent: {left} left out of people who didn't consent then, or don't now",)
 
 
 def fetch(

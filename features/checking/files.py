@@ -122,12 +122,13 @@ def as_utf_8(file: Path, encoding: str) -> str:
     """Return how to write a text file that is in another encoding as UTF-8.
 
     >>> as_utf_8(Path("会员.csv"), GB_18030)
-    "write it as UTF-8: iconv -f GB18030 -t UTF-8 '会员.csv' > utf-8.csv"
+    "write it as UTF-8: mkdir -p ../shop; iconv -f GB18030 -t UTF-8 '会员.csv' > ../shop/'会员.csv'"
     """
     source, name = "-f GB18030 " if encoding == GB_18030 else "", shlex.quote(file.name)
     if file.suffix.lower() == ".gz":
-        return f"write it as UTF-8: zcat {name} | iconv {source}-t UTF-8 > utf-8.csv"
-    return f"write it as UTF-8: iconv {source}-t UTF-8 {name} > utf-8{file.suffix}"
+        plain = shlex.quote(file.name[: -len(".gz")])
+        return f"write it as UTF-8: mkdir -p ../shop; zcat {name} | iconv {source}-t UTF-8 > ../shop/{plain}"
+    return f"write it as UTF-8: mkdir -p ../shop; iconv {source}-t UTF-8 {name} > ../shop/{name}"
 
 
 def written_in(file: Path) -> str:

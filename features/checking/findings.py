@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
+from privacy.counted import counted
 from privacy.errors import BadInput, CustosError
 
 __all__ = ["CheckReport", "Finding", "Level", "of_error"]
@@ -95,7 +96,7 @@ class CheckReport:
         for table, findings in groups.items():
             if table:
                 rows = self.rows.get(table)
-                yield f"{table}: not read" if rows is None else f"{table}: {rows:,} rows"
+                yield f"{table}: not read" if rows is None else f"{table}: {counted(rows, 'row')}"
             for finding in findings:
                 yield f"  {finding.line()}"
         yield _summary(self.findings, self.status)
@@ -107,7 +108,7 @@ class CheckReport:
 
 def _summary(findings: Sequence[Finding], status: int) -> str:
     counts = {level: sum(finding.level == level for finding in set(findings)) for level in ("error", "warning", "note")}
-    told = ", ".join(f"{count} {level}{'s' if count > 1 else ''}" for level, count in counts.items() if count)
+    told = ", ".join(counted(count, level) for level, count in counts.items() if count)
     if status == BadInput.exit_status:
         return f"{told}: the descriptor can't be used as it is"
     if status:

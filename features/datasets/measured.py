@@ -13,7 +13,17 @@ from .references import Reference, references_of
 if TYPE_CHECKING:
     from .tables import Table
 
-__all__ = ["CREATED", "DIMENSIONS", "Dimension", "comparable", "is_timed", "measured", "stored_as", "unique_key"]
+__all__ = [
+    "CREATED",
+    "DIMENSIONS",
+    "Dimension",
+    "comparable",
+    "is_linked",
+    "is_timed",
+    "measured",
+    "stored_as",
+    "unique_key",
+]
 
 Dimension = Literal["completeness", "validity", "uniqueness", "consistency", "timeliness", "volume"]
 DIMENSIONS: Final[tuple[Dimension, ...]] = (
@@ -43,7 +53,7 @@ def measured(tables: Mapping[str, Table], subject: str) -> set[tuple[str, str, D
         if is_timed(table):
             found.add((name, CREATED, "timeliness"))
         key = unique_key(tables, name, subject)
-        if key is not None and (not key or stored_as(table, key) is not None):
+        if not key or stored_as(table, key) is not None:
             found.add((name, key, "uniqueness"))
     found |= {(*reference.column, "consistency") for reference in comparable(tables, subject)}
     if "transactions" in tables and stored_as(tables["transactions"], "amount") is not None:
@@ -56,16 +66,15 @@ def is_timed(table: Table) -> bool:
     return table.event_column is not None and CREATED in table.columns and table.kind_of(CREATED) == "timestamp"
 
 
-def unique_key(tables: Mapping[str, Table], name: str, subject: str) -> str | None:
-    """The column of a table whose values may not repeat, empty where whole rows may not; None where it isn't looked at.
-
-    Where columns identify people, customers who turn out to be one person have one token: no row is too much.
-    """
+def unique_key(tables: Mapping[str, Table], name: str, subject: str) -> str:
+    """The column of a table whose values may not repeat, empty where whole rows may not."""
     key = {"customers": subject, "products": PRODUCT}.get(name, "")
-    if key not in tables[name].columns:
-        return ""
-    linked = any(column.identifies for table in tables.values() for column in table.columns.values())
-    return None if key == subject and linked else key
+    return key if key in tables[name].columns else ""
+
+
+def is_linked(tables: Mapping[str, Table], name: str) -> bool:
+    """Whether two rows of a table of customers with one token may be of two ids, as where columns identify people."""
+    return name == "customers" and any(each.identifies for table in tables.values() for each in table.columns.values())
 
 
 def stored_as(table: Table, column: str) -> str | None:

@@ -8,27 +8,34 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.contracts import NOT_COMPUTED
 from features.datasets.measured import CREATED, is_timed
 from features.datasets.tables import Table
-from features.source_columns import RAW
+from features.source_columns import LOST, RAW
 
 from .magnitudes import Magnitudes
 from .scores import Measure, TableScores
 
 __all__ = ["Meter", "is_number"]
 
-INCOMPLETE: Final = ("missing", "blank")
-"""Reasons of the contract that tell of no value, not of a bad one."""
+ELSEWHERE: Final = ("missing", "blank", NOT_COMPUTED)
+"""Reasons of the contract that tell of no value, not of a bad one; what isn't computed is counted of every column."""
 UTC: Final = pa.timestamp("us", "UTC")
 
 
 class Meter:
-    """Counts what is missing, refused, late, returned or far off in one table, a batch at a time; keeps no value."""
+    """Counts what is missing, refused, late, returned or far off in one table, a batch at a time; keeps no value.
 
-    def __init__(self, table: Table, now: dt.datetime, late_after_days: int) -> None:
+    With `by_id` it is also told whose the good rows are: for customers whose tokens may stand for several ids.
+    """
+
+    def __init__(self, table: Table, now: dt.datetime, late_after_days: int, *, by_id: bool = False) -> None:
+        self.by_id, self._indexes, self._repeated = by_id, list[npt.NDArray[np.uint64]](), 0
         self._table, self._now, self._late_after = table, now, dt.timedelta(days=late_after_days)
         self._rows, self._late, self._returns = 0, 0, 0
         self._missing: Counter[str] = Counter()
@@ -41,10 +48,11 @@ class Meter:
         self._rows += batch.num_rows
         for name in self._table.columns:
             column = batch.column(name)
-            unreadable = len(batch.column(name + RAW)) - batch.column(name + RAW).null_count if _raw(batch, name) else 0
-            self._missing[name] += column.null_count - unreadable + _blank(column)
+            unreadable, lost = _unreadable(batch, name), _lost(batch, name)
+            self._missing[name] += column.null_count - unreadable - lost + _blank(column)
+            self._invalid[name] += lost
         if failures.num_rows:
-            bad = failures.filter(pc.invert(pc.is_in(failures["reason"], pa.array(INCOMPLETE))))
+            bad = failures.filter(pc.invert(pc.is_in(failures["reason"], pa.array(ELSEWHERE))))
             for found in bad.group_by("column").aggregate([("row", "count_distinct")]).to_pylist():
                 self._invalid[found["column"]] += found["row_count_distinct"]
 
@@ -66,6 +74,14 @@ class Meter:
             column = good.column(name)
             if pa.types.is_floating(column.type) and self._table.role_of(name) == "attribute":
                 self._magnitudes.setdefault(name, Magnitudes()).add(column)
+
+    def identify(self, indexes: npt.NDArray[np.uint8]) -> None:
+        """Take in (n, 16) keyed indexes of whose the rows are; 64 bits of each are kept until all are counted."""
+        self._indexes.append(np.ascontiguousarray(indexes[:, :8]).view(np.uint64).ravel())
+
+    def repeat(self, rows: int) -> None:
+        """Take in how many rows repeat an id, from who has seen all of them."""
+        self._repeated += rows
 
     def told(self) -> dict[str, Any]:
         """Return everything counted so far as JSON values, for `add`."""
@@ -92,12 +108,16 @@ class Meter:
         self._newest = max(filter(None, (self._newest, newest)), default=None)
 
     def scores(self) -> TableScores:
-        """Return what was counted; uniqueness and consistency are for who sees the whole table."""
+        """Return what was counted; consistency, and uniqueness but `by_id`, are for who sees the whole table."""
         found = TableScores(self._table.name, self._rows)
         for name in self._table.columns:
             found.measures.append(Measure(name, "completeness", self._missing[name]))
             if self._missing[name] < self._rows:
                 found.measures.append(Measure(name, "validity", self._invalid[name]))
+        if self.by_id and self._table.subject is not None:
+            ids = np.concatenate([np.zeros(0, np.uint64), *self._indexes])
+            repeated = self._repeated + len(ids) - len(np.unique(ids))
+            found.measures.append(Measure(self._table.subject, "uniqueness", repeated))
         if is_timed(self._table):
             found.measures.append(Measure(CREATED, "timeliness", self._late))
         found.outliers = {name: counted.outliers() for name, counted in self._magnitudes.items()}
@@ -115,8 +135,16 @@ def is_number(kind: pa.DataType) -> bool:
     return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
 
 
-def _raw(batch: pa.RecordBatch, name: str) -> bool:
-    return name + RAW in batch.schema.names
+def _unreadable(batch: pa.RecordBatch, name: str) -> int:
+    """How many cells can't be cast to what the column is."""
+    raw = batch.column(name + RAW) if name + RAW in batch.schema.names else None
+    return 0 if raw is None else len(raw) - raw.null_count
+
+
+def _lost(batch: pa.RecordBatch, name: str) -> int:
+    """Of how many rows the column's own SQL makes nothing, though all the cells that it reads are filled."""
+    lost = batch.column(name + LOST) if name + LOST in batch.schema.names else None
+    return 0 if lost is None else pc.sum(lost).as_py() or 0
 
 
 def _blank(column: pa.Array) -> int:

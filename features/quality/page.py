@@ -8,6 +8,7 @@ from html import escape
 from typing import Final
 
 from features.datasets.measured import DIMENSIONS, Dimension
+from privacy.counted import counted
 
 from .charts import Mark, Point, chart
 from .scores import DEFINITIONS
@@ -79,7 +80,7 @@ def _facts(table: TableCard, k: int) -> str:
     if table.returns is not None:
         facts.append(f"{told_rows(table.returns, k)} of them returns")
     if table.age_days is not None:
-        facts.append(f"the newest {table.age_days:,} days old")
+        facts.append(f"the newest {counted(table.age_days, 'day')} old")
     return ", ".join(facts)
 
 

@@ -21,7 +21,7 @@ DEFINITIONS: Final[Mapping[Dimension, str]] = MappingProxyType(
     {
         "completeness": "the share of rows that have a value: neither missing nor blank (DAMA UK; ISO/IEC 25012)",
         "validity": "the share of rows whose value isn't refused: of its type, finite, within the contract's range "
-        "(DAMA UK); what is missing is incomplete, not invalid",
+        "(DAMA UK), and computed where its own sql reads filled cells; what is missing is incomplete, not invalid",
         "uniqueness": "the share of rows that don't repeat an earlier one: a customer, a product, elsewhere all that "
         "is stored of the row (DAMA UK)",
         "consistency": "the share of rows that don't contradict others: a reference that leads nowhere, a return "

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from features.buckets import TOKEN, bucket_of_file
 from features.datasets.descriptor import Descriptor
-from features.datasets.measured import comparable, stored_as, unique_key
+from features.datasets.measured import comparable, is_linked, stored_as, unique_key
 from features.datasets.references import Reference
 from features.source_columns import quoted
 from features.source_files import listed, literally
@@ -51,7 +51,9 @@ def whole_tables(descriptor: Descriptor, files: Files, returned: bool) -> Iterat
         for name, parts in files.items():
             key = unique_key(descriptor.tables, name, descriptor.subject)
             stored = stored_as(descriptor.tables[name], key) if key else ""
-            if key is not None and stored is not None:
+            if stored is not None and not is_linked(
+                descriptor.tables, name
+            ):  # else its meter has seen whose rows repeat
                 yield name, Measure(key, "uniqueness", _repeated(connection, parts, stored))
         for reference in comparable(descriptor.tables, descriptor.subject):
             if reference.column[0] in files and reference.to[0] in files:

@@ -7,6 +7,7 @@ from typing import Final
 
 from features.datasets.measured import DIMENSIONS, Dimension
 from features.datasets.quality import OnBreach, Quality, TableQuality, Wanted
+from privacy.counted import counted
 from privacy.errors import CheckFailed
 
 from .scores import TableScores
@@ -64,10 +65,10 @@ def _of_limits(found: TableScores, card: TableCard, asked: TableQuality, k: int)
     on_breach: OnBreach = asked.on_breach or "warn"
     limits: list[tuple[Dimension, str, str]] = []
     if asked.min_rows is not None and found.rows < asked.min_rows:
-        limits.append(("volume", f"{told_rows(card.rows, k)} rows", f"{asked.min_rows:,} rows"))
+        limits.append(("volume", f"{told_rows(card.rows, k)} rows", counted(asked.min_rows, "row")))
     if asked.max_age_days is not None and found.age_days is not None and found.age_days > asked.max_age_days:
-        age = "more" if card.age_days is None else f"{card.age_days:,} days (its newest row)"
-        limits.append(("timeliness", age, f"at most {asked.max_age_days:,} days"))
+        age = "more" if card.age_days is None else f"{counted(card.age_days, 'day')} (its newest row)"
+        limits.append(("timeliness", age, f"at most {counted(asked.max_age_days, 'day')}"))
     for dimension, told, wanted in limits:
         yield Breach(table=found.table, column="", dimension=dimension, found=told, wanted=wanted, on_breach=on_breach)
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from features.datasets.descriptor import Descriptor
 from features.datasets.measured import DIMENSIONS, Dimension
 from features.datasets.quality import OnBreach
+from privacy.counted import counted
 from privacy.demands import GROUP_FLOOR, LEAST_PEOPLE
 
 from .scores import TableScores
@@ -179,7 +180,7 @@ def _table_lines(name: str, table: TableCard, k: int) -> Iterator[str]:
     if table.returns is not None:
         facts.append(f"{told_rows(table.returns, k)} returned")
     if table.age_days is not None:
-        facts.append(f"newest {table.age_days:,} days old")
+        facts.append(f"newest {counted(table.age_days, 'day')} old")
     yield f"{name}: {', '.join(facts)}"
     if table.scores:
         yield f"  {'':<18}" + "".join(f"{dimension:>14}" for dimension in DIMENSIONS) + f"{'outliers':>14}"

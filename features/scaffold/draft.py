@@ -15,9 +15,11 @@ import yaml
 from features.datasets.descriptor import REQUIRED
 from features.source_columns import quoted
 from privacy.classification import LinkKind, Sensitivity
+from privacy.counted import counted
 
+from .families import Progress, passed_over
 from .propose import ProposedColumn, ProposedTable, propose
-from .tables import links_in, tables_in
+from .tables import tables_in
 from .words import plain
 
 __all__ = ["Draft", "draft"]
@@ -42,13 +44,12 @@ HEAD: Final = """\
 
 @dataclass(frozen=True)
 class Draft:
-    """The text of a descriptor and what is left to do with it."""
+    """The text of a descriptor, what is left to do with it, and files that were passed over, each with the reason."""
 
     text: str
     tables: tuple[ProposedTable, ...]
     missing: tuple[str, ...]
-    links: int = 0
-    """How many symbolic links to files or folders were left out."""
+    passed_over: tuple[tuple[str, str], ...] = ()
 
     @property
     def undecided(self) -> int:
@@ -56,12 +57,13 @@ class Draft:
         return sum(table.undecided for table in self.tables if table.name is not None)
 
 
-def draft(place: Path, out: Path) -> Draft:
+def draft(place: Path, out: Path, progress: Progress | None = None) -> Draft:
     """Draft the descriptor `out` for a file, or for the files of a folder and of the folders in it.
 
-    Raises BadInput where there is nothing to read or a file can't be read.
+    `progress(what, done, all)` is told of files and tables. Raises BadInput where there is nothing to read or a file
+    can't be read.
     """
-    tables = propose(list(tables_in(place, out.parent)))
+    tables = propose(list(tables_in(place, out.parent, progress or (lambda *_: None))))
     name = plain((place if place.is_dir() else place.parent).resolve().name) or "shop"
     missing = tuple(_missing(tables))
     told = [*_head(tables, missing, out.name), f"name: {name if name[0].isalpha() else f'shop_{name}'}"[:68]]
@@ -72,7 +74,7 @@ def draft(place: Path, out: Path) -> Draft:
         told += _table(table)
     told += _identity(tables)
     told += _targets(tables)
-    return Draft("\n".join(told) + "\n", tuple(tables), missing, links_in(place) if place.is_dir() else 0)
+    return Draft("\n".join(told) + "\n", tuple(tables), missing, tuple(passed_over(place)))
 
 
 def _missing(tables: Sequence[ProposedTable]) -> Iterator[str]:
@@ -98,17 +100,20 @@ def _head(tables: Sequence[ProposedTable], missing: Sequence[str], file: str) ->
 
 
 def _table(table: ProposedTable) -> Iterator[str]:
-    rows = f"{table.files.rows:,} rows"
+    rows = counted(table.files.rows, "row")
     if table.name is None:
         columns = ", ".join(_shown(column.source) for column in table.columns)
-        yield f"  # Not used: {_shown(table.files.source)} ({rows}), whose columns are {columns}."
-        yield "  # Tables are transactions, customers, products, interactions."
+        yield f"  # Not used: {_shown(table.files.source)} ({rows}), whose columns are {columns}:"
+        yield f"  # {_shown(table.why)}."
+        yield "  # Tables are transactions, customers, products, interactions, consents."
         return
     yield f"  {table.name}:"
     yield f"    source: {_scalar(table.files.source)}   # {rows}"
     yield "    columns:"
     for column in table.columns:
         yield from _column(column)
+    for name, why in table.left_out:
+        yield f"      # Not used: {_shown(name)}: {why}."
     if table.name == "transactions":
         yield from _not_found(table)
 
@@ -135,11 +140,11 @@ def _column(column: ProposedColumn) -> Iterator[str]:
     if column.kind:
         parts.append(f"type: {column.kind}")
     if column.sensitivity is None:
-        yield f"      # {DECIDE}: {column.seen}."
+        yield f"      # {DECIDE}: {_shown(column.seen)}."
     else:
         parts.append(f"sensitivity: {column.sensitivity.value}")
     line = f"      {column.name}: {{{', '.join(parts)}}}"
-    yield line if column.sensitivity is None else f"{line:<76}  # {column.seen}"
+    yield line if column.sensitivity is None else f"{line:<76}  # {_shown(column.seen)}"
 
 
 def _identity(tables: Sequence[ProposedTable]) -> Iterator[str]:
@@ -168,8 +173,8 @@ def _targets(tables: Sequence[ProposedTable]) -> Iterator[str]:
         fitting = [days for days in HORIZONS if days * LEAST_WINDOWS <= span] or [HORIZONS[0]]
         churn = next((days for days in fitting if days >= 2 * gap), fitting[-1])
         clv = max(churn, min(4 * churn, 182, int(span / LEAST_WINDOWS) // 7 * 7))
-        paced = f", half of them within {gap:.0f} days of the one before" if gap else ""
-        yield f"  # {span:.0f} days of orders{paced}."
+        paced = f", half of them within {counted(round(gap), 'day')} of the one before" if gap else ""
+        yield f"  # {counted(round(span), 'day')} of orders{paced}."
     yield f"  churn: {{horizon_days: {churn}, active_within_days: {2 * churn if churn < HORIZONS[-1] else churn}}}"
     yield f"  clv:   {{horizon_days: {clv}}}"
 
@@ -200,5 +205,5 @@ def _scalar(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """A name inside a comment: on one line, whatever it holds."""
+    """What names columns or files inside a comment: on one line, whatever it holds."""
     return json.dumps(text, ensure_ascii=False) if not text.isprintable() else text

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from features.source_columns import quoted
-from privacy.classification import LinkKind, Sensitivity
+from privacy.classification import LinkKind, Purpose, Sensitivity
+from privacy.counted import counted
 
 from .contents import STRAY, share_text
 from .tables import ColumnFacts, FileTable, is_order
-from .words import SUBJECT, Concept, concept_of, plain
+from .words import OF_TABLE, SUBJECT, Concept, concept_of, plain
 
 __all__ = ["ProposedColumn", "ProposedTable", "propose"]
 
@@ -30,8 +31,31 @@ HINTS: Final = {
     "transactions": ("order", "transaction", "sale", "line", "purchase", "receipt", "订单", "交易", "销售"),
     "customers": ("customer", "client", "member", "user", "people", "person", "household", "客户", "会员", "用户"),
     "products": ("product", "item", "sku", "article", "catalog", "商品", "产品"),
-    "interactions": ("interaction", "event", "contact", "click", "visit", "service", "互动", "工单"),
+    "interactions": (
+        *("interaction", "event", "contact", "click", "visit", "service"),
+        *("互动", "工单", "联系", "客服", "来电", "接触", "服务"),
+    ),
+    "consents": ("consent", "permission", "opt_in", "同意", "授权"),
 }
+ASSIGNED: Final = ("consents", "transactions", "customers", "products", "interactions")
+"""Consents first: their columns are like no others', but who has one each could be taken for the customers."""
+NOBODY: Final = (
+    "no column names a person (such as customer_id or 客户编号), nor a product that every row has its own of "
+    "(such as product_id or 商品编号)"
+)
+PEOPLE: Final = (
+    "it tells of people, but is neither orders (a time, and an amount or a name such as orders), nor customers (each "
+    "once), nor contacts (one time, and a name such as contacts or 客服), nor consents (purpose, granted and a time)"
+)
+ALONE: Final = "the consent ledger keeps the customer, purpose, granted and at alone"
+ADVICE: Final = {
+    "kind": "campaign, coupon, service and web count; for others write sql, such as \"'service'\" where all are",
+    "purpose": f"wanted is one of {', '.join(Purpose)}; translate yours in sql",
+    "returned": "returns are negative amounts; where this marks them, write amount as sql, such as "
+    "case when {column} = '是' then -... else ... end",
+    "granted": "wanted is yes or no; translate yours in sql, such as {column} = '是'",
+}
+"""What to do with columns whose own words Custos doesn't know."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +76,16 @@ class ProposedColumn:
 
 @dataclass(frozen=True)
 class ProposedTable:
-    """One table of the draft; `name` is None where the file is none that Custos knows."""
+    """One table of the draft; `name` is None where the file is none that Custos knows, `why` then says why.
+
+    `left_out` are columns of a table that is used, each with the reason.
+    """
 
     name: str | None
     files: FileTable
     columns: tuple[ProposedColumn, ...]
+    why: str = ""
+    left_out: tuple[tuple[str, str], ...] = ()
 
     @property
     def undecided(self) -> int:
@@ -67,19 +96,44 @@ class ProposedTable:
 def propose(tables: Sequence[FileTable]) -> list[ProposedTable]:
     """Say what each table is and propose its columns; each kind of table is given once, to the likeliest."""
     roles: dict[int, str] = {}
-    for role in HINTS:
+    for role in ASSIGNED:
         scores = {at: _score(table, role) for at, table in enumerate(tables) if at not in roles}
         best = max(scores, key=lambda at: (scores[at], tables[at].rows), default=None)
         if best is not None and scores[best] > 0:
             roles[best] = role
-    proposed = [ProposedTable(roles.get(at), table, _columns(table, roles.get(at))) for at, table in enumerate(tables)]
+    given = {role: tables[at].source for at, role in roles.items()}
+    proposed = [_proposed(table, roles.get(at), given) for at, table in enumerate(tables)]
     order = list(HINTS)
     return sorted(proposed, key=lambda each: order.index(each.name) if each.name else len(order))
 
 
+def _proposed(table: FileTable, role: str | None, given: Mapping[str, str]) -> ProposedTable:
+    columns = _columns(table, role)
+    if role is None:
+        return ProposedTable(None, table, columns, _why(table, given))
+    if role != "consents":
+        return ProposedTable(role, table, columns)
+    wanted = {SUBJECT.name, *(concept.name for concept in OF_TABLE[role])}
+    rest = tuple((column.source, ALONE) for column in columns if column.name not in wanted)
+    return ProposedTable(role, table, tuple(column for column in columns if column.name in wanted), left_out=rest)
+
+
+def _why(table: FileTable, given: Mapping[str, str]) -> str:
+    """Say why a file is no table of the draft."""
+    if not table.rows:
+        return "it has no rows"
+    fits = next((role for role in ASSIGNED if _score(table, role) > 0), None)
+    if fits is not None:
+        why = f"it could be {fits}, which {given[fits]} is likelier"
+        apart = f" (they can't be one table: {table.apart})" if table.apart else ""
+        return f"{why}; files of one table have equal columns and alike names{apart}"
+    return PEOPLE if any(SUBJECT.means(column.name) for column in table.columns) else NOBODY
+
+
 def _score(table: FileTable, role: str) -> float:
     """How well a table fits a role; 0 where it can't be one."""
-    concepts = {concept.name: column for column in table.columns if (concept := concept_of(column.name)) is not None}
+    named = ((concept_of(column.name, role), column) for column in table.columns)
+    concepts = {concept.name: column for concept, column in named if concept is not None}
     subject, times = concepts.get("customer_id"), [column for column in table.columns if column.kind == "time"]
     money = {"amount", "price", "quantity"} & concepts.keys()
     name = plain(table.source) + table.source
@@ -92,6 +146,8 @@ def _score(table: FileTable, role: str) -> float:
     if role == "products":
         key = concepts.get("product_id")
         return (subject is None and key is not None and key.distinct >= UNIQUE) * (1 + hint)
+    if role == "consents":
+        return (subject is not None and {"purpose", "granted", "at"} <= concepts.keys()) * (1.0 + hint)
     return (subject is not None and len(times) == 1 and hint > 0) * (1.0 + hint)
 
 
@@ -108,14 +164,17 @@ def _columns(table: FileTable, role: str | None) -> tuple[ProposedColumn, ...]:
 
 
 def _column(facts: ColumnFacts, role: str | None, taken: set[str], *, has_subject: bool) -> ProposedColumn:
-    concept = concept_of(facts.name)
+    concept = concept_of(facts.name, role)
     if concept is SUBJECT and "customer_id" not in taken and facts.kind in {"int", "text"}:
         return ProposedColumn("customer_id", facts.name, Sensitivity.DIRECT_IDENTIFIER, "names the person")
     kind, share = facts.contents.strongest()
     told = "; ".join(facts.contents.told())
     name = _free(_named(facts, concept, kind if share >= SURE else "", taken), taken)
     shape = _shape(facts)
-    draft = ProposedColumn(name, facts.name, None, f"{shape}; {told}" if told else shape)
+    seen = [shape, told, f"not alike in all its files: {facts.differs}" if facts.differs else ""]
+    if concept is not None and concept.name in ADVICE:
+        seen.append(ADVICE[concept.name].format(column=quoted(facts.name)))
+    draft = ProposedColumn(name, facts.name, None, "; ".join(filter(None, seen)))
     proposed = _settled(draft, facts, concept, role, has_subject=has_subject)
     links = LINKS.get(kind) if share >= SURE and has_subject else None
     if proposed.sensitivity is Sensitivity.DIRECT_IDENTIFIER and links is not None and facts.kind in {"int", "text"}:
@@ -128,7 +187,7 @@ def _settled(
 ) -> ProposedColumn:
     share = facts.contents.strongest()[1]
     if share >= SURE:
-        conflict = concept is not None and concept.shape in {"id", "number", "category"} and concept is not SUBJECT
+        conflict = concept is not None and concept.shape not in {"any", "time"} and concept is not SUBJECT
         return draft if conflict else replace(draft, sensitivity=Sensitivity.DIRECT_IDENTIFIER)
     if concept is None or (concept.name == "name" and not has_subject):
         return _by_type(draft, facts, role)
@@ -142,8 +201,11 @@ def _of_concept(draft: ProposedColumn, facts: ColumnFacts, concept: Concept, rol
     """A name that keeps a column open is believed only if the column looks like it and holds nobody's details."""
     strays = max(facts.contents.part.values(), default=0.0)
     looks = {
-        "number": facts.kind in NUMBERS,
-        "time": facts.kind == "time",
+        "number": facts.kind in NUMBERS and not facts.differs,
+        "time": facts.kind == "time" and not facts.differs,
+        "kind": facts.kinds == 1,
+        "purpose": facts.purposes == 1,
+        "answer": facts.answers == 1 and facts.filled == 1,
         "id": facts.kind in {"int", "text"} and facts.length <= LONG_TEXT,
         "category": facts.kind in {"int", "text", "boolean"}
         and facts.length <= LONG_TEXT
@@ -164,7 +226,7 @@ def _by_type(draft: ProposedColumn, facts: ColumnFacts, role: str | None) -> Pro
     """Without a name that tells, only when something happened to an order is proposed."""
     if facts.kind == "time" and facts.long_ago >= BIRTHS:
         return replace(draft, seen=f"{draft.seen}; {share_text(facts.long_ago)} lie 14 to 100 years back: birth dates?")
-    if role == "transactions" and facts.kind == "time":
+    if role == "transactions" and facts.kind == "time" and not facts.differs:
         return replace(draft, sensitivity=Sensitivity.BEHAVIOURAL, kind="timestamp")
     return draft
 
@@ -205,7 +267,7 @@ def _name(columns: list[ProposedColumn], column: ProposedColumn, name: str, why:
 
 def _shape(facts: ColumnFacts) -> str:
     kinds = {"text": "text", "int": "whole numbers", "float": "numbers", "time": "times", "boolean": "yes or no"}
-    long = f" of {facts.length:.0f} characters" if facts.kind == "text" else ""
+    long = f" of {counted(round(facts.length), 'character')}" if facts.kind == "text" else ""
     told = f"{kinds.get(facts.kind, 'a type that must be cast')}{long}, {share_text(facts.filled)} filled"
     return f"{told}, {share_text(facts.distinct)} distinct" if facts.filled else told
 

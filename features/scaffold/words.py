@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Final, Literal
 
 from privacy.classification import Sensitivity
 
-__all__ = ["Concept", "Shape", "concept_of", "plain"]
+__all__ = ["OF_TABLE", "SUBJECT", "Concept", "Shape", "concept_of", "plain"]
 
-Shape = Literal["any", "number", "time", "id", "category"]
+Shape = Literal["any", "number", "time", "id", "category", "kind", "purpose", "answer", "mark"]
 """What a column must look like beside its name: only a name that hides or drops a column is believed by itself."""
 DIRECT: Final = Sensitivity.DIRECT_IDENTIFIER
 QUASI: Final = Sensitivity.QUASI_IDENTIFIER
@@ -53,7 +55,7 @@ CONCEPTS: Final = (
         r"national_?id|identity|id_?card|(^|_)ssn(_|$)|social_security|tax_?(id|number)|passport|driv\w*_licen",
         "身份证|证件|护照|驾照|社保",
     ),
-    Concept("iban", DIRECT, "any", r"(^|_)iban(_|$)|bank_?account|account_?(no|number)$", "银行账|开户"),
+    Concept("iban", DIRECT, "any", r"(^|_)iban(_|$)|bank_?account|account_?(no|number)$", "银行账|开户(?!时间|日期)"),
     Concept("card", DIRECT, "any", r"card_?(no|number|num)$|(credit|debit|bank)_?card|(^|_)pan$", "银行卡|信用卡|卡号"),
     Concept("address", DIRECT, "any", r"(^|_)(address|addr|street|house_n\w*)(_|$|[0-9])", "地址|住址|街道|门牌"),
     Concept("ip_address", DIRECT, "any", r"(^|_)ip(_addr\w*|v[46])?$", "IP地址"),
@@ -91,7 +93,13 @@ CONCEPTS: Final = (
         rf"(^|_)(order|invoice|receipt|basket|transaction|ticket){_NUMBERED}",
         "订单(号|编号|ID)|单号|小票|交易号",
     ),
-    Concept("signed_up_at", BEHAVIOUR, "time", r"sign_?up|regist|joined|(^|_)since(_|$)", "注册|入会|加入"),
+    Concept(
+        "signed_up_at",
+        BEHAVIOUR,
+        "time",
+        r"sign_?up|regist|joined|(^|_)since(_|$)",
+        "注册|入会|加入|入网|开户(时间|日期)",
+    ),
     Concept(
         "ordered_at",
         BEHAVIOUR,
@@ -129,23 +137,50 @@ CONCEPTS: Final = (
     Concept("store_id", BEHAVIOUR, "category", rf"(^|_)(store|shop|branch|outlet|till){_NUMBERED}", "门店|店铺|商店"),
     Concept("tier", BEHAVIOUR, "category", r"(^|_)(tier|level|segment|status)(_|$)", "等级|级别|分层"),
 )
+OF_TABLE: Final[Mapping[str, tuple[Concept, ...]]] = MappingProxyType(
+    {
+        "transactions": (
+            Concept("returned", BEHAVIOUR, "mark", r"(^|_)(return(ed|s)?|refund(ed|s)?)$", "退货|退款|退订"),
+        ),
+        "interactions": (
+            Concept(
+                "happened_at",
+                BEHAVIOUR,
+                "time",
+                r"(^|_)(contact(ed)?|call(ed)?|visit(ed)?|service|happened|click(ed)?)_?(date|time|timestamp|at|on|ts)$",
+                "(联系|接触|来电|受理|办理|服务|互动|发生|访问)(时间|日期)",
+            ),
+            Concept("kind", BEHAVIOUR, "kind", r"(^|_)(kind|type)$", "类型|类别|种类"),
+        ),
+        "consents": (
+            Concept("at", BEHAVIOUR, "time", r"(^|_)(date|time|timestamp|datetime|at|on|ts)$", "时间|日期"),
+            Concept("purpose", THING, "purpose", r"(^|_)purposes?$", "用途|目的"),
+            Concept(
+                "granted", BEHAVIOUR, "answer", r"(^|_)(granted|consent(ed)?|opt(ed)?_?in|agreed|allowed)$", "同意|授权"
+            ),
+        ),
+    }
+)
+"""What columns are called in one kind of table alone; what may name somebody is looked for first in any."""
 SUBJECT: Final = Concept(
     "customer_id",
     DIRECT,
     "id",
     rf"^(customer|cust|client|member|user|household|account|buyer|shopper|person|loyalty)s?{_NUMBERED}",
-    "^(客户|会员|用户|顾客|买家)(编号|编码|号|ID|id|代码)?$",
+    "^(客户|会员|用户|顾客|买家)(编号|编码|标识|号|ID|id|代码)?$",
 )
 """The column that names the person: the first of a table whose name says so."""
 
 
-def concept_of(name: str) -> Concept | None:
-    """Return what a column's name says it is.
+def concept_of(name: str, role: str | None = None) -> Concept | None:
+    """Return what a column's name says it is, in a table of this `role` or in any.
 
     >>> [found.name if found else None for found in map(concept_of, ("E-Mail", "手机号", "xyz", "UnitPrice"))]
     ['email', 'phone', None, 'price']
     """
-    return next((concept for concept in (SUBJECT, *CONCEPTS) if concept.means(name)), None)
+    own = OF_TABLE.get(role or "", ())
+    people = [concept for concept in CONCEPTS if concept.shape == "any"]
+    return next((concept for concept in (SUBJECT, *people, *own, *CONCEPTS) if concept.means(name)), None)
 
 
 def plain(name: str) -> str:

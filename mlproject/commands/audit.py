@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from mlproject import options
+from privacy.counted import counted
 
 __all__ = ["COMMANDS"]
 
@@ -39,13 +40,12 @@ def verify(checkpoint: Path | None, as_json: bool, home: Path | None) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    click.echo(f"{found['events']:,} events, intact; root {found['root']}")
+    click.echo(f"{counted(found['events'], 'event')}, intact; root {found['root']}")
     if found["extends"] is not None:
-        click.echo(f"extends the kept checkpoint of {found['extends']:,} events")
+        click.echo(f"extends the kept checkpoint of {counted(found['extends'], 'event')}")
     if found["unacknowledged"]:
-        click.echo(
-            f"{found['unacknowledged']:,} lines behind them were never acknowledged; the next event replaces them"
-        )
+        lines = counted(found["unacknowledged"], "line behind them was", "lines behind them were")
+        click.echo(f"{lines} never acknowledged; the next event replaces them")
 
 
 @audit.command("checkpoint")
@@ -69,9 +69,8 @@ def checkpoint(out: Path | None, as_json: bool, home: Path | None) -> None:
     elif out is None:
         click.echo(note, nl=False)
     else:
-        click.echo(
-            f"kept the checkpoint of {summary['events']:,} events; its verifier key is {summary['verifier_key']}"
-        )
+        events = counted(summary["events"], "event")
+        click.echo(f"kept the checkpoint of {events}; its verifier key is {summary['verifier_key']}")
 
 
 @audit.command("prove")
@@ -121,7 +120,7 @@ def check(proof: Path, key: str | None, as_json: bool, home: Path | None) -> Non
         click.echo(line)
     click.echo(f"is event {proven.index + 1:,} of {proven.size:,} in the log {proven.origin}")
     if proven.since is not None:
-        click.echo(f"which extends the older checkpoint of {proven.since:,} events")
+        click.echo(f"which extends the older checkpoint of {counted(proven.since, 'event')}")
 
 
 @audit.command("show")

@@ -32,9 +32,10 @@ def check(descriptor: str, as_json: bool, home: Path | None) -> int:
     Example: custos dataset check shop.yaml
     """
     from mlproject.pipelines.dataset import check_dataset
+    from mlproject.stages import Stages
     from mlproject.wiring import House
 
-    report = check_dataset(House.open(home), descriptor)
+    report = check_dataset(House.open(home), descriptor, Stages())
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:
@@ -57,9 +58,10 @@ def init(place: Path, out: Path | None, home: Path | None) -> None:
     Example: custos dataset init data --out data/shop.yaml
     """
     from mlproject.pipelines.dataset import draft_dataset
+    from mlproject.stages import Stages
     from mlproject.wiring import House
 
-    for line in draft_dataset(House.open(home), place, out):
+    for line in draft_dataset(House.open(home), place, out, Stages()):
         click.echo(printable(line))
 
 

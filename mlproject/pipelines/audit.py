@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privacy.durable import read_bytes, write_beside
-from privacy.errors import BadInput, CheckFailed
+from privacy.errors import BadInput, CheckFailed, printable
 from privacy.json_files import parse_object
 
 if TYPE_CHECKING:
@@ -149,24 +149,19 @@ def event_lines(events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         rows.append(
             (
                 str(event["at"])[:19],
-                _printable(event["action"]),
-                _printable(event["outcome"]),
-                _printable(f"{who['name']} ({who['role']})"),
-                _printable(who["purpose"] or "-"),
-                _printable(event["resource"]),
-                f"{event['count']:,}" if isinstance(event["count"], int) else _printable(event["count"]),
-                _printable(event["rule"] or "-"),
-                _printable(event["id"]),
+                printable(event["action"]),
+                printable(event["outcome"]),
+                printable(f"{who['name']} ({who['role']})"),
+                printable(who["purpose"] or "-"),
+                printable(event["resource"]),
+                f"{event['count']:,}" if isinstance(event["count"], int) else printable(str(event["count"])),
+                printable(event["rule"] or "-"),
+                printable(event["id"]),
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _printable(value: object) -> str:
-    """A name may hold anything its holder chose; a terminal must not obey it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
 
 
 def _events_covered(house: House, note: bytes, path: Path) -> int:

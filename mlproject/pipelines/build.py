@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlproject.pipelines.report import record
 from mlproject.state import HomeState, save_state
+from privacy.counted import counted
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
@@ -55,7 +56,16 @@ def build_features(
         cutoffs = _cutoffs(descriptor, state, moment, planned)
         protected, features = house.stores.protected_store(state.dataset), house.stores.feature_store(state.dataset)
         back = _taken_out_again(house, protected, resource)
-        report = build(descriptor, protected, features, cutoffs, moment, since=since, engine=house.engine)
+        report = build(
+            descriptor,
+            protected,
+            features,
+            cutoffs,
+            moment,
+            since=since,
+            progress=lambda table, rows: stages.progress(table, rows, 0),
+            engine=house.engine,
+        )
         house.gateway.apply(descriptor)
         save_state(house.paths.state, replace(state, as_of=moment, planned=planned))
     house.note(decision, "build", resource, count=report.rows, detail={"digest": report.digest})
@@ -63,8 +73,10 @@ def build_features(
     record(house, "features", {**shown, "columns": report.features, "digest": report.digest})
     record(house, "stages", stages)
     if back:
-        yield f"Mind: {back:,} people were in the tables who had been erased (by a backup?); they are taken out again"
-    size = f"{report.features} columns, {report.rows:,} rows at {len(cutoffs)} cut-offs"
+        people = counted(back, "person who had been erased was", "people who had been erased were")
+        yield f"Mind: {people} in the tables (by a backup?) and taken out again"
+    built = counted(report.features, "column"), counted(report.rows, "row")
+    size = f"{', '.join(built)} at {counted(len(cutoffs), 'cut-off')}"
     kept = f", {len(report.carried)} of them as they were" if since is not None else ""
     if since is not None and not report.carried:
         kept += " (cut-offs move with data time; an ingest, an erasure or other transforms make all of them new)"
@@ -118,7 +130,7 @@ def materialize_features(house: House, stages: Stages, *, as_of: datetime | None
                 house.paths.feast_online.with_name(house.paths.feast_online.name + end).unlink(missing_ok=True)
         save_state(house.paths.state, replace(house.state, online=True))
     record(house, "stages", stages)
-    yield f"online store: {people:,} people, as of {moment.date()}"
+    yield f"online store: {counted(people, 'person', 'people')}, as of {moment.date()}"
 
 
 def up_to_date(house: House) -> HomeState:

@@ -15,6 +15,7 @@ from mlproject.pipelines.count import ledger_of
 from mlproject.pipelines.findings import Check, Finding, looked_at
 from mlproject.pipelines.report import champion_of, no_champion
 from mlproject.report_file import read_report
+from privacy.counted import counted
 from privacy.errors import EnvironmentFailed
 
 if TYPE_CHECKING:
@@ -40,11 +41,13 @@ def _quality(house: House) -> Iterator[Finding]:
         yield Finding("quality", "note", "no scorecard yet", "`custos ingest` makes one")
         return
     breaches = len(cards[-1].breaches)
-    yield Finding("quality", "ok", f"{len(cards):,} scorecards, the last {cards[-1].outcome}; breaches: {breaches:,}")
+    yield Finding(
+        "quality", "ok", f"{counted(len(cards), 'scorecard')}, the last {cards[-1].outcome}; breaches: {breaches:,}"
+    )
 
 
 def _audit(house: House) -> Iterator[Finding]:
-    yield Finding("audit", "ok", f"{house.audit.verify().events:,} events, intact")
+    yield Finding("audit", "ok", f"{counted(house.audit.verify().events, 'event')}, intact")
     house.audit.check()
 
 
@@ -67,11 +70,15 @@ def _vault(house: House) -> Iterator[Finding]:
     known = max(people, house.gateway.online_size())
     if people > keys:
         remedy = "restore the key store's newest backup"
-        yield Finding("vault", "bad", f"{people - keys:,} of {people:,} people have no data key", remedy)
+        yield Finding(
+            "vault", "bad", f"{people - keys:,} of {counted(people, 'person', 'people')} without a data key", remedy
+        )
     elif people < known or (keys and not people):
-        yield Finding("vault", "bad", f"it holds {people:,} of at least {max(known, 1):,} people", LOST_VAULT)
+        yield Finding(
+            "vault", "bad", f"it holds {people:,} of at least {counted(max(known, 1), 'person', 'people')}", LOST_VAULT
+        )
     else:
-        yield Finding("vault", "ok", f"{people:,} people")
+        yield Finding("vault", "ok", counted(people, "person", "people"))
 
 
 def _dataset(house: House) -> Iterator[Finding]:
@@ -79,11 +86,13 @@ def _dataset(house: House) -> Iterator[Finding]:
 
 
 def _quarantine(house: House) -> Iterator[Finding]:
-    yield Finding("quarantine", "ok", f"{house.quarantine.size(house.state.dataset):,} rows")
+    yield Finding("quarantine", "ok", counted(house.quarantine.size(house.state.dataset), "row"))
 
 
 def _flags(house: House) -> Iterator[Finding]:
-    yield Finding("inference", "ok", f"{house.inference_flags.size(house.state.dataset):,} marked baskets, sealed")
+    yield Finding(
+        "inference", "ok", f"{counted(house.inference_flags.size(house.state.dataset), 'marked basket')}, sealed"
+    )
 
 
 def _consents(house: House) -> Iterator[Finding]:
@@ -98,9 +107,10 @@ def _protected(house: House) -> Iterator[Finding]:
     rows = _read_through(store)
     if back := len(brought_back(house, store)):
         remedy = "run `custos build`, which takes them out again, then `custos materialize`"
-        yield Finding("protected", "bad", f"{back:,} people are in it who had been erased (by a backup?)", remedy)
+        people = counted(back, "person who had been erased is", "people who had been erased are")
+        yield Finding("protected", "bad", f"{people} in it (by a backup?)", remedy)
         return
-    yield Finding("protected", "ok", f"{rows['transactions']:,} order lines")
+    yield Finding("protected", "ok", counted(rows["transactions"], "order line"))
 
 
 def _features(house: House) -> Iterator[Finding]:
@@ -111,7 +121,7 @@ def _features(house: House) -> Iterator[Finding]:
     services = house.gateway.services() if house.paths.feast_registry.is_file() else []
     if not services:
         raise EnvironmentFailed("no feature service is registered", where=str(house.paths.feast_registry))
-    yield Finding("features", "ok", f"{rows['customer_features']:,} rows, {len(services)} services")
+    yield Finding("features", "ok", f"{counted(rows['customer_features'], 'row')}, {counted(len(services), 'service')}")
 
 
 def _online(house: House) -> Iterator[Finding]:
@@ -123,7 +133,7 @@ def _online(house: House) -> Iterator[Finding]:
     if why := house.gateway.unready():
         raise EnvironmentFailed(why)
     people = house.gateway.online_size()
-    yield Finding("online", "ok", f"{people:,} people as of {house.state.as_of.date()}")
+    yield Finding("online", "ok", f"{counted(people, 'person', 'people')} as of {house.state.as_of.date()}")
 
 
 def _registry(house: House) -> Iterator[Finding]:
@@ -174,18 +184,18 @@ def _read_through(store: TableStore) -> dict[str, int]:
 
     if store.snapshot() is None:
         raise EnvironmentFailed(f"the {store.name} are gone", where=str(store.root))
-    counted: dict[str, int] = {}
+    found: dict[str, int] = {}
     for table, entry in store.manifest()["tables"].items():
-        counted[table] = 0
+        found[table] = 0
         for path in store.files(table):
             try:
-                counted[table] += rows_of(path)
+                found[table] += rows_of(path)
             except (OSError, pa.ArrowException):
                 raise EnvironmentFailed(f"a file of {table} is gone or damaged", where=str(path)) from None
-        if counted[table] != entry["rows"]:
-            what = f"{table} holds {counted[table]:,} of {entry['rows']:,} rows"
+        if found[table] != entry["rows"]:
+            what = f"{table} holds {found[table]:,} of {counted(entry['rows'], 'row')}"
             raise EnvironmentFailed(what, where=str(store.root))
-    return counted
+    return found
 
 
 LOST_VAULT: Final = "restore the vault and its key store from their newest backup"

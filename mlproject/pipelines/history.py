@@ -13,6 +13,7 @@ from mlproject.pipelines.identify import read_tokens
 from mlproject.pipelines.inference import require_service
 from mlproject.pipelines.lookup import require_tokens
 from mlproject.pipelines.score import check_out, write_parquet
+from privacy.counted import counted
 from privacy.durable import write_beside
 from privacy.errors import BadInput
 
@@ -88,7 +89,10 @@ def utc_moments(given: pa.Array | pa.ChunkedArray) -> pa.Array:
     elif not (pa.types.is_timestamp(column.type) or pa.types.is_null(column.type)):
         raise BadInput(f"{MOMENT} is {column.type}, not a time", remedy="give times as ISO 8601 or timestamps")
     if column.null_count:
-        raise BadInput(f"{column.null_count} of {len(column)} rows have no {MOMENT}", remedy="fill it, or drop them")
+        raise BadInput(
+            f"{column.null_count} of {counted(len(column), 'row has', 'rows have')} no {MOMENT}",
+            remedy="fill it, or drop them",
+        )
     if pa.types.is_timestamp(column.type):
         # Down, also before 1970: a moment is never answered with what was known later than it.
         column = pc.floor_temporal(column, unit="microsecond") if column.type.unit == "ns" else column
@@ -108,7 +112,7 @@ def history_of_file(house: House, service: str, purpose: str, source: Path, out:
     require_no_clash(rows.column_names, told.column_names, source.name)
     for name in told.column_names:
         rows = rows.append_column(name, told[name])
-    if out is not None and out.suffix == CSV:
+    if out is not None and out.suffix.lower() == CSV:
         write_beside(out, history_csv(rows))
     elif out is not None:
         write_parquet(rows, out)
@@ -140,7 +144,8 @@ def history_json(rows: pa.Table) -> str:
 def summary(rows: pa.Table, service: str, out: Path) -> str:
     """Tell in a line what was written."""
     known = rows[STATUS].to_pylist().count(OK)
-    return f"{out}: {rows.num_rows:,} rows, {known:,} with features of {service}, {rows.num_rows - known:,} unknown"
+    told = counted(rows.num_rows, "row")
+    return f"{out}: {told}, {known:,} with features of {service}, {rows.num_rows - known:,} unknown"
 
 
 def _read(source: Path) -> pa.Table:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from privacy.counted import counted
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def identify_file(house: House, purpose: str, reason: str, source: Path, out: Pa
         table = table.drop_columns(["customer_id"])
     write_parquet(table.append_column("customer_id", ids), out)
     known = table.num_rows - ids.null_count
-    yield f"{out}: {table.num_rows:,} rows, {known:,} identified, {ids.null_count:,} without identity"
+    yield f"{out}: {counted(table.num_rows, 'row')}, {known:,} identified, {ids.null_count:,} without identity"
 
 
 def read_tokens(source: Path) -> pa.Table:

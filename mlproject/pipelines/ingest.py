@@ -15,6 +15,7 @@ from mlproject.pipelines.report import marked_told, record
 from mlproject.settings import environment
 from mlproject.state import HomeState, save_state
 from privacy.classification import Sensitivity
+from privacy.counted import counted
 from privacy.durable import write_beside
 from privacy.errors import BadInput, EnvironmentFailed
 from privacy.json_files import read_object
@@ -84,7 +85,8 @@ def _minds(report: IngestReport, descriptor: Descriptor, pushed: int, warnings: 
         yield f"Mind: {column} is stored as it is; if it tells who somebody is, declare it direct_identifier"
     yield from warnings
     if pushed:
-        yield f"Mind: {pushed:,} rows had been pushed since the last ingest; of these only what the source has is there"
+        rows = counted(pushed, "row")
+        yield f"Mind: {rows} had been pushed since the last ingest; of these only what the source has is there"
     if report.unkept:
         yield f"Mind: the tables are published, but their scorecard isn't in the history: {report.unkept}"
 
@@ -173,9 +175,9 @@ def _profile_lines(name: str, table: Any) -> Iterator[str]:
     told, found = table.anonymity, table.anonymity["figures"]
     if table.kept:
         yield (
-            f"{name}: {table.kept:,} of {table.rows_in:,} people generalised to k={told['k']}:"
-            f" {found['classes']:,} classes of {found['average_class']:.1f}, {found['suppressed_share']:.1%}"
-            f" suppressed, GB/T 42460 grade {found['gb_t_42460_grade']}"
+            f"{name}: {table.kept:,} of {counted(table.rows_in, 'person', 'people')} generalised to k={told['k']}:"
+            f" {counted(found['classes'], 'class', 'classes')} of {found['average_class']:.1f},"
+            f" {found['suppressed_share']:.1%} suppressed, GB/T 42460 grade {found['gb_t_42460_grade']}"
         )
     else:
         yield f"{name}: nobody's quasi-identifiers are told"
@@ -190,7 +192,7 @@ def _lines(tables: Any) -> Iterator[str]:
             continue
         bad = sum(table.quarantined.values())
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(table.quarantined.items()))
-        line = f"{name}: {table.rows_in:,} rows in, {table.kept:,} kept, {bad:,} quarantined"
+        line = f"{name}: {counted(table.rows_in, 'row')} in, {table.kept:,} kept, {bad:,} quarantined"
         yield (
             line
             + (f" ({reasons})" if reasons else "")

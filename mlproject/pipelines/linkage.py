@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mlproject.pipelines.build import data_time
+from privacy.counted import counted
 from privacy.errors import BadInput
 from privacy.risk import EXACT, Coarsening
 
@@ -61,9 +62,10 @@ def measure_linkage(house: House, purposes: Sequence[str], *, as_of: datetime | 
 def linkage_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Yield the measurement as a small table: the share of people that link, with its 95 % interval."""
     first, second = (f"{side['purpose']} ({side['service']})" for side in found["sides"])
-    yield f"{found['people']:,} people as of {found['as_of']}: rows of {first} and of {second} linked by equal values"
-    yield f"of {found['shared_columns']} shared columns; the attacker takes those that tell most."
-    counts = [f"{count} column{'s' if count > 1 else ''}" for count in COUNTS]
+    people = counted(found["people"], "person", "people")
+    yield f"{people} as of {found['as_of']}: rows of {first} and of {second} linked by equal values"
+    yield f"of {counted(found['shared_columns'], 'shared column')}; the attacker takes those that tell most."
+    counts = [counted(count, "column") for count in COUNTS]
     yield f"  {'values told':<22}" + "".join(f"{text:>22}" for text in (*counts, "all columns"))
     for way in found["ways"]:
         yield f"  {way['values']:<22}" + "".join(f"{_cell(linked):>22}" for linked in way["linked"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlproject.pipelines.build import data_time
 from mlproject.pipelines.inference import require_service
 from mlproject.pipelines.score import check_out, write_parquet
+from privacy.counted import counted
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def require_tokens(tokens: pa.Array, purpose: str) -> None:
     mistyped = int((~valid_tokens(tokens, purpose)).sum())
     if mistyped:
         remedy = "take them from `custos score` or `custos features export` with the same --purpose"
-        raise BadInput(f"{mistyped} of {len(tokens)} are not tokens of the purpose {purpose}", remedy=remedy)
+        are = "is no token" if mistyped == 1 else "are not tokens"
+        raise BadInput(f"{mistyped} of {len(tokens)} {are} of the purpose {purpose}", remedy=remedy)
 
 
 def export_features(house: House, service: str, purpose: str, out: Path, *, as_of: datetime | None) -> Iterator[str]:
@@ -80,7 +82,8 @@ def export_features(house: House, service: str, purpose: str, out: Path, *, as_o
     )
     # Another purpose's tokens sort in another order, so the rows say nothing about the feature store's.
     write_parquet(table.sort_by("customer_token"), out)
-    yield f"{out}: {table.num_rows:,} people, {table.num_columns - 2} features of {service} as of {moment.date()}"
+    people, told = counted(table.num_rows, "person", "people"), counted(table.num_columns - 2, "feature")
+    yield f"{out} (parquet): {people}, {told} of {service} as of {moment.date()}"
 
 
 def shop_of(house: House) -> Descriptor | None:

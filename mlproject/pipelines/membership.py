@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mlproject.pipelines.report import record, required_champion
 from mlproject.pipelines.targets import SERVICES
+from privacy.counted import counted
 from privacy.errors import BadInput
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def measure_membership(house: House, target: str, stages: Stages, *, shadows: in
 def membership_lines(target: str, told: Mapping[str, Any]) -> Iterator[str]:
     """Yield the figures of both attacks beside guessing, each in its 95 % interval."""
     what = f"{target} version {told['version']} ({told['design']})"
-    yield f"{what}: {told['shadows']} shadow models, {told['people']:,} people with {told['rows']:,} rows, half in"
+    shadows, rows = counted(told["shadows"], "shadow model"), counted(told["rows"], "row")
+    yield f"{what}: {shadows}, {told['people']:,} people with {rows}, half in"
     yield f"  {'attack':<26}{'AUC':>22}{'TPR at 1 % FPR':>22}{'largest advantage':>22}"
     for name, key in (("likelihood ratio (LiRA)", "lira"), ("threshold on its error", "threshold")):
         yield f"  {name:<26}" + "".join(f"{_shown(told[key][figure]):>22}" for figure in FIGURES)

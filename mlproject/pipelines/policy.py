@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlproject.pipelines.targets import field_types
 from privacy.classification import Purpose, Role
+from privacy.counted import counted
 from privacy.policy import Policy, Principal, built_in_policy
 from privacy.policy_check import Names, check_policy
 from privacy.policy_explain import Explanation, explain
@@ -102,7 +103,7 @@ def _summary(findings: Sequence[Finding]) -> str:
     counts = {level: sum(finding.level == level for finding in findings) for level in ("error", "danger", "warning")}
     if not findings:
         return "clean: every rule has an effect, and none contradicts another"
-    told = ", ".join(f"{count} {level}{'s' if count > 1 else ''}" for level, count in counts.items() if count)
+    told = ", ".join(counted(count, level) for level, count in counts.items() if count)
     if counts["error"]:
         return f"{told}: this policy is refused, and nothing is decided by it"
     return f"{told}: this policy is used" + (", but does not protect as it says" if counts["danger"] else "")

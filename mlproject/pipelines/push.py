@@ -25,6 +25,7 @@ from mlproject.home_keys import begin_to_open
 from mlproject.pipelines.build import up_to_date
 from mlproject.pipelines.report import record
 from mlproject.state import HomeState, save_state
+from privacy.counted import counted
 from privacy.errors import CheckFailed
 from privacy.policy import Decision
 from privacy.treatment import Protector
@@ -126,7 +127,8 @@ def told(pushed: Pushed) -> Iterator[str]:
     ]
     rest = "".join(f", {count:,} {why}" for count, why in kept_out if count)
     through = "" if pushed.through_line is None else f" (through line {pushed.through_line:,})"
-    yield f"push: {pushed.added:,} of {pushed.events:,} events added{rest}, {pushed.new_people:,} new people{through}"
+    new = counted(pushed.new_people, "new person", "new people")
+    yield f"push: {pushed.added:,} of {counted(pushed.events, 'event')} added{rest}, {new}{through}"
     if pushed.waiting:
         yield f"{pushed.waiting:,} wait on: they are dated after the last day that may be pushed; `custos build` first"
     if pushed.as_of is None and pushed.added + pushed.repeated == 0:
@@ -135,7 +137,8 @@ def told(pushed: Pushed) -> Iterator[str]:
         yield "no features are built of these data yet: run `custos build`, then `custos materialize`"
     elif pushed.online:
         day = datetime.fromisoformat(pushed.as_of).date()
-        yield f"online store: {pushed.online:,} people as of {day}, {pushed.seconds:.2f} s after the push began"
+        people = counted(pushed.online, "person", "people")
+        yield f"online store: {people} as of {day}, {pushed.seconds:.2f} s after the push began"
     elif pushed.added:
         yield "nobody of them is online; the others are after `custos materialize`"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mlproject.report_file import read_report
 from mlproject.stages import Stages
 from mlproject.state import write_json
+from privacy.counted import counted
 from privacy.durable import locked
 from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 
@@ -136,7 +137,8 @@ def report_lines(report: Mapping[str, Any]) -> Iterator[str]:
     if "features" in report:
         built = report["features"]
         days = ", ".join(cutoff[:10] for cutoff in built["cutoffs"])
-        yield f"Features: {built['columns']} columns, {built['rows']:,} rows, as of {built['as_of'][:10]}"
+        size = f"{counted(built['columns'], 'column')}, {counted(built['rows'], 'row')}"
+        yield f"Features: {size}, as of {built['as_of'][:10]}"
         yield f"  cut-offs {days}"
     for target, model in report.get("models", {}).items():
         yield ""
@@ -195,7 +197,7 @@ def gate_lines(section: Mapping[str, Any]) -> Iterator[str]:
     if not section["marked"]:
         yield "Inference: the descriptor marks nothing that must not be inferred, and nothing was tested."
         return
-    flag = f"at least {section['baskets']} marked baskets in {section['days']} days"
+    flag = f"at least {counted(section['baskets'], 'marked basket')} in {counted(section['days'], 'day')}"
     yield f"Inference of {', '.join(section['marked'])} ({flag}), attacked by LightGBM, AUC with 95 % intervals"
     yield f"  {'published':<22}{'attribute':<12}{'over everybody':<22}{'within spend deciles':<22}verdict"
     for verdict in section["verdicts"]:

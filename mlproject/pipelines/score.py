@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mlproject.pipelines.build import data_time
 from mlproject.pipelines.targets import SERVICES
 from privacy.classification import FEATURE_STORE
+from privacy.counted import counted
 from privacy.durable import write_beside
 from privacy.errors import BadInput
 
@@ -33,7 +34,8 @@ def score_everyone(house: House, target: str, purpose: str, out: Path, *, as_of:
     moment, version = table["as_of"][0].as_py(), table["model_version"][0].as_py()
     counts = sorted((entry["values"], entry["counts"]) for entry in table["status"].value_counts().to_pylist())
     told = [f"{count:,} {status}" for status, count in counts] + [f"{len(house.suppression):,} erased and excluded"]
-    yield f"{out}: {table.num_rows:,} people as of {moment.date()}, {target} version {version}: {', '.join(told)}"
+    people = counted(table.num_rows, "person", "people")
+    yield f"{out}: {people} as of {moment.date()}, {target} version {version}: {', '.join(told)}"
 
 
 def scored_table(house: House, target: str, purpose: str, *, as_of: datetime | None) -> pa.Table:
@@ -102,10 +104,11 @@ def check_out(
         raise BadInput("this lies inside the home", where=str(out), remedy="name a file elsewhere")
     if out.exists() and not out.is_file():
         raise BadInput("this is no file", where=str(out), remedy="name a file")
-    if out.suffix not in formats:
-        written = " or ".join(name for name in formats if name not in ("", ".pq"))
-        what = f"'{out.suffix}' names another format; {written.replace('.', '')} is written"
-        raise BadInput(what, remedy=f"end {option} with {written}")
+    if out.suffix.lower() not in formats:
+        known = [name for name in formats if name]
+        written = " or ".join(name.removeprefix(".") for name in known if name not in (".pq", ".htm"))
+        remedy = f"end {option} with {' or '.join(known)}, or give the name no ending"
+        raise BadInput(f"'{out.suffix}' isn't written here, but {written}", remedy=remedy)
     if not out.absolute().parent.is_dir():
         raise BadInput("no such folder", where=str(out.parent), remedy=f"make it first, or name another {option}")
 

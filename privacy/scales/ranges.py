@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from privacy.counted import counted
 from privacy.errors import BadInput
 
 from ._base import UNKNOWN, Codes, Scale
@@ -172,7 +173,7 @@ def fit_ranges(column: str, values: pa.Array, k: int) -> RangeScale:
     if len(present) and np.isinf(present[[0, -1]]).any():
         count = int(np.isinf(present).sum())
         raise BadInput(
-            f"quasi-identifier {column} holds infinity in {count:,} rows", where=column, remedy="make it null"
+            f"quasi-identifier {column} holds infinity in {counted(count, 'row')}", where=column, remedy="make it null"
         )
     kind: Kind = "date" if is_day else "int"
     if present.dtype.kind == "f" and not _whole(present):

@@ -81,7 +81,7 @@ def test_moments_that_were_never_built_are_refused_not_approximated(served: Serv
     events = home.audit.verify().events
     with pytest.raises(BadInput, match=r"at 2023-09-18T23:59:59.999999\+00:00 and 1 more; ask of 2"):
         gateway.historical(who, "churn_v1", entities([token] * 3, [CUTOFFS[3], before, later]))
-    with pytest.raises(BadInput, match="1 rows have no event_timestamp"):
+    with pytest.raises(BadInput, match="1 row has no event_timestamp"):
         gateway.historical(who, "churn_v1", entities([token] * 2, [CUTOFFS[3], None]))
     with pytest.raises(BadInput, match="no features were built at 2024-02-13; ask of 2"):
         gateway.training_rows(who, "churn_v1", [*CUTOFFS, later], 28, 56)

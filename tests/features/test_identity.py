@@ -91,19 +91,19 @@ def test_a_withdrawal_counts_by_every_token_as_soon_as_the_link_is_made(shop: Sh
         assert home.consents.consented(tokens, "marketing", moments).tolist() == [False, False, True]
 
 
-def test_customers_who_are_one_person_are_no_repeated_rows(shop: Shop) -> None:
+def test_customers_who_are_one_person_are_no_repeated_rows_and_an_id_that_repeats_is_one(shop: Shop) -> None:
     linked = shop.descriptor(TOGETHER)
-    plain = {
-        name: table.model_copy(
-            update={
-                "columns": {key: said.model_copy(update={"identifies": None}) for key, said in table.columns.items()}
-            }
-        )
-        for name, table in linked.tables.items()
-    }
-    wanted = ("customers", linked.subject, "uniqueness")
-    assert wanted in measured(plain, linked.subject)
-    assert wanted not in measured(linked.tables, linked.subject)
+    assert ("customers", linked.subject, "uniqueness") in measured(linked.tables, linked.subject)
+    rows = [{"customer": f"x-{number}"} for number in range(37)]
+    repeated = (*rows[:10], rows[0], rows[0])
+    report = shop.ingest((*TOGETHER, *rows, *repeated))
+    assert report.links is not None
+    assert report.links.joined == 1
+    card = report.quality.tables["customers"]
+    score = card.columns["customer_id"].scores["uniqueness"]
+    assert (card.rows.rows, score.value, score.bound) == (52, pytest.approx(40 / 52, abs=1e-6), "exact")
+    again = shop.ingest((*TOGETHER, *rows, *repeated))  # linked in the vault by now
+    assert again.quality.tables["customers"].columns["customer_id"].scores["uniqueness"] == score
 
 
 @pytest.mark.parametrize("named", ["web-1", "till-9"])

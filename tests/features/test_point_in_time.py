@@ -109,5 +109,5 @@ def test_two_rows_of_one_moment_are_refused(tmp_path: Path) -> None:
     rows = pa.table(
         {"customer_token": ["fs_a", "fs_a"], "event_timestamp": moments, "spend": [1.0, 2.0], "tier": ["a", "b"]}
     )
-    with pytest.raises(CheckFailed, match="1 rows asked of churn_v1, some came back more than once"):
+    with pytest.raises(CheckFailed, match="1 row asked of churn_v1, some came back more than once"):
         as_known(stored(tmp_path / "features", rows), INFO, rows.select([0, 1]).slice(0, 1), TTL)

@@ -12,14 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features import table_writer
+from features import sources, table_writer
+from features.contracts import Contract
 from features.datasets.descriptor import Descriptor
 from features.quality.magnitudes import Magnitudes
 from features.quality.scores import Measure, TableScores
 from features.quality.stored import whole_tables
+from privacy.errors import BadInput
 from tests.shops import shop_document
 
-from .conftest import Home
+from .conftest import NOW, Home
 from .scored import Rows, bad, hand_made, line, metered, person, with_products
 
 NAN, INF = float("nan"), float("inf")
@@ -56,6 +58,58 @@ def test_what_cannot_be_read_is_invalid_and_not_missing(tmp_path: Path) -> None:
     found = metered(hand_made(tmp_path, lines, [person()]))
     assert bad(found, "validity") == {"discount": 2}
     assert bad(found, "completeness") == {"discount": 1}
+
+
+def computed_shop(folder: Path) -> Descriptor:
+    """Five lines whose date and discount are computed from texts, by SQL that gives up on what it can't read."""
+    document: dict[str, Any] = shop_document()
+    columns = document["tables"]["transactions"]["columns"]
+    columns["ordered_at"]["sql"] = "try_strptime(written, '%Y年%m月%d日')"
+    columns["discount"]["sql"] = "try_cast(cut AS double) * quantity"
+    for name in ("ordered_at", "discount"):
+        del columns[name]["from"]
+    lines = [
+        line(written="2024年12月10日", cut="0.5"),
+        line(written="2024/12/11", cut="half"),  # filled, and nothing computed
+        line(written=None, cut=None),
+        line(written="\u3000", cut=" "),
+        line(written="2024年12月12日", cut="half", quantity=None),  # one of two cells is missing
+    ]
+    return hand_made(folder, lines, [person()], document)
+
+
+def test_what_own_sql_makes_nothing_of_is_invalid_and_not_missing(tmp_path: Path) -> None:
+    found = metered(computed_shop(tmp_path))
+    assert bad(found, "validity") == {"ordered_at": 1, "discount": 1}
+    assert bad(found, "completeness") == {"ordered_at": 2, "discount": 3, "quantity": 1, "amount": 1}
+    assert (found.of_columns("validity")["ordered_at"], found.of_columns("completeness")["ordered_at"]) == (0.8, 0.6)
+
+
+def test_only_a_needed_value_that_is_not_computed_makes_a_row_bad(home: Home, tmp_path: Path) -> None:
+    descriptor = computed_shop(tmp_path / "shop")
+    table = descriptor.tables["transactions"]
+    [batch] = sources.batches(descriptor, table)
+    failures = Contract(table, NOW).failures(batch).to_pylist()
+    assert [(each["row"], each["column"], each["reason"]) for each in failures] == [
+        (1, "ordered_at", "not computed"),
+        (2, "ordered_at", "missing"),
+        (3, "ordered_at", "missing"),
+        (4, "amount", "missing"),
+    ]
+    with pytest.raises(BadInput, match=r"'transactions\.ordered_at' is missing in 2 of 5 rows"):
+        home.ingest(descriptor)
+
+
+def test_text_files_lose_what_is_no_number_to_own_sql(tmp_path: Path) -> None:
+    document: dict[str, Any] = shop_document()
+    document["tables"]["transactions"]["source"] = "lines.csv"
+    descriptor = hand_made(tmp_path, [line()], [person()], document)
+    prices = ["1.5"] * 18 + ["n/a", ""]
+    rows = [f"ann,1,2024-12-10T09:00:00,2,{price},p1,tea," for price in prices]
+    head = "customer,invoice,ts,quantity,price,stock,department,discount"
+    (tmp_path / "lines.csv").write_text("\n".join([head, *rows]), "utf-8")
+    found = metered(descriptor)
+    assert (bad(found, "validity"), bad(found, "completeness")["amount"]) == ({"amount": 1}, 1)
 
 
 def test_all_rows_bad_and_no_rows(tmp_path: Path) -> None:

@@ -452,7 +452,12 @@ def test_what_can_not_be_meant_is_refused_before_any_work(
     home, _ = good_home
     at = ["--home", str(home)]
     out = tmp_path / "scores.csv"
-    fails(["score", "clv", "--purpose", "value", "--out", str(out), *at], 2, "parquet is written", capsys=capsys)
+    fails(
+        ["score", "clv", "--purpose", "value", "--out", str(out), *at],
+        2,
+        "written here, but parquet; end --out with .parquet or .pq",
+        capsys=capsys,
+    )
     assert not out.exists()
     told = fails(["build", "--as-of", "2190-01-01", *at], 2, "after the last event", capsys=capsys)
     assert "give an earlier --as-of" in told

@@ -188,7 +188,7 @@ def test_online_answers_in_order(shop: Shop) -> None:
     assert {name: None if pd.isna(value) else value for name, value in found.iloc[2, 2:].items()} == told[0]["features"]
     bands = shop.features().online(list(asked), "insight_v1")
     assert bands["stage"].isna().tolist() == [False, True, False, False]
-    with pytest.raises(BadInput, match="1 of 1 are not tokens of the purpose value"):
+    with pytest.raises(BadInput, match="1 of 1 is no token of the purpose value"):
         shop.features().online(["fs_aa" + "0" * 34], "clv_v1")
     with pytest.raises(BadInput, match="one text is no list"):
         shop.features().online(asked.iloc[0], "clv_v1")

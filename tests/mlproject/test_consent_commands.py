@@ -139,7 +139,7 @@ def test_a_first_run_trains_under_the_consents_it_brings_in(tmp_path: Path) -> N
     house = House.open(home.path)
     assert house.policy.awaits_consent(Purpose.RETENTION, "train")  # and remembered, were it not forgotten
     path = consenting_shop(tmp_path / "shop", [("c00001", "retention", True, EARLY)])
-    assert any(line.startswith("consents: 1 rows in, 1 kept") for line in ingest_dataset(house, str(path), Stages()))
+    assert any(line.startswith("consents: 1 row in, 1 kept") for line in ingest_dataset(house, str(path), Stages()))
     assert not house.policy.awaits_consent(Purpose.RETENTION, "train")
     assert house.policy.decide(house.operator("retention"), "train", "model:churn").on_consent
     house.vault.close()

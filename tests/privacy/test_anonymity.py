@@ -207,7 +207,7 @@ def test_odd_columns_have_a_defined_result() -> None:
 @pytest.mark.parametrize(
     ("column", "said"),
     [
-        (pa.array([1.0, float("inf"), 2.0]), "quasi-identifier x holds infinity in 1 rows"),
+        (pa.array([1.0, float("inf"), 2.0]), "quasi-identifier x holds infinity in 1 row"),
         (pa.array([[1], [2], [3]]), "quasi-identifier x has a type that can't be generalised"),
         (pa.array([2**64 - 1, 1, 2], pa.uint64()), "quasi-identifier x holds numbers beyond 64 bits"),
     ],
