@@ -28,13 +28,14 @@ Progress = Callable[[str, int, int], None]
 class WayOut:
     """What a search found: without `withhold` the gate `passes`, or it can't by withholding; `why` is its last word.
 
-    `ended` is False where the search was cut short: fewer may do.
+    `may_withhold` columns were there to leave out; `ended` is False where the search was cut short: fewer may do.
     """
 
     withhold: tuple[str, ...]
     passes: bool
     why: str
     attacks: int
+    may_withhold: int
     ended: bool = True
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,11 +60,11 @@ def way_out(
     search = _Search(published, evidence, attributes, limits or GateLimits(), progress)
     ranked = search.ranked(optional)
     if not ranked:
-        return WayOut((), False, "no column of it may be withheld", 0)
+        return WayOut((), False, "no column of it may be withheld", 0, 0)
     if not search.passes(ranked):
-        return WayOut((), False, search.why, search.attacks)
+        return WayOut((), False, search.why, search.attacks, len(ranked))
     found = search.fewest(search.shortest(ranked))
-    return WayOut(tuple(found), True, search.why, search.attacks, not search.cut_short)
+    return WayOut(tuple(found), True, search.why, search.attacks, len(ranked), not search.cut_short)
 
 
 @dataclass

@@ -65,7 +65,7 @@ def _ways(told: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {names} can't pass by withholding, not even without all {way['may_withhold']} that may be:"
             yield f"    {way['why']}"
     if not told["ways"]:
-        yield "  Nothing to withhold was looked for: no service failed that could be read; scores need training."
+        yield "  Nothing to withhold was looked for: no service failed that could be tested."
     if any(way["passes"] for way in told["ways"]):
         yield "  Put this into the descriptor, then `custos run`: models learn without it, and are attacked again."
         yield f"    withhold: [{', '.join(told['withhold'])}]"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from mlproject.pipelines.inference import about, alike, gate, keep, marks_of, read_services
-from privacy.errors import BadInput, CustosError
+from privacy.errors import BadInput, CustosError, Refused
 
 if TYPE_CHECKING:
     from mlproject.stages import Stages
@@ -44,8 +44,8 @@ def ways_out(house: House, found: Sequence[Inferred], progress: Callable[[str, i
     """Return, for the services that failed in `found`, what the gate says without some of their features.
 
     `ways` has one entry for those that publish the same; `withhold` is the whole list for the descriptor, what it
-    withholds already included. What can't be read has no entry: its verdict says why. Reads are authorised and audited
-    as the gate's own.
+    withholds already included. What can't be read or tested has no entry: its verdict says why. Reads are authorised
+    and audited as the gate's own.
     """
     from features.datasets.inference import withholdable
     from features.inference_evidence import FlagWindow
@@ -58,12 +58,14 @@ def ways_out(house: House, found: Sequence[Inferred], progress: Callable[[str, i
     for names, table in alike({name: table for name, table in tables.items() if name in failed}):
         if isinstance(table, CustosError):
             continue
-        evidence = house.inference_evidence.of(house.operator(), house.state.dataset, table, attributes, window)
-        optional = withholdable(slow=descriptor.slow)
-        way = way_out(table, evidence, attributes, optional, progress=progress)
-        features = [name for name in table.column_names if name in optional]
-        services = [name.removeprefix(SERVICE) for name in names]
-        ways.append({"services": services, "may_withhold": len(features), **way.to_dict()})
+        try:
+            evidence = house.inference_evidence.of(house.operator(), house.state.dataset, table, attributes, window)
+        except Refused:
+            raise
+        except CustosError:  # the flags are gone or damaged
+            continue
+        way = way_out(table, evidence, attributes, withholdable(slow=descriptor.slow), progress=progress)
+        ways.append({"services": [name.removeprefix(SERVICE) for name in names], **way.to_dict()})
         withhold |= dict.fromkeys(way.withhold)
     return {"ways": ways, "withhold": list(withhold)}
 

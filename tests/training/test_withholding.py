@@ -60,6 +60,8 @@ def test_what_withholding_cannot_mend_is_said() -> None:
     assert "7 flagged people are too few to bound it" in found.why
     nothing = way_out(published, evidence, ["infant"], {"elsewhere"}, limits=WIDE)
     assert (nothing.passes, nothing.attacks, nothing.why) == (False, 0, "no column of it may be withheld")
+    alone = way_out(published.drop_columns(["spent"]), few, ["infant"], {"telling", "echo", *NOISE}, limits=WIDE)
+    assert (alone.passes, alone.may_withhold) == (False, 1 + len(NOISE))  # one column stays, or nothing is published
 
 
 def test_a_search_cut_short_says_so_and_what_it_found_passes(monkeypatch: pytest.MonkeyPatch) -> None:
