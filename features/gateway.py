@@ -31,7 +31,7 @@ from .materialized import Materialized
 from .online import rows_at
 from .online_rows import OnlineRows
 from .own_tokens import WITHOUT_CONSENT, OwnTokens
-from .point_in_time import as_known, latest_rows, population, require_built, spread, steady
+from .point_in_time import as_known, in_order, latest_rows, population, require_built, spread, steady
 from .profile import PROFILE, PROFILE_SERVICE, profile_view, released, told_of
 from .registered import Registered
 from .services import shop_features
@@ -123,7 +123,7 @@ class FeatureGateway:
         """List the moments that features of a service were built at, in order."""
         info, _ = self._admission.require(principal, service, 0, READ)
         noted = self._paths.feature_store(info.dataset).manifest("cutoffs")["cutoffs"]
-        return sorted(dt.datetime.fromisoformat(text).astimezone(dt.UTC) for text in noted)
+        return in_order(noted)
 
     def training_rows(
         self,

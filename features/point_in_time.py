@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -26,12 +27,24 @@ if TYPE_CHECKING:
 
     from .storage import TableStore
 
-__all__ = ["as_known", "latest_rows", "places", "population", "require_built", "spread", "steady"]
+__all__ = [
+    "as_known",
+    "day_text",
+    "in_order",
+    "latest_rows",
+    "places",
+    "population",
+    "require_built",
+    "spread",
+    "steady",
+]
 
 UTC: Final = pa.timestamp("us", "UTC")
 _MOMENT: Final = "event_timestamp"
 _ROW, _PERSON, _KNOWN = "custos_row", "custos_person", "custos_known"
 _ATTEMPTS: Final = 5
+_NAMED: Final = 6
+"""How many of the built cut-offs a refusal names."""
 
 
 def as_known(
@@ -168,14 +181,32 @@ def require_built(moments: pa.Array | pa.ChunkedArray, cutoffs: Sequence[str], *
     if None in asked:
         raise BadInput(f"{counted(moments.null_count, 'row has', 'rows have')} no event_timestamp")
     if missing:
-        day = missing[0].isoformat().removesuffix("T00:00:00+00:00")
+        day = day_text(missing[0])
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        again = f"run `custos build --as-of {day}`" if name_day else _built(cutoffs)
+        again = f"run `custos build --as-of {day}`" if name_day else _ask_of(cutoffs, missing[0])
         raise BadInput(f"no features were built at {day}{more}", remedy=again)
 
 
-def _built(cutoffs: Sequence[str]) -> str:
-    days = sorted(dt.datetime.fromisoformat(text).date().isoformat() for text in cutoffs)
-    if not days:
+def day_text(moment: dt.datetime) -> str:
+    """Return a moment in UTC as it may be asked with: a day for its midnight.
+
+    >>> day_text(dt.datetime(2024, 3, 1, tzinfo=dt.UTC)), day_text(dt.datetime(2024, 3, 1, 8, tzinfo=dt.UTC))
+    ('2024-03-01', '2024-03-01T08:00:00+00:00')
+    """
+    return moment.isoformat().removesuffix("T00:00:00+00:00")
+
+
+def in_order(cutoffs: Sequence[str]) -> list[dt.datetime]:
+    """Return the moments that features were built at, as a snapshot notes them, in UTC and in order."""
+    return sorted(dt.datetime.fromisoformat(text).astimezone(dt.UTC) for text in cutoffs)
+
+
+def _ask_of(cutoffs: Sequence[str], asked: dt.datetime) -> str:
+    """All that were built, or of many those around what was asked."""
+    built = in_order(cutoffs)
+    if not built:
         return "run `custos build`"
-    return f"ask of {', '.join(days[-6:])}" + (f", or one of {len(days) - 6} before" if len(days) > 6 else "")
+    first = min(max(bisect_left(built, asked) - _NAMED // 2, 0), max(len(built) - _NAMED, 0))
+    named = built[first : first + _NAMED]
+    others = f", or one of {len(built) - len(named)} others" if len(built) > len(named) else ""
+    return f"ask of {', '.join(map(day_text, named))}{others} (`custos features cutoffs` lists them)"

@@ -58,11 +58,12 @@ def without_small_bands(table: pa.Table, listed: Sequence[Feature], least: int) 
     return table
 
 
-def transition_shares(rows: pa.Table, days: int, least: int) -> dict[str, dict[str, float]]:
-    """Return, by stage, the share of times in each stage `days` later, in thousandths: cells of few people joined.
+def transition_shares(rows: pa.Table, days: int, least: int) -> dict[str, dict[str, float | None]]:
+    """Return, by stage, the share of times in each stage `days` later, in thousandths that add up to 1.
 
-    `rows` has customer_token, event_timestamp and stage. However often somebody moved, they are one of the `least`
-    people of a cell; a stage with fewer isn't told.
+    A cell of few people is None: it is told as part of the next one that has a share, or else of the last. `rows` has
+    customer_token, event_timestamp and stage. However often somebody moved, they are one of the `least` people of a
+    cell; a stage with fewer isn't told.
     """
     from .engine import DuckDb  # what features a shop has is told without it
     from .transforms.insight import transitions
@@ -71,15 +72,32 @@ def transition_shares(rows: pa.Table, days: int, least: int) -> dict[str, dict[s
     with DuckDb().connect() as connection:
         for row in connection.read(transitions(connection.place(rows, "stages"), days)).to_pylist():
             counts[row["stage"], row["later"]] = row["times"], row["people"]
-    shares: dict[str, dict[str, float]] = {}
+    shares: dict[str, dict[str, float | None]] = {}
     for stage in STAGES:
         times, people = zip(*(counts[stage, later] for later in STAGES), strict=True)
-        joined = dict.fromkeys(STAGES, 0)
-        for count, place in zip(times, joined_bands(people, least), strict=True):
+        joined, hidden = [0] * len(STAGES), set[int]()
+        for at, (count, place) in enumerate(zip(times, joined_bands(people, least), strict=True)):
             if place is not None:
-                joined[STAGES[place]] += count
-        if total := sum(joined.values()):
-            shares[stage] = {later: round(count / total, 3) for later, count in joined.items()}
+                joined[place] += count
+            if count and place != at:
+                hidden.add(at)
+        if any(joined):
+            told = [share / 1_000 for share in _thousandths(joined)]
+            shares[stage] = {later: None if at in hidden else told[at] for at, later in enumerate(STAGES)}
+    return shares
+
+
+def _thousandths(counts: Sequence[int]) -> list[int]:
+    """Shares of `counts` in thousandths that add up to 1,000: largest remainders first (Hamilton's method).
+
+    >>> _thousandths([1, 1, 1, 0])
+    [334, 333, 333, 0]
+    """
+    total = sum(counts)
+    shares = [1_000 * count // total for count in counts]
+    largest = sorted(range(len(counts)), key=lambda at: (-(1_000 * counts[at] % total), at))
+    for at in largest[: 1_000 - sum(shares)]:
+        shares[at] += 1
     return shares
 
 

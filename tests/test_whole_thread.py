@@ -181,9 +181,9 @@ def test_insight_is_told_in_bands_of_many_and_the_matrix_in_shares(thread: Threa
     assert all(stages.count(stage) >= 5 for stage in {*stages} - {None})
     told = json.loads(thread.custos("features", "stages", "--purpose", "value", "--json"))
     assert told["shares"]
-    assert all(abs(sum(row.values()) - 1) < 0.01 for row in told["shares"].values())
+    assert all(abs(sum(share or 0 for share in row.values()) - 1) < 1e-9 for row in told["shares"].values())
     lines = thread.custos("features", "stages", "--purpose", "value").splitlines()
-    assert [line.split()[0] for line in lines[3:]] == list(told["shares"])
+    assert [line.split()[0] for line in lines[3:8] if "not told" not in line] == list(told["shares"])
     thread.custos("features", "stages", "--purpose", "retention", expect=3)
     thread.custos("features", "stages", "--purpose", "marketing", expect=3)
 

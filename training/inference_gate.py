@@ -29,6 +29,8 @@ __all__ = [
     "as_verdicts",
     "examine",
     "not_tested",
+    "published_columns",
+    "target_of",
 ]
 
 PASSED: Final = "passed"
@@ -86,7 +88,7 @@ def examine(
     """
     limits = limits or GateLimits()
     try:
-        target = _target(published, evidence, attribute, limits.most_people)
+        target = target_of(published, evidence, attribute, limits.most_people)
     except (CustosError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         return Inferred(what, attribute, False, f"it could not be tested ({type(error).__name__})")
     rows, flagged = len(target.flag), len(np.unique(target.person[target.flag]))
@@ -112,11 +114,12 @@ def examine(
 def _telling(published: pa.Table, target: Target) -> tuple[tuple[str, float], ...]:
     """The columns that tell most by themselves, most first."""
     alone = telling(target)
-    names = _told(published)
+    names = published_columns(published)
     return tuple((names[at], round(float(alone[at]), 3)) for at in np.argsort(-alone, kind="stable")[:MOST_TELLING])
 
 
-def _told(published: pa.Table) -> list[str]:
+def published_columns(published: pa.Table) -> list[str]:
+    """Return the columns of a published table that tell something of people, in order."""
     return [name for name in published.column_names if name not in _NO_COLUMNS]
 
 
@@ -146,11 +149,14 @@ def as_verdicts(found: Sequence[Inferred], limits: GateLimits | None = None) -> 
     )
 
 
-def _target(published: pa.Table, evidence: pa.Table, attribute: str, most_people: int) -> Target:
-    """The rows in an order that no token has a part in; of more people than `most_people`, an even share."""
+def target_of(published: pa.Table, evidence: pa.Table, attribute: str, most_people: int) -> Target:
+    """Return the rows in an order that no token has a part in; of more people than `most_people`, an even share.
+
+    Raises ValueError or KeyError where the evidence is about other rows or attributes.
+    """
     if published.num_rows != evidence.num_rows:
         raise ValueError("the evidence is about other rows")
-    told = _told(published)
+    told = published_columns(published)
     # Numbered, so that a published column may have the name of one of the evidence.
     frame = pd.DataFrame({at: _numbers(published[name]) for at, name in enumerate(told)})
     names = list(frame.columns)

@@ -48,6 +48,7 @@ def settle(
     told = message(outcome, result.design, result.verdicts, champion)
     if not passed:
         told += f"; the inference gate refuses it: {'; '.join(each.text() for each in found if not each.passed)}"
+        told += " (`custos inference check` looks for what to withhold)"
     tracker.amend(result.run_id, {**tags, "outcome": outcome}, "\n\n".join((told, *notes)))
     return replace(
         result,

@@ -13,7 +13,7 @@ from privacy.sensitive_words import lexicons
 if TYPE_CHECKING:
     from .tables import Table
 
-__all__ = ["MARKED_TABLES", "PRODUCT", "Inference", "check_inference", "check_withheld"]
+__all__ = ["MARKED_TABLES", "PRODUCT", "Inference", "check_inference", "check_withheld", "withholdable"]
 
 NEEDED: Final = frozenset({"recency_days", "spend_rate", "decayed_orders_28"})
 """Features that baselines and the status of an answer are made of, beside the statistics."""
@@ -53,16 +53,24 @@ def check_withheld(withheld: Collection[str], where: str, *, slow: bool) -> None
     """
     if not withheld:
         return
-    from features.transforms.registry import Use, every_feature  # the descriptor stays light to import
+    from features.transforms.registry import every_feature  # the descriptor stays light to import
 
-    known = {feature.name: feature.use for feature in every_feature(slow)}
+    known = {feature.name for feature in every_feature(slow)}
     for name in withheld:
         if name not in known:
             raise BadInput(
                 f"withhold: there is no feature '{name}'", where=where, remedy="`custos features list` lists them"
             )
-        if known[name] in {Use.STATISTIC, Use.STATUS} or name in NEEDED:
+        if name not in withholdable(slow=slow):
             raise BadInput(f"withhold: no model does without '{name}'", where=where, remedy="leave it out of the list")
+
+
+def withholdable(*, slow: bool) -> frozenset[str]:
+    """Return the features that a descriptor may withhold: all but those that a model, baseline or status needs."""
+    from features.transforms.registry import Use, every_feature
+
+    needed = {Use.STATISTIC, Use.STATUS}
+    return frozenset(each.name for each in every_feature(slow) if each.use not in needed and each.name not in NEEDED)
 
 
 def _check_place(part: str, place: str, tables: Mapping[str, Table], where: str) -> None:

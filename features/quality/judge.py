@@ -38,7 +38,7 @@ def judged(
     cards = {}
     for name, scores in found.items():
         scores.rows_before = rows_before.get(name)
-        cards[name] = table_card(scores, k)
+        cards[name] = table_card(scores, k, descriptor.quality.of(name))
         breaches += breaches_of(scores, cards[name], descriptor.quality, k)
     return Card(
         moment=moment.astimezone(dt.UTC).isoformat(timespec="seconds"),

@@ -123,6 +123,8 @@ class Meter:
         found.outliers = {name: counted.outliers() for name, counted in self._magnitudes.items()}
         found.returns = self._returns if self._table.name == "transactions" else None
         found.age_days = None if self._newest is None else max(0, (self._now - self._newest).days)
+        sources = {name: column.source for name, column in self._table.columns.items()}
+        found.sources = {name: source for name, source in sources.items() if source and source != name}
         return found
 
 

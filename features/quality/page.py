@@ -10,32 +10,18 @@ from typing import Final
 from features.datasets.measured import DIMENSIONS, Dimension
 from privacy.counted import counted
 
-from .charts import Mark, Point, chart
+from .charts import Mark, Point, bar, chart
+from .page_style import STYLE
 from .scores import DEFINITIONS
-from .told import Card, Score, TableCard, outliers_text, score_text, told_rows
+from .told import Asked, Card, Score, TableCard, column_text, outliers_text, score_text, told_rows
 
 __all__ = ["page"]
 
-STYLE: Final = """
-:root{color-scheme:light dark;--back:#fff;--text:#1b1f24;--soft:#57606a;--rule:#d0d7de;--curve:#0b5cad;--warn:#9a4b00;
---stop:#b3202a}
-@media (prefers-color-scheme:dark){:root{--back:#10141a;--text:#e6edf3;--soft:#a3adb8;--rule:#39424d;--curve:#74b5ff;
---warn:#f0a458;--stop:#ff8178}}
-body{background:var(--back);color:var(--text);font:16px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;
-padding:0 1rem}
-h1{font-size:1.5rem;margin-bottom:.2rem}h2{font-size:1.2rem;margin:2.2rem 0 .2rem}p,dd{margin:.2rem 0}
-.soft,dd,summary{color:var(--soft)}.breach{border-left:4px solid var(--warn);padding-left:.7rem}
-.breach.stop{border-color:var(--stop)}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(16rem,1fr));gap:1rem 1.5rem;margin:1rem 0}
-figure{margin:0}figcaption{display:flex;justify-content:space-between;font-size:.95rem}
-svg{width:100%;height:auto;display:block}svg text{fill:var(--soft);font-size:11px}
-.grid{stroke:var(--rule)}.curve{fill:none;stroke:var(--curve);stroke-width:1.6}.dot{fill:var(--curve)}
-path.warn{fill:var(--warn)}path.stop{stroke:var(--stop);stroke-width:2.4;fill:none}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.88rem;margin:.5rem 0}
-th,td{padding:.25rem .55rem;border-bottom:1px solid var(--rule);text-align:right;white-space:nowrap;
-font-variant-numeric:tabular-nums}
-th:first-child,td:first-child{text-align:left}dt{font-weight:600;margin-top:.5rem}
-"""
+NONE: Final = ' class="none"'
+WORDS: Final = {
+    "warn": "below what is asked: the run warned",
+    "stop": "below what is asked: the run was stopped",
+}
 
 
 def page(cards: Sequence[Card]) -> str:
@@ -53,8 +39,9 @@ def page(cards: Sequence[Card]) -> str:
 def _opening(cards: Sequence[Card]) -> Iterator[str]:
     last = cards[-1]
     kept = "published" if last.outcome == "kept" else "stopped: what was published before stays"
+    told = f"{len(cards)} in all" if len(cards) > 1 else "the first: the next ones are drawn over time"
     yield f"<h1>Data quality of {escape(last.dataset)}</h1>"
-    yield f'<p class="soft">Last ingest {_moment(last)} UTC, {kept}; {len(cards)} in all. '
+    yield f'<p class="soft">Last ingest {_moment(last)} UTC, {kept}; {told}. '
     yield f"Counts of fewer than {last.k} rows are not told, and scores that would tell them are bounds.</p>"
     if not last.breaches:
         yield "<p>Nothing is below what the descriptor asks.</p>"
@@ -66,12 +53,10 @@ def _tables(cards: Sequence[Card]) -> Iterator[str]:
     for name, table in cards[-1].tables.items():
         held = [card for card in cards if name in card.tables]
         yield f'<section><h2>{escape(name)}</h2><p class="soft">{escape(_facts(table, cards[-1].k))}</p>'
-        yield '<div class="charts">'
-        for dimension in DIMENSIONS:
-            yield from _figure(name, dimension, held)
-        yield "</div>"
+        yield from _figures(name, held)
         yield from _columns(table, cards[-1].k)
-        yield from _history(name, held)
+        if len(held) > 1:
+            yield from _history(name, held)
         yield "</section>"
 
 
@@ -84,8 +69,21 @@ def _facts(table: TableCard, k: int) -> str:
     return ", ".join(facts)
 
 
+def _figures(name: str, held: Sequence[Card]) -> Iterator[str]:
+    """What was measured as figures, and a line of what wasn't."""
+    drawn = {dimension: "".join(_figure(name, dimension, held)) for dimension in DIMENSIONS}
+    yield '<div class="charts">'
+    yield from drawn.values()
+    yield "</div>"
+    if lacking := [dimension for dimension, figure in drawn.items() if not figure]:
+        yield f'<p class="soft">Not measured: {", ".join(lacking)}.</p>'
+
+
 def _figure(name: str, dimension: Dimension, held: Sequence[Card]) -> Iterator[str]:
-    """One dimension over time: rows for volume, the newest row's age where nothing tells what was in time."""
+    """One dimension: over time where more than one ingest tells it, else a bar of it, or the number alone.
+
+    Volume is told in rows, and timeliness by the newest row's age where nothing tells what was in time.
+    """
     shares = [card.tables[name].scores.get(dimension) for card in held]
     share = dimension != "volume" and (dimension != "timeliness" or any(shares))
     points = [
@@ -93,13 +91,35 @@ def _figure(name: str, dimension: Dimension, held: Sequence[Card]) -> Iterator[s
         for card, score in zip(held, shares, strict=True)
     ]
     told = [point for point in points if point.value is not None]
+    if not told and (share or points[-1].text == "-"):
+        return
     unit = {"timeliness": ", days since the newest row", "volume": ", rows"}.get(dimension, "")
-    caption = f"{dimension}{unit}" if told and not share else dimension
-    now = points[-1].text if told else "not measured"
-    yield f"<figure><figcaption><span>{caption}</span><strong>{escape(now)}</strong></figcaption>"
-    if told:
-        yield chart(f"{name}-{dimension}", f"{name}: {caption}", points, share=share)
+    caption = dimension if share else f"{dimension}{unit}"
+    asked = held[-1].tables[name].asked
+    least, words = _limit(asked, dimension, share=share)
+    yield f"<figure><figcaption><span>{caption}</span><strong>{escape(points[-1].text)}</strong></figcaption>"
+    key, title = f"{name}-{dimension}", f"{name}: {caption}{f', {words}' if words else ''}"
+    if len(told) > 1:
+        yield chart(key, title, points, share=share, asked=least)
+    elif share:
+        yield bar(key, title, told[0], least)
+    notes = [each for each in (words, WORDS.get(points[-1].mark)) if each]
+    if notes:
+        yield f'<p class="soft">{escape("; ".join(notes))}</p>'
     yield "</figure>"
+
+
+def _limit(asked: Asked, dimension: Dimension, *, share: bool) -> tuple[float | None, str]:
+    """What a dimension is held against, as a number on the figure's own scale and in words; none where nothing is."""
+    least = asked.least.get(dimension)
+    if share:
+        return least, "" if least is None else f"asked: at least {100 * least:g} %"
+    if dimension == "volume":
+        told = [] if asked.min_rows is None else [f"at least {asked.min_rows:,} rows"]
+        told += [] if least is None else [f"at least {100 * least:g} % of the ingest before"]
+        return asked.min_rows, f"asked: {', '.join(told)}" if told else ""
+    days = asked.max_age_days
+    return days, "" if days is None else f"asked: at most {days:,} days"
 
 
 def _point(card: Card, name: str, dimension: Dimension, score: Score | None, *, share: bool) -> Point:
@@ -121,10 +141,15 @@ def _days_old(table: TableCard) -> str:
 def _columns(table: TableCard, k: int) -> Iterator[str]:
     if table.columns:
         rows = (
-            [name, *(score_text(own.scores.get(each)) for each in DIMENSIONS[:-1]), outliers_text(own, k)]
+            [
+                column_text(name, own),
+                *(score_text(own.scores.get(each)) for each in DIMENSIONS[:-1]),
+                outliers_text(own, k),
+            ]
             for name, own in table.columns.items()
         )
-        yield from _grid("Columns at the last ingest", ["column", *DIMENSIONS[:-1], "outliers"], rows)
+        heads = ["column (in the source)", *DIMENSIONS[:-1], "outliers"]
+        yield from _grid("Columns at the last ingest", heads, rows, shown=True)
 
 
 def _history(name: str, held: Sequence[Card]) -> Iterator[str]:
@@ -141,22 +166,28 @@ def _history(name: str, held: Sequence[Card]) -> Iterator[str]:
     yield from _grid("Every ingest", ["ingest (UTC)", "outcome", "rows", "days old", *DIMENSIONS], rows)
 
 
-def _grid(summary: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f'<details><summary>{summary}</summary><div class="scroll" role="region" tabindex="0" aria-label="{summary}">'
-    yield "<table><thead><tr>"
-    yield "".join(f'<th scope="col">{head}</th>' for head in heads) + "</tr></thead><tbody>"
+def _grid(summary: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, shown: bool = False) -> Iterator[str]:
+    """A table that a narrow window shows as a list: each cell has its heading with it, and roles say what it is."""
+    yield f"<details{' open' if shown else ''}><summary>{summary}</summary>"
+    yield f'<table role="table" aria-label="{summary}"><thead role="rowgroup"><tr role="row">'
+    yield "".join(f'<th scope="col" role="columnheader">{head}</th>' for head in heads)
+    yield '</tr></thead><tbody role="rowgroup">'
     for first, *rest in rows:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        yield f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>'
-    yield "</tbody></table></div></details>"
+        cells = "".join(
+            f'<td role="cell" data-head="{head}"{NONE if cell == "-" else ""}>{escape(cell)}</td>'
+            for head, cell in zip(heads[1:], rest, strict=True)
+        )
+        yield f'<tr role="row"><th scope="row" role="rowheader">{escape(first)}</th>{cells}</tr>'
+    yield "</tbody></table></details>"
 
 
 def _closing() -> Iterator[str]:
     yield "<section><h2>What is measured</h2><dl>"
     for dimension, text in DEFINITIONS.items():
         yield f"<dt>{dimension}</dt><dd>{escape(text)}</dd>"
-    yield '</dl><p class="soft">A table scores as the mean of its columns. A mark &#9670; is a breach that warns, '
-    yield "&#10005; one that stops. Accuracy is not measured: it needs the world to compare with.</p></section>"
+    yield '</dl><p class="soft">A table scores as the mean of its columns. A line across a bar or a chart is what the '
+    yield "descriptor asks. A mark &#9670; is a breach that warns, &#10005; one that stops. Accuracy is not measured: "
+    yield "it needs the world to compare with.</p></section>"
 
 
 def _moment(card: Card) -> str:

@@ -47,7 +47,8 @@ class TableScores:
     """What was found of one table; exact, so not to be shown (`told.card` says what may be).
 
     Every score is a share of the `rows` that came, so that none tells another's count by subtraction. `outliers` by
-    column is None where there is no scale to tell by; `age_days` is of the newest good row.
+    column is None where there is no scale to tell by; `age_days` is of the newest good row; `sources` is what
+    the source calls a column, where it calls it otherwise.
     """
 
     table: str
@@ -57,6 +58,7 @@ class TableScores:
     returns: int | None = None
     age_days: int | None = None
     rows_before: int | None = None
+    sources: dict[str, str] = field(default_factory=dict)
 
     def of_columns(self, dimension: Dimension) -> dict[str, float]:
         """Return the score of each column that `dimension` was measured of; of a table without rows nothing is.

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from features.datasets.descriptor import Descriptor
 from features.datasets.measured import DIMENSIONS, Dimension
-from features.datasets.quality import OnBreach
+from features.datasets.quality import OnBreach, TableQuality
+from features.text_cells import left, widest
 from privacy.counted import counted
 from privacy.demands import GROUP_FLOOR, LEAST_PEOPLE
 
@@ -24,6 +25,7 @@ __all__ = [
     "Score",
     "TableCard",
     "card_lines",
+    "column_text",
     "least_count",
     "score_text",
     "table_card",
@@ -67,10 +69,19 @@ class Breach(_Part):
 
 
 class ColumnCard(_Part):
-    """One column: its scores, and how many outliers it has where that can be told."""
+    """One column: its scores, how many outliers it has where that can be told, and what its `source` calls it."""
 
     scores: dict[Dimension, Score] = {}
     outliers: Count | None = None
+    source: str = ""
+
+
+class Asked(_Part):
+    """What was asked of a table as a whole: the least score of each dimension, rows, and days since the newest."""
+
+    least: dict[Dimension, float] = {}
+    min_rows: int | None = None
+    max_age_days: int | None = None
 
 
 class TableCard(_Part):
@@ -81,6 +92,7 @@ class TableCard(_Part):
     returns: Count | None = None
     age_days: int | None = Field(default=None, ge=0)
     columns: dict[str, ColumnCard] = {}
+    asked: Asked = Asked()
 
 
 class Card(_Part):
@@ -101,13 +113,14 @@ def least_count(descriptor: Descriptor) -> int:
     return GROUP_FLOOR if people is None or people.anonymity is None else max(LEAST_PEOPLE, people.anonymity.k)
 
 
-def table_card(found: TableScores, k: int) -> TableCard:
-    """Return what may be told of one table.
+def table_card(found: TableScores, k: int, wanted: TableQuality | None = None) -> TableCard:
+    """Return what may be told of one table, and what is `wanted` of it.
 
     The score of a table is made of what is told of its columns, so that none can be had by subtraction.
     """
+    asked = Asked() if wanted is None else _asked(wanted)
     if 0 < found.rows < k:
-        return TableCard(rows=Count(rows=None))
+        return TableCard(rows=Count(rows=None), asked=asked)
     columns: dict[str, dict[Dimension, Score]] = {}
     scores: dict[Dimension, Score] = {}
     for dimension in DIMENSIONS:
@@ -123,11 +136,23 @@ def table_card(found: TableScores, k: int) -> TableCard:
     if volume is not None:
         scores["volume"] = Score(value=_floor(volume))
     outliers = {name: _count(count, k) for name, count in found.outliers.items() if count is not None}
-    cards = {name: ColumnCard(scores=own, outliers=outliers.get(name)) for name, own in columns.items()}
-    returns = None if found.returns is None else _count(found.returns, k)
+    cards = {
+        name: ColumnCard(scores=own, outliers=outliers.get(name), source=found.sources.get(name, ""))
+        for name, own in columns.items()
+    }
     return TableCard(
-        rows=Count(rows=found.rows), scores=scores, returns=returns, age_days=found.age_days, columns=cards
+        rows=Count(rows=found.rows),
+        scores=scores,
+        returns=None if found.returns is None else _count(found.returns, k),
+        age_days=found.age_days,
+        columns=cards,
+        asked=asked,
     )
+
+
+def _asked(wanted: TableQuality) -> Asked:
+    least = {each: share for each in DIMENSIONS if (share := wanted.least(each)) is not None}
+    return Asked(least=least, min_rows=wanted.min_rows, max_age_days=wanted.max_age_days)
 
 
 def score_text(score: Score | None) -> str:
@@ -182,11 +207,22 @@ def _table_lines(name: str, table: TableCard, k: int) -> Iterator[str]:
     if table.age_days is not None:
         facts.append(f"newest {counted(table.age_days, 'day')} old")
     yield f"{name}: {', '.join(facts)}"
+    names = {column: column_text(column, card) for column, card in table.columns.items()}
+    wide = widest(names.values(), 17) + 1
     if table.scores:
-        yield f"  {'':<18}" + "".join(f"{dimension:>14}" for dimension in DIMENSIONS) + f"{'outliers':>14}"
-        yield _row("the table", table.scores, "")
+        yield f"  {'':<{wide}}" + "".join(f"{dimension:>14}" for dimension in DIMENSIONS) + f"{'outliers':>14}"
+        yield _row(left("the table", wide), table.scores, "")
     for column, card in table.columns.items():
-        yield _row(column, card.scores, outliers_text(card, k))
+        yield _row(left(names[column], wide), card.scores, outliers_text(card, k))
+
+
+def column_text(name: str, card: ColumnCard) -> str:
+    """Return how a column is called, and what its source calls it.
+
+    >>> column_text("phone", ColumnCard(source="手机号")), column_text("amount", ColumnCard())
+    ('phone (手机号)', 'amount')
+    """
+    return f"{name} ({card.source})" if card.source else name
 
 
 def outliers_text(card: ColumnCard, k: int) -> str:
@@ -196,7 +232,7 @@ def outliers_text(card: ColumnCard, k: int) -> str:
 
 def _row(name: str, scores: Mapping[Dimension, Score], outliers: str) -> str:
     cells = "".join(f"{score_text(scores.get(dimension)):>14}" for dimension in DIMENSIONS)
-    return f"  {name:<18}{cells}{outliers:>14}".rstrip()
+    return f"  {name}{cells}{outliers:>14}".rstrip()
 
 
 def told_rows(count: Count, k: int) -> str:

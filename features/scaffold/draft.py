@@ -14,6 +14,7 @@ import yaml
 
 from features.datasets.descriptor import REQUIRED
 from features.source_columns import quoted
+from features.text_cells import left
 from privacy.classification import LinkKind, Sensitivity
 from privacy.counted import counted
 
@@ -144,7 +145,7 @@ def _column(column: ProposedColumn) -> Iterator[str]:
     else:
         parts.append(f"sensitivity: {column.sensitivity.value}")
     line = f"      {column.name}: {{{', '.join(parts)}}}"
-    yield line if column.sensitivity is None else f"{line:<76}  # {_shown(column.seen)}"
+    yield line if column.sensitivity is None else f"{left(line, 76)}  # {_shown(column.seen)}"
 
 
 def _identity(tables: Sequence[ProposedTable]) -> Iterator[str]:

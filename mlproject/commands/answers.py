@@ -99,7 +99,8 @@ def features_history(
     """Tell features as they were known at moments, for each row of a csv or parquet file. Audited.
 
     ENTITIES has customer_token (of this purpose) and event_timestamp (ISO 8601; UTC where no zone is named), each a
-    moment that features were built at. Rows, their order and other columns stay; `status` says `ok` or `unknown`.
+    moment that features were built at (`custos features cutoffs`). Rows, their order and other columns stay; `status`
+    says `ok` or `unknown`.
 
     \b
     Example: custos features history --service clv_v1 --purpose value customers.csv --out then.parquet
@@ -114,6 +115,27 @@ def features_history(
         click.echo(history_csv(rows).decode(), nl=False)
     else:
         click.echo(summary(rows, service, out))
+
+
+@features.command("cutoffs")
+@options.as_json
+@options.home
+def features_cutoffs(as_json: bool, home: Path | None) -> None:
+    """List the moments that features were built at, which `custos features history` can be asked of, oldest first.
+
+    \b
+    Example: custos features cutoffs
+    """
+    from features.point_in_time import day_text
+    from mlproject.pipelines.history import built_cutoffs
+    from mlproject.wiring import House
+
+    built = built_cutoffs(House.open(home))
+    if as_json:
+        click.echo(json.dumps([moment.isoformat() for moment in built], indent=2))
+        return
+    for moment in built:
+        click.echo(day_text(moment))
 
 
 @features.command("export")
@@ -191,6 +213,8 @@ def features_describe(name: str, as_json: bool, home: Path | None) -> None:
 @options.home
 def features_stages(purpose: str, as_json: bool, home: Path | None) -> None:
     """Tell how people move from one life-cycle stage to the next, in shares; cells of few people are joined. Audited.
+
+    In JSON a cell that is told with another is null, and a stage that isn't told is missing.
 
     \b
     Example: custos features stages --purpose value

@@ -29,6 +29,7 @@ __all__ = [
     "STATUS",
     "TOKEN",
     "UNKNOWN",
+    "built_cutoffs",
     "features_then",
     "history_csv",
     "history_json",
@@ -63,6 +64,15 @@ def features_then(house: House, principal: Principal, service: str, entities: pa
     told = house.gateway.historical_own(principal, service, pa.table({TOKEN: tokens, MOMENT: moments}))
     status = pc.if_else(told["known"], OK, UNKNOWN)
     return told.set_column(0, STATUS, status)
+
+
+def built_cutoffs(house: House) -> list[datetime]:
+    """Return the moments that features were built at, in UTC and in order; BadInput where none were."""
+    from features.point_in_time import in_order
+
+    if house.state.as_of is None:
+        raise BadInput("no features were built yet", where=str(house.paths.root), remedy="run `custos build` first")
+    return in_order(house.stores.feature_store(house.state.dataset).manifest("cutoffs")["cutoffs"])
 
 
 def utc_moments(given: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -12,7 +12,7 @@ from mlproject.pipelines.report import record
 from mlproject.pipelines.targets import SERVICES
 from mlproject.report_file import read_report
 from mlproject.settings import environment
-from privacy.errors import BadInput, CheckFailed, CustosError, EnvironmentFailed, Refused
+from privacy.errors import CheckFailed, CustosError, EnvironmentFailed, Refused
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from training.inference_gate import Inferred
     from training.registry import ChampionRef
 
-__all__ = ["about", "check_home", "gate", "keep", "marks_of", "propose_marks", "proposed_yaml", "require_service"]
+__all__ = [
+    "about",
+    "alike",
+    "gate",
+    "keep",
+    "marks_of",
+    "propose_marks",
+    "proposed_yaml",
+    "read_services",
+    "require_service",
+]
 
 Tables = Mapping[str, "pa.Table | CustosError"]
 
@@ -48,21 +58,6 @@ def proposed_yaml(proposed: Mapping[str, Mapping[str, list[str]]]) -> Iterator[s
     yield yaml.safe_dump({"inference": dict(proposed)}, allow_unicode=True, sort_keys=False).rstrip()
 
 
-def check_home(house: House) -> dict[str, Any]:
-    """Attack what the home publishes again; note the verdicts on the versions that serve or wait; return the report."""
-    from training.settling import note_inferring
-
-    if house.state.as_of is None:
-        raise BadInput("no features were built yet", where=str(house.paths.root), remedy="run `custos build` first")
-    with house.lock():
-        behind = {target: _versions(house, target) for target in ("churn", "clv")}
-        found = gate(house, {target: tested for target, (tested, _) in behind.items() if tested is not None})
-        for target, (_, versions) in behind.items():
-            for version in versions if found else ():
-                note_inferring(house.registry, target, version, about(target, found), marks_of(house))
-    return keep(house, found)
-
-
 def gate(house: House, tested: Mapping[str, int]) -> list[Inferred]:
     """Attack every feature service and the out-of-time scores of the `tested` versions for each marked attribute.
 
@@ -73,11 +68,9 @@ def gate(house: House, tested: Mapping[str, int]) -> list[Inferred]:
     attributes, window = list(house.descriptor.inference), FlagWindow()
     if not attributes:
         return []
-    services = _services(house, window)
+    services = read_services(house, window)
     tables = {**services, **_scores(house, services, tested)}
-    return [
-        verdict for names, table in _alike(tables) for verdict in _examined(house, names, table, attributes, window)
-    ]
+    return [verdict for names, table in alike(tables) for verdict in _examined(house, names, table, attributes, window)]
 
 
 def about(target: str, found: Sequence[Inferred]) -> list[Inferred]:
@@ -107,11 +100,11 @@ def require_service(house: House, service: str) -> None:
     failed = [verdict["attribute"] for verdict in mine if not verdict["passed"]]
     if failed:
         what = f"{service} failed the inference gate: it would tell {', '.join(failed)}"
-        raise CheckFailed(what, remedy="`custos report` says what leaks; `withhold:` in the descriptor leaves it out")
+        raise CheckFailed(what, remedy="`custos inference check` looks for features to put under `withhold:`")
 
 
-def keep(house: House, found: Sequence[Inferred]) -> dict[str, Any]:
-    """Keep the verdicts as a section of the report and return it."""
+def keep(house: House, found: Sequence[Inferred], way_out: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Keep the verdicts, and the way out where one was looked for, as a section of the report and return it."""
     from dataclasses import asdict
 
     from features.inference_evidence import FlagWindow
@@ -122,20 +115,10 @@ def keep(house: House, found: Sequence[Inferred]) -> dict[str, Any]:
         "marks": marks_of(house),
         **window,
         "verdicts": [each.to_dict() for each in found],
+        **({} if way_out is None else {"way_out": way_out}),
     }
     record(house, "inference", section)
     return section
-
-
-def _versions(house: House, target: str) -> tuple[int | None, list[int]]:
-    """The version whose scores are out of time, and those the verdict is noted on: what waits, then what serves."""
-    if not house.paths.mlflow_database.exists():
-        return None, []
-    found = [ref for ref in (house.registry.challenger(target), house.registry.champion(target)) if ref is not None]
-    if not found:
-        return None, []
-    tested = int(found[0].tags.get("refit_of", found[0].version))
-    return tested, [ref.version for ref in found if int(ref.tags.get("refit_of", ref.version)) == tested]
 
 
 def _moments(house: House, days: int) -> list[datetime]:
@@ -159,8 +142,8 @@ def _rows(house: House, service: str, purpose: str, moments: Sequence[datetime])
     )
 
 
-def _services(house: House, window: FlagWindow) -> dict[str, pa.Table | CustosError]:
-    """Every registered service's columns at moments a window apart, or why they can't be read."""
+def read_services(house: House, window: FlagWindow) -> dict[str, pa.Table | CustosError]:
+    """Return every registered service's columns at moments a window apart, or why they can't be read; audited."""
     found: dict[str, pa.Table | CustosError] = {}
     read: dict[tuple[str, ...], pa.Table] = {}
     for info in house.gateway.services():
@@ -220,8 +203,8 @@ def _after(rows: pa.Table, day: str) -> pa.Table:
     return rows.filter(pc.greater(moments, pa.scalar(datetime.fromisoformat(f"{day}T00:00+00:00"), moments.type)))
 
 
-def _alike(tables: Tables) -> list[tuple[list[str], pa.Table | CustosError]]:
-    """Names beside what they publish; one attack is enough for those that publish the same."""
+def alike(tables: Tables) -> list[tuple[list[str], pa.Table | CustosError]]:
+    """Return names beside what they publish; one attack is enough for those that publish the same."""
     grouped: dict[int, tuple[list[str], pa.Table | CustosError]] = {}
     for name, table in tables.items():
         grouped.setdefault(id(table), ([], table))[0].append(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from privacy.errors import BadInput
 
@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["stage_transitions", "transition_lines"]
 
-STAGE = "stage"
+STAGE: Final = "stage"
+JOINED: Final = "joined"
 
 
 def stage_transitions(house: House, purpose: str) -> dict[str, Any]:
     """Return, by stage, the shares of people in each stage one churn horizon later, over all built cut-offs.
 
-    A cell of too few people is told as part of the next; a stage of too few isn't told. Each cut-off's read is
-    authorised and audited by the gateway; one with too few people whom this purpose may read is left out and listed.
+    A cell of too few people is None and told as part of the next; a stage of too few isn't told. Each cut-off's read
+    is authorised and audited by the gateway; one with too few people whom this purpose may read is left out and listed.
     Raises BadInput where no two built cut-offs are a horizon apart, Refused where all of them have too few.
     """
     import pyarrow as pa
@@ -53,16 +54,19 @@ def stage_transitions(house: House, purpose: str) -> dict[str, Any]:
 
 
 def transition_lines(told: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the matrix: a line a stage, a column a later stage, in per cent."""
-    shares, cutoffs = told["shares"], told["cutoffs"]
-    stages = list(next(iter(shares.values()), {}))
-    joined = f"cells of fewer than {told['k']} people joined"
+    """Yield the matrix: a line a stage, a column a later stage, in per cent that add up to 100."""
+    from features.transforms.vocabulary import STAGES
+
+    shares, cutoffs, few = told["shares"], told["cutoffs"], f"fewer than {told['k']} people"
     left_out = f"; {len(told['left_out'])} of fewer people left out" if told["left_out"] else ""
     yield f"Of those in a stage, so many per cent were in another {told['days']} days later"
-    yield f"({len(cutoffs)} cut-offs, {cutoffs[0]} to {cutoffs[-1]}; {joined}{left_out})"
-    yield f"{'':<12}" + "".join(f"{stage:>12}" for stage in stages)
-    for stage, row in shares.items():
-        yield f"{stage:<12}" + "".join(f"{100 * share:>12.1f}" for share in row.values())
+    yield f"({len(cutoffs)} cut-offs, {cutoffs[0]} to {cutoffs[-1]}{left_out})"
+    yield f"{'':<12}" + "".join(f"{stage:>12}" for stage in STAGES)
+    for stage in STAGES:
+        cells = (JOINED if share is None else f"{100 * share:.1f}" for share in shares.get(stage, {}).values())
+        yield f"{stage:<12}" + ("".join(f"{cell:>12}" for cell in cells) if stage in shares else f"  {few}: not told")
+    if any(share is None for row in shares.values() for share in row.values()):
+        yield f"{JOINED}: {few}, counted with the next stage to the right that has enough, or else the last"
 
 
 def _moments(house: House, days: int) -> list[datetime]:

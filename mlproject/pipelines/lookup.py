@@ -93,17 +93,19 @@ def shop_of(house: House) -> Descriptor | None:
 
 def online_table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield the rows as lines: a feature a line, a column a customer."""
+    from features.text_cells import left, right, widest
+
     names = list(next((row["features"] for row in rows if "features" in row), {}))
+    columns = [[_cell(row.get("features", {}).get(name)) for name in names] for row in rows]
+    first, widths = widest(names, 27) + 1, [widest(column, 13) + 1 for column in columns]
     for number, row in enumerate(rows, 1):
         yield f"[{number}] {row['customer']}  {row['status']}"
-    yield f"{'':<28}" + "".join(f"{f'[{number}]':>14}" for number in range(1, len(rows) + 1))
-    for name in names:
-        cells = (_cell(row.get("features", {}).get(name)) for row in rows)
-        yield f"{name:<28}" + "".join(f"{cell:>14}" for cell in cells)
+    yield " " * first + "".join(f"{f'[{number}]':>{wide}}" for number, wide in enumerate(widths, 1))
+    for name, *cells in zip(names, *columns, strict=True):
+        yield left(name, first) + "".join(right(cell, wide) for cell, wide in zip(cells, widths, strict=True))
 
 
 def _cell(value: float | str | None) -> str:
-    """A feature as the table shows it, a space before it however long it is."""
     if value is None:
         return "-"
-    return f" {value}" if isinstance(value, str) else f"{value:.6g}"
+    return value if isinstance(value, str) else f"{value:.6g}"

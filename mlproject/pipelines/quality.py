@@ -66,12 +66,14 @@ def history_lines(cards: Sequence[Card]) -> Iterator[str]:
     from features.datasets.measured import DIMENSIONS
     from features.quality.told import score_text, told_rows
 
-    yield f"{'ingest (UTC)':<18}{'outcome':<9}{'table':<14}{'rows':>14}" + "".join(f"{each:>14}" for each in DIMENSIONS)
+    wide = max([13, *(len(name) for card in cards for name in card.tables)]) + 1
+    heads = "".join(f"{each:>14}" for each in ("rows", *DIMENSIONS))
+    yield f"{'ingest (UTC)':<18}{'outcome':<9}{'table':<{wide}}{heads}"
     for card in cards:
         for name, table in card.tables.items():
             cells = "".join(f"{score_text(table.scores.get(dimension)):>14}" for dimension in DIMENSIONS)
             moment = card.moment[:16].replace("T", " ")
-            yield f"{moment:<18}{card.outcome:<9}{name:<14}{told_rows(table.rows, card.k):>14}{cells}"
+            yield f"{moment:<18}{card.outcome:<9}{name:<{wide}}{told_rows(table.rows, card.k):>14}{cells}"
 
 
 def write_page(house: House, cards: Sequence[Card], path: Path) -> None:

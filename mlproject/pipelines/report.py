@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from mlproject.pipelines.verdicts import gate_lines, interval_text
 from mlproject.report_file import read_report
 from mlproject.stages import Stages
 from mlproject.state import write_json
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "attack_lines",
     "champion_of",
-    "gate_lines",
     "home_status",
     "make_report",
     "marked_told",
@@ -192,39 +192,12 @@ def metric_table(target: str, model: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {label:<16}{line}"
 
 
-def gate_lines(section: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the section of the report as lines for a person."""
-    if not section["marked"]:
-        yield "Inference: the descriptor marks nothing that must not be inferred, and nothing was tested."
-        return
-    flag = f"at least {counted(section['baskets'], 'marked basket')} in {counted(section['days'], 'day')}"
-    yield f"Inference of {', '.join(section['marked'])} ({flag}), attacked by LightGBM, AUC with 95 % intervals"
-    yield f"  {'published':<22}{'attribute':<12}{'over everybody':<22}{'within spend deciles':<22}verdict"
-    for verdict in section["verdicts"]:
-        attacked = verdict["attacked"]
-        cells = ("-", "-") if attacked is None else (_cell(attacked["overall"]), _cell(attacked["within"]))
-        told = "passed" if verdict["passed"] else "FAILED" + ("" if attacked else f", {verdict['why']}")
-        yield f"  {verdict['what']:<22}{verdict['attribute']:<12}{cells[0]:<22}{cells[1]:<22}{told}"
-    yield from _leaks(section["verdicts"])
-
-
-def _leaks(verdicts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield, of services that failed, the features that tell most by themselves, and what to do about them."""
-    for verdict in verdicts:
-        if verdict["passed"] or not verdict.get("telling") or not verdict["what"].startswith("service:"):
-            continue
-        alone = ", ".join(f"{name} ({auc:.2f})" for name, auc in verdict["telling"])
-        yield f"  {verdict['what']} tells {verdict['attribute']} most by {alone}"
-    if any(not verdict["passed"] for verdict in verdicts):
-        yield "  What failed is neither promoted nor told: put features under `withhold:` in the descriptor, run again."
-
-
 def attack_lines(section: Mapping[str, Any], models: Mapping[str, Any]) -> Iterator[str]:
     """Yield what membership inference gained, a model a line, beside guessing, and what the figures mean."""
     yield "Membership in the training set, attacked by shadow models (LiRA), with 95 % intervals"
     yield f"  {'model':<34}{'AUC':<22}{'TPR at 1 % FPR':<22}largest advantage"
     for target, told in section.items():
-        figures = "".join(f"{_cell(told['lira'][name]):<22}" for name in ATTACKED).rstrip()
+        figures = "".join(f"{interval_text(told['lira'][name]):<22}" for name in ATTACKED).rstrip()
         yield f"  {target + ' version {} ({})'.format(told['version'], told['design']):<34}{figures}"
         guesses = "".join(f"{told['guessing'][name]['value']:<22.3f}" for name in ATTACKED).rstrip()
         yield f"  {'  guessing':<34}{guesses}"
@@ -237,10 +210,6 @@ def attack_lines(section: Mapping[str, Any], models: Mapping[str, Any]) -> Itera
         champion = models.get(target, {}).get("champion")
         if champion and champion["version"] != told["version"]:
             yield f"  {target} version {champion['version']} is champion since: `custos risk membership {target}`"
-
-
-def _cell(interval: Mapping[str, float]) -> str:
-    return f"{interval['value']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]"
 
 
 def home_status(house: House) -> dict[str, Any]:

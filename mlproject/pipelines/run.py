@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from mlproject.pipelines.build import build_features, materialize_features
 from mlproject.pipelines.ingest import ingest_dataset
-from mlproject.pipelines.report import gate_lines, make_report, metric_table
+from mlproject.pipelines.report import make_report, metric_table
 from mlproject.pipelines.train import train_targets
+from mlproject.pipelines.verdicts import gate_lines
 
 if TYPE_CHECKING:
     from mlproject.stages import Stages

@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.build import FEATURES
@@ -22,6 +22,7 @@ from features.transforms.feature import windows_for
 from features.transforms.insight import insight, transitions
 from features.transforms.registry import every_feature
 from features.transforms.vocabulary import STAGES, VALUE_TIERS
+from mlproject.pipelines.lifecycle import transition_lines
 from privacy.classification import Purpose, Role
 from privacy.errors import Refused
 
@@ -160,7 +161,7 @@ def test_who_moves_often_is_one_person_of_a_cell() -> None:
         for at, stage in enumerate(stages)
     ]
     # 12 times from active to active, 4 times one person's to slipping: too few people for a cell, and for a stage.
-    told = {"new": 0.0, "active": 1.0, "slipping": 0.0, "dormant": 0.0, "lost": 0.0}
+    told = {"new": 0.0, "active": 1.0, "slipping": None, "dormant": 0.0, "lost": 0.0}
     assert transition_shares(pa.Table.from_pylist(rows), 28, least=3) == {"active": told}
 
 
@@ -175,9 +176,47 @@ def test_the_matrix_is_told_without_cells_of_few_people() -> None:
     ]
     # The 3 slipping are told with the 5 dormant; of whom there are 4 nothing is told.
     assert transition_shares(pa.Table.from_pylist(rows), 28, least=5) == {
-        "new": {"new": 0.0, "active": 0.6, "slipping": 0.0, "dormant": 0.4, "lost": 0.0},
+        "new": {"new": 0.0, "active": 0.6, "slipping": None, "dormant": 0.4, "lost": 0.0},
         "active": {"new": 0.0, "active": 1.0, "slipping": 0.0, "dormant": 0.0, "lost": 0.0},
     }
+
+
+@settings(max_examples=25)
+@given(st.lists(st.lists(st.integers(0, 9), min_size=5, max_size=5), min_size=1, max_size=2), st.integers(2, 6))
+def test_the_shares_of_a_stage_add_up_and_a_joined_cell_is_no_zero(people: list[list[int]], least: int) -> None:
+    pairs = [
+        (stage, later)
+        for stage, row in zip(STAGES, people, strict=False)
+        for later, count in zip(STAGES, row, strict=True)
+        for _ in range(count)
+    ]
+    rows = [
+        {"customer_token": f"c{number}", "event_timestamp": T + dt.timedelta(days=28 * at), "stage": stage}
+        for number, pair in enumerate(pairs)
+        for at, stage in enumerate(pair)
+    ]
+    schema = pa.schema(
+        {"customer_token": pa.string(), "event_timestamp": pa.timestamp("us", "UTC"), "stage": pa.string()}
+    )
+    found = transition_shares(pa.Table.from_pylist(rows, schema), 28, least)
+    assert set(found) == {stage for stage, row in zip(STAGES, people, strict=False) if sum(row) >= least}
+    for stage, row in zip(STAGES, people, strict=False):
+        shares = list(found.get(stage, {}).values())
+        assert not shares or sum(round(1_000 * (share or 0)) for share in shares) == 1_000
+        for count, share in zip(row, shares, strict=False):
+            assert (share == 0.0) == (count == 0)  # nobody is nobody, and few are not
+            assert share is not None or count < least
+
+
+def test_the_printed_matrix_says_what_is_joined_and_what_is_not_told() -> None:
+    shares = {"new": {"new": 0.0, "active": 0.6, "slipping": None, "dormant": 0.4, "lost": 0.0}}
+    told = {"days": 28, "cutoffs": ["2024-03-01", "2024-03-29"], "left_out": [], "k": 5, "shares": shares}
+    lines = list(transition_lines(told))
+    assert lines[3].split() == ["new", "0.0", "60.0", "joined", "40.0", "0.0"]
+    assert lines[4] == "active        fewer than 5 people: not told"
+    assert lines[-1].startswith("joined: fewer than 5 people, counted with the next stage to the right")
+    whole = {**told, "shares": {stage: dict.fromkeys(STAGES, 0.2) for stage in STAGES}}
+    assert not [line for line in transition_lines(whole) if "fewer" in line]
 
 
 def test_what_is_built_tells_no_band_of_few_people(served: Served) -> None:

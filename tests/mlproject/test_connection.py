@@ -162,7 +162,7 @@ def test_what_cannot_be_asked_is_told_in_one_line(shop: Shop) -> None:
         (good.assign(event_timestamp="last May"), "a text in event_timestamp is no time"),
         (good.assign(event_timestamp=3.5), "event_timestamp is double, not a time"),
         (good.assign(event_timestamp=[early, *["x"] * 6]), "holds what is no time"),
-        (good.assign(event_timestamp=early), "no features were built at 1999-01-01"),
+        (good.assign(event_timestamp=early), "no features were built at 1999-01-01; ask of 2"),
         # Also of people nobody may be told of: how many are known isn't told by an error.
         (good.iloc[[1]].assign(event_timestamp=early), "no features were built at 1999-01-01"),
         (good.rename(columns={"note": "status"}), "column status would stand for two things"),
@@ -316,6 +316,32 @@ def test_the_command_answers_files_row_by_row(shop: Shop, tmp_path: Path) -> Non
     assert [row["status"] for row in told] == expected["status"].tolist()
     assert told[1]["recency_days"] is None
     assert told[2]["recency_days"] == expected["recency_days"].iloc[2]
+
+
+def test_the_cutoffs_are_listed_and_a_refusal_names_those_around(shop: Shop, tmp_path: Path) -> None:
+    built = sorted({moment for _, moment in shop.stored})
+    told = json.loads(shop.home.custos("features", "cutoffs", "--json"))
+    assert [dt.datetime.fromisoformat(each) for each in told] == built
+    days = shop.home.custos("features", "cutoffs").splitlines()
+    assert days == [each.removesuffix("T00:00:00+00:00") for each in told]
+    assert len(built) > 6
+    asked = pd.DataFrame({"customer_token": [shop.tokens["c00001"]], "event_timestamp": [days[-4]]})
+    asked.to_csv(tmp_path / "asked.csv", index=False)
+    history(shop, str(tmp_path / "asked.csv"))
+    for day, around in (
+        (built[4] + dt.timedelta(days=1), days[2:8]),
+        (dt.datetime(1999, 1, 1, tzinfo=dt.UTC), days[:6]),
+    ):
+        asked.assign(event_timestamp=day.isoformat()).to_csv(tmp_path / "asked.csv", index=False)
+        history(shop, str(tmp_path / "asked.csv"), expect=2)
+        refused = shop.home.spoken[-1].decode()
+        assert f"ask of {', '.join(around)}, or one of {len(days) - 6} others" in refused
+        assert "(`custos features cutoffs` lists them)" in refused
+    nothing = Home(tmp_path)
+    nothing.custos("features", "cutoffs", expect=2)
+    nothing.custos("ingest", str(make_shop(tmp_path / "shop", customers=4)))
+    nothing.custos("features", "cutoffs", expect=2)
+    assert "no features were built yet" in nothing.spoken[-1].decode()
 
 
 @pytest.mark.parametrize(

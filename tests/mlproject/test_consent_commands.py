@@ -109,7 +109,7 @@ def test_stages_leave_out_the_cutoffs_that_too_few_consent_at(tmp_path: Path, la
     assert max(found["left_out"]) < "2023-09-01" < min(found["cutoffs"])
     assert found["shares"]
     lines = home.custos("features", "stages", *MARKETING)
-    assert f"people joined; {len(found['left_out'])} of fewer people left out)" in lines
+    assert f"; {len(found['left_out'])} of fewer people left out)" in lines
     events = [json.loads(line) for line in (home.path / "audit" / "events.jsonl").read_text().splitlines()]
     refused = [event for event in events if event["rule"] == "service-k"]
     assert len(refused) == 2 * len(found["left_out"])

@@ -57,9 +57,21 @@ def test_a_model_that_the_gate_cannot_clear_waits(home: Home) -> None:
 
 def test_promoting_it_fails_and_checking_again_says_why(home: Home) -> None:
     home.custos("promote", "churn", expect=1)
+    assert "`custos inference check` looks for the fewest features" in home.custos("report")
     told = home.custos("inference", "check", expect=1)
     assert "Inference of infant, health" in told
     assert "FAILED" in told
+    assert "look for what to withhold" in home.spoken[-1].decode()
+    found = json.loads(home.custos("report", "--json"))["inference"]
+    failed = {each["what"] for each in found["verdicts"] if not each["passed"] and each["what"].startswith("service:")}
+    ways = {f"service:{name}": way for way in found["way_out"]["ways"] for name in way["services"]}
+    assert set(ways) == failed
+    assert (ways["service:profile_v1"]["may_withhold"], ways["service:profile_v1"]["passes"]) == (0, False)
+    for name, way in ways.items():
+        passes = "would pass without" if way["passes"] else "can't pass by withholding"
+        [line] = [line for line in told.splitlines() if passes in line and name.removeprefix("service:") in line]
+        assert str(len(way["withhold"])) in line or not way["passes"]
+    assert home.custos("report").count("by withholding") == told.count("by withholding")
     home.custos("promote", "churn", expect=1)
     assert "failed the inference gate" in home.spoken[-1].decode()
 
