@@ -11,8 +11,9 @@ import psycopg
 from psycopg import sql
 
 from privacy.errors import EnvironmentFailed
+from privacy.postgres_login import login_refused
 
-from ._base import Batch, Found, PackedRows, Writer, mark_of
+from ._base import LOGIN, Batch, Found, PackedRows, Writer, mark_of
 
 __all__ = ["PostgresRows"]
 
@@ -163,8 +164,10 @@ class PostgresRows(PackedRows):
             broken = self._threads.__dict__.pop("connection", None)
             if broken is not None:
                 broken.close()
+            if login_refused(error):
+                raise EnvironmentFailed("the online store on PostgreSQL refuses the login", remedy=LOGIN) from None
             what = f"the online store on PostgreSQL can't be used ({type(error).__name__})"
-            remedy = "see that the server runs and has space, then repeat; what was there stays"
+            remedy = "see that the server runs there and has space, then repeat; what was there stays"
             raise EnvironmentFailed(what, remedy=remedy) from None
 
 
