@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -217,5 +217,10 @@ _REMEDY: Final = "see docs/scale.md on what Spark needs; `engine: duckdb` needs 
 
 def _kind(error: Exception) -> str:
     """Say what kind of failure it is: a message of Spark's may quote the row that it failed at."""
+    from py4j.protocol import Py4JError
+
     condition, java = getattr(error, "getCondition", lambda: None)(), getattr(error, "java_exception", None)
+    if java is not None:
+        with suppress(Py4JError):  # not every error of Java's has a condition
+            condition = condition or java.getCondition()
     return condition or (type(error).__name__ if java is None else java.getClass().getSimpleName())

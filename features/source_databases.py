@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from privacy.durable import expanded
 from privacy.errors import BadInput, CustosError, EnvironmentFailed
+from privacy.postgres_login import login_refused
 
 from .datasets.database import Database
 from .source_columns import quoted
@@ -232,8 +233,9 @@ def _failure(error: Exception, database: Database, table: str) -> CustosError:
     if state.startswith("22") or isinstance(error, DataError) or isinstance(cause, UNFIT):
         remedy = "cast it in the query: dates to the years 1 to 9999, numbers to double precision, bytes to text"
         return BadInput(f"table '{table}': its query gives a value that can't be used", where=where, remedy=remedy)
-    if state.startswith("28"):
-        remedy = "put the password into ~/.pgpass, or into a variable that 'password_env' names"
+    if state.startswith("28") or login_refused(cause):
+        held = f"the variable {database.password_env}" if database.password_env else "~/.pgpass or by 'password_env'"
+        remedy = f"see that user, database and the password in {held} are right"
         return EnvironmentFailed(f"table '{table}': its database refuses the login", where=where, remedy=remedy)
     what = f"table '{table}': its database can't be read ({type(cause).__name__})"
-    return EnvironmentFailed(what, where=where, remedy="check that it is there and answers, then run again")
+    return EnvironmentFailed(what, where=where, remedy="see that it answers there and lets this user in")

@@ -49,7 +49,7 @@ def read_engine(raw: Any) -> EnginePlace:
 
     given = raw if isinstance(raw, dict) else {"name": "duckdb" if raw is None else raw}
     place = EnginePlace(**given)
-    if place.name not in ENGINES or (place.name != "spark" and len(given) > 1):
+    if place.name not in ENGINES or (place.name != "spark" and given.keys() - {"name"}):
         raise ValueError
     if not isinstance(place.master, str) or not place.master.strip() or not isinstance(place.conf, dict):
         raise TypeError

@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from privacy.errors import BadInput, EnvironmentFailed
+from privacy.postgres_login import login_refused
 
 __all__ = [
     "checkpoint",
@@ -243,6 +244,8 @@ def _reason(error: Exception) -> str:
     for code, reason in _REASONS.items():
         if name.startswith(code):
             return reason
+    if login_refused(cause):
+        return "is on a server that refuses the login (user, password or database)"
     if not name and hasattr(cause, "sqlstate"):  # no answer of the server's, but that there was none
         return _AWAY
     return f"failed ({type(error).__name__})"

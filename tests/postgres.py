@@ -16,6 +16,8 @@ from .packages import command_of, module_of
 
 OWNER = "postgres"
 """Whom the server runs as under root, which it refuses."""
+LOCKED = "locked"
+"""The one user whom the server asks for a password."""
 QUIET = "-c listen_addresses='' -c fsync=off -c shared_buffers=32MB -c max_connections=40"
 
 
@@ -47,6 +49,12 @@ class Server:
                 connection.execute(f"INSERT INTO {name}.{table} SELECT * FROM {like}.{table}")
         return name
 
+    def lock(self, password: str) -> None:
+        """Let the user `locked` in, who must say this password."""
+        with self._connected() as connection:
+            connection.execute(f"DROP ROLE IF EXISTS {LOCKED}")
+            connection.execute(f"CREATE ROLE {LOCKED} LOGIN SUPERUSER PASSWORD '{password}'")
+
     def drop(self, name: str) -> None:
         """Delete one."""
         with self._connected() as connection:
@@ -73,6 +81,8 @@ def running() -> Iterator[Server]:
             shutil.chown(folder, OWNER)
         data = str(folder / "data")
         _run((str(programs / "initdb"), "-D", data, "-U", "custos", "-A", "trust", "-E", "UTF8", "--no-sync"), folder)
+        access = folder / "data" / "pg_hba.conf"
+        access.write_text(f"local all {LOCKED} scram-sha-256\n{access.read_text()}")
         control = (str(programs / "pg_ctl"), "-D", data, "-w", "-s", "-l", str(folder / "log"))
         server = Server(folder, control)
         server.start()

@@ -41,6 +41,8 @@ class Server:
             try:
                 client.ping()
                 return
+            except redis.AuthenticationError:
+                return  # it answers, and wants a password
             except redis.RedisError:
                 continue
 

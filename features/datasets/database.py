@@ -34,6 +34,8 @@ class Database(Strict):
 
     >>> Database(url="postgresql://reader@db.example.org/shop", query="SELECT * FROM lines").place
     'postgresql://db.example.org/shop'
+    >>> Database(url="postgresql://reader@db.example.org:5433/shop", query="SELECT * FROM lines").place
+    'postgresql://db.example.org:5433/shop'
     """
 
     url: str = Field(min_length=1)
@@ -78,7 +80,8 @@ class Database(Strict):
     def place(self) -> str:
         """The database as messages name it: neither user nor options."""
         url = self.address
-        return f"{url.get_backend_name()}://{url.host or ''}/{url.database or ''}"
+        port = f":{url.port}" if url.port else ""
+        return f"{url.get_backend_name()}://{url.host or ''}{port}/{url.database or ''}"
 
 
 def _parsed(text: str) -> URL:

@@ -14,10 +14,12 @@ from typing import Final
 from features.packing import Layout
 from privacy.errors import BadInput, EnvironmentFailed
 
-__all__ = ["Batch", "Damaged", "Found", "PackedRows", "Writer", "mark_of"]
+__all__ = ["LOGIN", "Batch", "Damaged", "Found", "PackedRows", "Writer", "mark_of"]
 
 Found = tuple[int, bytes] | None
 """A row's moment in microseconds since 1970 and its bytes, or that there is none."""
+LOGIN: Final = "mend the setting online, or the password in the variable that its password_env names, then repeat"
+"""What to do where a server answers and lets nobody in; a password of PostgreSQL's may also be in ~/.pgpass."""
 _PROJECT: Final = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 

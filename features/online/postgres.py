@@ -11,8 +11,9 @@ import psycopg
 from psycopg import sql
 
 from privacy.errors import EnvironmentFailed
+from privacy.postgres_login import login_refused
 
-from ._base import Batch, Found, PackedRows, Writer, mark_of
+from ._base import LOGIN, Batch, Found, PackedRows, Writer, mark_of
 
 __all__ = ["PostgresRows"]
 
@@ -168,8 +169,10 @@ class PostgresRows(PackedRows):
 
 def _failed(error: psycopg.Error) -> EnvironmentFailed:
     """Return what to tell; the server's own words may quote a value."""
+    if login_refused(error):
+        return EnvironmentFailed("the online store on PostgreSQL refuses the login", remedy=LOGIN)
     what = f"the online store on PostgreSQL can't be used ({type(error).__name__})"
-    remedy = "see that the server runs and has space, then repeat; what was there stays"
+    remedy = "see that the server runs there and has space, then repeat; what was there stays"
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         remedy = "let its role read and write there, and create tables in its schema"
     elif isinstance(error, psycopg.errors.ProgrammingError):  # of another shape than what is made here

@@ -12,7 +12,7 @@ import redis
 
 from privacy.errors import EnvironmentFailed
 
-from ._base import Batch, Damaged, Found, PackedRows, Writer, mark_of
+from ._base import LOGIN, Batch, Damaged, Found, PackedRows, Writer, mark_of
 
 __all__ = ["RedisRows"]
 
@@ -187,11 +187,13 @@ class RedisRows(PackedRows):
     def _told(self) -> Iterator[None]:
         try:
             yield
+        except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
+            raise EnvironmentFailed("the online store on Redis refuses the login", remedy=LOGIN) from None
         except redis.RedisError as error:
             if any(words in str(error) for words in FOREIGN):  # which name the key too, so they aren't told
                 raise _damaged() from None
             what = f"the online store on Redis can't be used ({type(error).__name__})"
-            remedy = "see that the server runs and has memory, then repeat; what was there stays"
+            remedy = "see that the server runs there and has memory, then repeat; what was there stays"
             raise EnvironmentFailed(what, remedy=remedy) from None
 
 

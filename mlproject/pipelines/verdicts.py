@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from privacy.counted import counted
+
 __all__ = ["gate_lines", "interval_text"]
 
 
@@ -13,7 +15,7 @@ def gate_lines(section: Mapping[str, Any]) -> Iterator[str]:
     if not section["marked"]:
         yield "Inference: the descriptor marks nothing that must not be inferred, and nothing was tested."
         return
-    flag = f"at least {section['baskets']} marked baskets in {section['days']} days"
+    flag = f"at least {counted(section['baskets'], 'marked basket')} in {counted(section['days'], 'day')}"
     yield f"Inference of {', '.join(section['marked'])} ({flag}), attacked by LightGBM, AUC with 95 % intervals"
     yield f"  {'published':<22}{'attribute':<12}{'over everybody':<22}{'within spend deciles':<22}verdict"
     for verdict in section["verdicts"]:

@@ -14,7 +14,7 @@ import pytest
 from features import sources
 from features.datasets.descriptor import Descriptor, load_descriptor, parse_descriptor
 from privacy.errors import BadInput, CustosError, EnvironmentFailed
-from tests.postgres import Server
+from tests.postgres import LOCKED, Server
 from tests.shops import shop_document, write_descriptor
 
 from .conftest import Home
@@ -231,6 +231,20 @@ def test_the_password_comes_from_a_variable(postgres: Server) -> None:
     with pytest.raises(BadInput, match="the variable SHOP_PASSWORD is not set"):
         columns(shop)
     assert SECRET not in shop.model_dump_json()
+
+
+@pytest.mark.parametrize("given", [{}, {"SHOP_PASSWORD": "another"}], ids=["none", "wrong"])
+def test_a_server_that_refuses_the_login_is_told_from_one_that_is_away(
+    postgres: Server, given: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres.lock(SECRET)
+    monkeypatch.setenv("PGPASSFILE", "/nonexistent")
+    url = postgres.url(postgres.database()).replace("custos@", f"{LOCKED}@")
+    shop = asking(url, "SELECT 1 AS a", **({"password_env": "SHOP_PASSWORD"} if given else {}))
+    where = "the variable SHOP_PASSWORD" if given else "~/.pgpass"
+    with pytest.raises(EnvironmentFailed, match=f"its database refuses the login.*password in {where}") as refusal:
+        columns(shop, **given)
+    assert "another" not in str(refusal.value)
 
 
 FAILURES: list[tuple[str, type[CustosError], str]] = [

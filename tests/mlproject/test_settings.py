@@ -95,6 +95,7 @@ def test_settings_are_read(tmp_path: Path) -> None:
         "engine: [spark]",
         "engine: {kind: spark}",
         "engine: {name: duckdb, master: local}",
+        "engine: {master: 'local[2]'}",
         "engine: {name: spark, master: 7}",
         "engine: {name: spark, conf: {driver.memory: 4g}}",
         "engine: {name: spark, conf: {spark.driver.memory: [4g]}}",

@@ -15,7 +15,7 @@ from privacy.errors import BadInput, EnvironmentFailed
 from privacy.keyring import Keyring
 from privacy.tokens import Pseudonymiser
 from privacy.vault import Vault
-from tests.postgres import Server, running
+from tests.postgres import LOCKED, Server, running
 from tests.small_disk import all_but, mounted
 
 from .conftest import Home
@@ -187,6 +187,17 @@ def test_a_locked_table_of_a_server_is_told(home: Home, keyring: Keyring, postgr
     assert vault.register(ids(0, 5)).any(axis=1).all()
     assert len(vault) == 5
     vault.close()
+
+
+def test_a_server_that_refuses_the_login_is_told_from_one_that_is_gone(
+    home: Home, keyring: Keyring, postgres: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres.lock("CANARY")
+    monkeypatch.setenv("PGPASSFILE", "/nonexistent")
+    url = postgres.url(postgres.database()).replace("custos@", f"{LOCKED}:CANARI@")
+    with pytest.raises(EnvironmentFailed, match="on a server that refuses the login") as refusal:
+        Vault.open(url, keyring, home.url("keystore"))
+    assert "CANARI" not in str(refusal.value)
 
 
 def test_a_server_that_is_gone_is_told_in_one_line(home: Home, keyring: Keyring, postgres: Server) -> None:

@@ -74,6 +74,18 @@ def test_a_server_that_stops_in_mid_write_is_told_and_used_again_when_it_is_back
     assert {row and row[0] for row in reader.read(KEYS, ["spend"])[0]} == {6}
 
 
+def test_a_server_that_refuses_the_login_is_told_from_one_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSFILE", "/nonexistent")
+    with postgres.running() as database, redis.running(None, "--requirepass", "CANARY") as cache:
+        database.lock("CANARY")
+        schema = database.url(database.database())
+        wrong = ("unix://:CANARI@" + cache.url.removeprefix("unix://"), schema.replace("custos@", "locked:CANARI@"))
+        for url in (*wrong, cache.url, schema.replace("custos@", "locked@")):
+            with pytest.raises(EnvironmentFailed, match="refuses the login; mend the setting online") as refusal:
+                put(rows_at(url, "locked"), spend(KEYS[:2], 5))
+            assert "CANAR" not in str(refusal.value)
+
+
 def test_a_server_that_stops_before_it_acknowledges_a_write(place: tuple[Server, str, str]) -> None:
     server, url, _ = place
     rows = rows_at(url, "ending")
