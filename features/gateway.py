@@ -27,7 +27,7 @@ from .definitions import ENTITY, PROJECT, define
 from .disclosures import Access, Disclosures
 from .feature_table import FEATURES, UTC
 from .gateway_types import REFERENCE, GatewayPaths, GatewaySettings, OnlineAnswer, OnlineColumns, ServiceInfo
-from .materialized import Materialized
+from .materialized import Materialized, note_of
 from .online import rows_at
 from .online_rows import OnlineRows
 from .own_tokens import WITHOUT_CONSENT, OwnTokens
@@ -65,7 +65,7 @@ class FeatureGateway:
         self._own = OwnTokens(keyring, suppression, consents)
         self._disclosures = Disclosures(policy, audit)
         self._packed = rows_at(self._paths.online, PROJECT)
-        self._online = OnlineRows(self._packed)
+        self._online = OnlineRows(self._packed, note_of(self._paths))
         self._registered = Registered(self._paths.registry, self._paths.online, self._paths.features, self._engine)
         self._admission = Admission(Firewall(audit, settings.marked), self._disclosures, self._registered.info)
         self._clock: tuple[str | None, dt.datetime] | None = None

@@ -19,7 +19,7 @@ from .gateway_types import GatewayPaths
 from .online import PackedRows
 from .storage import TableStore
 
-__all__ = ["Materialized"]
+__all__ = ["Materialized", "note_of"]
 
 NOTE: Final = "materialized.json"
 """The note's name, beside the registry."""
@@ -43,7 +43,7 @@ class Materialized:
     def of(cls, paths: GatewayPaths, online: PackedRows, dataset: str, suppressed: int) -> Materialized:
         """Return a home's note of one dataset."""
         store, place = paths.feature_store(dataset), _place_of(paths.online)
-        return cls(paths.registry.with_name(NOTE), online, place, store, suppressed)
+        return cls(note_of(paths), online, place, store, suppressed)
 
     def unwritten(self) -> list[str] | None:
         """Return the files of the feature table that aren't online; None where everything is to be written."""
@@ -81,6 +81,11 @@ class Materialized:
             return [self.place, self.online.runs(), self.suppressed]
         except EnvironmentFailed:
             return None
+
+
+def note_of(paths: GatewayPaths) -> Path:
+    """Return where a home's note is."""
+    return paths.registry.with_name(NOTE)
 
 
 def _place_of(url: str) -> str:

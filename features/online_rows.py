@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from privacy.errors import CheckFailed
 from privacy.rights import Subject
 from privacy.tokens import parse_token
 
@@ -35,10 +37,13 @@ class _Known:
 
 
 class OnlineRows:
-    """The online rows of one home; a SubjectStore, and what a service reads."""
+    """The online rows of one home; a SubjectStore, and what a service reads.
 
-    def __init__(self, rows: PackedRows) -> None:
-        self._rows = rows
+    `note` is the file that says what needn't be written again: whoever meets damaged rows takes it away.
+    """
+
+    def __init__(self, rows: PackedRows, note: Path | None = None) -> None:
+        self._rows, self._note = rows, note
         self._known: tuple[Hashable, _Known] | None = None
 
     @property
@@ -77,8 +82,25 @@ class OnlineRows:
         answer: OnlineColumns,
         places: npt.NDArray[np.int64],
     ) -> None:
-        """Fill `answer` at `places` with the views' columns of `tokens`, as far as a row isn't older than `oldest`."""
-        limit = microseconds(oldest)
+        """Fill `answer` at `places` with the views' columns of `tokens`, as far as a row isn't older than `oldest`.
+
+        Raises Damaged or CheckFailed where a row can't be read; the next materialisation then writes everything.
+        """
+        try:
+            self._read(views, tokens, microseconds(oldest), answer, places)
+        except (Damaged, CheckFailed):
+            if self._note is not None:
+                self._note.unlink(missing_ok=True)
+            raise
+
+    def _read(
+        self,
+        views: Sequence[tuple[str, tuple[str, ...]]],
+        tokens: Sequence[str],
+        limit: int,
+        answer: OnlineColumns,
+        places: npt.NDArray[np.int64],
+    ) -> None:
         keys = keys_of(_BEFORE, [token.encode() for token in tokens])
         found = self._rows.read(keys, [view for view, _ in views])
         for (_, names), rows in zip(views, found, strict=True):

@@ -20,7 +20,7 @@ from privacy.rights import Subject
 
 from .datasets.tables import Table
 from .private_files import make_private
-from .sealed_tables import RESTORE, SUFFIX, SealedTables
+from .sealed_tables import SUFFIX, SealedTables
 from .source_columns import LOST, RAW
 
 __all__ = ["Quarantine", "written_ids"]
@@ -98,7 +98,7 @@ class Quarantine(SealedTables):
         """Count everybody's bad rows; EnvironmentFailed where all of them are gone, or a file is damaged."""
         directory = self._root / dataset
         if not directory.is_dir():
-            raise EnvironmentFailed("the quarantine is gone", where=str(directory), remedy=RESTORE)
+            raise EnvironmentFailed("the quarantine is gone", where=str(directory))
         return sum(rows.num_rows for path, rows in self._files() if path.parent == directory)
 
     def _pieces(self, dataset: str, table: str) -> list[Path]:

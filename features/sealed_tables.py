@@ -18,7 +18,7 @@ from privacy.rights import Subject
 
 from .private_files import make_private
 
-__all__ = ["RESTORE", "SUFFIX", "SealedTables"]
+__all__ = ["SUFFIX", "SealedTables"]
 
 SUFFIX: Final = ".sealed"
 RESTORE: Final = "restore it, or run `custos run` on the source again, which writes it anew"

@@ -27,7 +27,7 @@ FOREIGN: Final = ("WRONGTYPE", "not an integer")
 _LATER: Final = """
 local function later(one, other)
   for at = 1, 8 do
-    local mine, theirs = string.byte(one, at), string.byte(other, at)
+    local mine, theirs = string.byte(one, at) or 0, string.byte(other, at) or 0
     if mine ~= theirs then return mine > theirs end
   end
   return false

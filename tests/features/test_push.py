@@ -7,7 +7,9 @@ import io
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from features.push import add_events
 from features.services import shop_features
 from features.storage import TableStore
 from features.transforms.feature import Use
-from privacy.errors import BadInput, EnvironmentFailed
+from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from privacy.keyring import KeyState
 from tests.shops import make_shop
 
@@ -432,6 +434,32 @@ def test_a_restored_online_store_is_written_whole(shop: Shop, tmp_path: Path) ->
     assert (home.gateway().online(principal(), "churn_v1", token).values != expected).any()
     home.gateway().materialize(principal(), moment)
     np.testing.assert_array_equal(home.gateway().online(principal(), "churn_v1", token).values, expected)
+
+
+@pytest.mark.parametrize(
+    ("view", "spoil", "told"),
+    [("rfm", b"?", "1 of 1 online rows can't be read"), ("person", b"", "a row of the online store is damaged")],
+)
+def test_online_rows_that_are_met_damaged_are_written_anew_by_the_next_materialisation(
+    shop: Shop, view: str, spoil: bytes, told: str
+) -> None:
+    home, descriptor, _ = shop
+    gateway, token = home.gateway(), home.tokens(["c00001"], "retention")
+    moment = end_of(home, descriptor)
+    gateway.materialize(principal(), moment)
+    expected = gateway.online(principal(), "churn_v1", token).values
+    key = key_prefix("customer_token") + len(home.subject("c00001").tokens[0]).to_bytes(4, "little")
+    where = (key + home.subject("c00001").tokens[0].encode(), view)
+    with closing(sqlite3.connect(home.online_file)) as connection:
+        text = "SELECT value FROM custos_rows WHERE entity_key = ? AND view = ?"
+        [(value,)] = connection.execute(text, where).fetchall()
+        spoilt = spoil * 8 + value[8:] if spoil else value[:-1]
+        connection.execute("UPDATE custos_rows SET value = ? WHERE entity_key = ? AND view = ?", (spoilt, *where))
+        connection.commit()
+    with pytest.raises((EnvironmentFailed, CheckFailed), match=told):
+        gateway.online(principal(), "churn_v1", token)
+    gateway.materialize(principal(), moment)
+    np.testing.assert_array_equal(gateway.online(principal(), "churn_v1", token).values, expected)
 
 
 def test_since_carries_nothing_that_other_transforms_made(shop: Shop) -> None:

@@ -300,6 +300,20 @@ def test_what_others_wrote_under_our_keys_on_redis_is_told_and_written_anew(
     assert (rows.people("spend"), rows.newest("spend")) == (3, 6)
 
 
+@pytest.mark.parametrize("left", [b"", b"x", b"\xff\xff"])
+def test_a_value_that_is_cut_off_on_redis_is_replaced_by_the_next_write_of_all(redis_url: str, left: bytes) -> None:
+    server, rows = redis.Redis.from_url(redis_url), rows_at(redis_url, "shop")
+    server.flushall()
+    put(rows, spend(KEYS[:3], 5))
+    server.hset("shop:row:" + KEYS[0].decode(), "spend", left)
+    with rows.writing() as writer:
+        writer.drop_newer(20)
+        writer.put(spend(KEYS[:3], 5, 2.0))
+        writer.drop_others(20)
+    assert [told(rows, key)["spend"] for key in KEYS[:3]] == [(5, [2.0, "gold"])] * 3
+    assert rows.newest("spend") == 5
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
