@@ -101,8 +101,8 @@ def _figure(name: str, dimension: Dimension, held: Sequence[Card]) -> Iterator[s
     key, title = f"{name}-{dimension}", f"{name}: {caption}{f', {words}' if words else ''}"
     if len(told) > 1:
         yield chart(key, title, points, share=share, asked=least)
-    elif share:
-        yield bar(key, title, told[0], least)
+    elif share and points[-1].value is not None:
+        yield bar(key, title, points[-1], least)
     notes = [each for each in (words, WORDS.get(points[-1].mark)) if each]
     if notes:
         yield f'<p class="soft">{escape("; ".join(notes))}</p>'
