@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from feast import FeatureService, FeatureStore, FeatureView
+from feast.errors import FeastModuleImportError
 from google.protobuf.message import DecodeError
 
 from privacy.classification import Purpose, Role
@@ -140,6 +141,9 @@ class Registered:
                     services = {service.name: service for service in store.list_feature_services()}
                 except DecodeError:
                     raise self._lost("damaged") from None
+                except FeastModuleImportError:  # of all that Feast imports by name, only Spark is an extra
+                    what, remedy = "Spark isn't installed", "pip install custos[spark], or set `engine: duckdb`"
+                    raise EnvironmentFailed(what, remedy=remedy) from None
                 views = {name: _views(service) for name, service in services.items()}
                 self._opened = _Opened(stamp, store, services, views)
             return self._opened

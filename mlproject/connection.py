@@ -64,11 +64,15 @@ class Features:
 
         if isinstance(tokens, str):
             raise BadInput("one text is no list of tokens", remedy="put it into a list")
-        asked = pd.Series(tokens, dtype=object).rename(TOKEN)
+        try:
+            asked = pd.Series(tokens, dtype=object).rename(TOKEN)
+        except (TypeError, ValueError):  # a set, a frame
+            raise BadInput("the tokens are in no order", remedy="give a list, or one column") from None
         answer = features_now(self._house, self._caller(), service, _texts(asked).to_pylist())
         status = [OK if there else UNKNOWN for there in answer.present]
         columns = {STATUS: status, **dict(zip(answer.columns, answer.values.T, strict=True)), **answer.texts}
-        return pd.concat([asked, pd.DataFrame(columns, index=asked.index)], axis=1)
+        texts = dict.fromkeys((STATUS, *answer.texts), object)  # also where nobody was asked about
+        return pd.concat([asked, pd.DataFrame(columns, index=asked.index).astype(texts)], axis=1)
 
     def cutoffs(self, service: str) -> pd.DatetimeIndex:
         """Return the moments that features of `service` were built at, in UTC and in order."""
@@ -141,6 +145,7 @@ def connect(home: str | Path | None = None, bearer: str | None = None, *, purpos
     house = House.open(None if home is None else Path(home))
     caller = partial(_operator, house, purpose) if bearer is None else _holder(house, bearer, purpose)
     caller()
+    _ = house.sealed  # what no home is at, or isn't filled, is told here and not by the first question
     return Connection(house, caller)
 
 

@@ -87,6 +87,8 @@ def utc_moments(given: pa.Array | pa.ChunkedArray) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if not len(given):  # an empty column has no type of its own
+        return pa.array([], pa.timestamp("us", "UTC"))
     column = given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given
     column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     utc = pa.timestamp("us", "UTC")

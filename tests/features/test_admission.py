@@ -23,6 +23,7 @@ from features.admission import Admission
 from features.datasets.descriptor import Descriptor
 from features.definitions import define
 from features.disclosures import Access, Disclosures
+from features.engine_spark import Spark
 from features.gateway import FeatureGateway
 from features.registered import Registered
 from features.services import DEVELOPERS, SERVICES, shop_features
@@ -79,6 +80,18 @@ def test_a_registry_that_does_not_say_what_binds_serves_nothing(
     registered.apply(made)
     with pytest.raises(EnvironmentFailed, match=r"of an older make, or changed by hand .*; run `custos build`"):
         registered.info("churn_v1")
+
+
+def test_a_registry_where_spark_is_set_and_not_installed_says_so(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith(("pyspark", "feast.infra.offline_stores.contrib"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    paths = served[0].paths
+    with pytest.raises(EnvironmentFailed, match=r"^Spark isn't installed; .* or set `engine: duckdb`"):
+        Registered(paths.registry, paths.online, paths.features, Spark()).services()
+    assert Registered(paths.registry, paths.online, paths.features).services()
 
 
 def open_policy(tmp_path: Path) -> Policy:

@@ -175,7 +175,9 @@ def test_what_cannot_be_asked_is_told_in_one_line(shop: Shop) -> None:
         assert not re.search(r"(val|fs)_[a-z2-7]{2}[0-9a-f]{34}", str(raised.value))
     with pytest.raises(BadInput, match="no feature service 'clv_v9'"):
         features.historical(good, "clv_v9")
-    assert features.historical(good.iloc[:0], "clv_v1").shape[0] == 0
+    nobody = [good.iloc[:0], pd.DataFrame({"customer_token": [], "event_timestamp": []}, dtype=float)]
+    for frame in nobody:
+        assert features.historical(frame, "insight_v1")[["status", "stage"]].dtypes.tolist() == [np.dtype(object)] * 2
 
 
 def test_online_answers_in_order(shop: Shop) -> None:
@@ -190,6 +192,10 @@ def test_online_answers_in_order(shop: Shop) -> None:
     assert bands["stage"].isna().tolist() == [False, True, False, False]
     with pytest.raises(BadInput, match="1 of 1 is no token of the purpose value"):
         shop.features().online(["fs_aa" + "0" * 34], "clv_v1")
+    nobody = shop.features().online([], "insight_v1")
+    assert (len(nobody), nobody.dtypes.tolist()) == (0, bands.dtypes.tolist())
+    with pytest.raises(BadInput, match="the tokens are in no order; give a list"):
+        shop.features().online(set(asked), "clv_v1")  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="one text is no list"):
         shop.features().online(asked.iloc[0], "clv_v1")
 
@@ -246,6 +252,8 @@ def test_bad_bearers_are_refused(shop: Shop, tmp_path: Path) -> None:
         mlproject.connect(shop.home.path, purpose="curiosity")
     with pytest.raises(BadInput, match="this home has no keys yet"):
         mlproject.connect(tmp_path / "none", good)
+    with pytest.raises(BadInput, match="this home has no keys yet"):
+        mlproject.connect(tmp_path / "none", purpose="value")
     assert not (tmp_path / "none").exists()
 
 
