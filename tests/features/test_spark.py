@@ -206,3 +206,19 @@ for java in ("/nowhere/java", {str(old)!r}, None):
         f"Spark needs Java 17, this is Java 11 ({old}); install Java 17, or set JAVA_HOME to it",
         "Spark isn't installed; pip install custos[spark]",
     ]
+
+
+def test_too_little_memory_is_told_by_sparks_own_name_for_it() -> None:
+    module_of("pyspark", "spark")
+    script = """
+from features.engine_spark import Spark
+from privacy.errors import EnvironmentFailed
+try:
+    Spark("local[1]", {"spark.driver.memory": "300m"}).session()
+except EnvironmentFailed as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={**os.environ})
+    assert ran.stdout.startswith(
+        "Spark didn't start: INVALID_DRIVER_MEMORY.SYSTEM_MEMORY (local[1]); see docs/scale.md"
+    )

@@ -68,7 +68,7 @@ def test_every_command_reads_who_consents_and_nobody_else(home: Home, tmp_path: 
     explain = ["--role", "marketer", "--action", "features.read", "--resource", "service:insight_v1"]
     assert "only of people who consent to marketing" in home.custos("policy", "explain", *explain, *MARKETING)
     assert "Consents on record: 8" in home.custos("report")
-    assert "consents and withdrawals on record: 8" in home.custos("doctor")
+    assert "consents and withdrawals on record: 8, of linked people under each of their tokens" in home.custos("doctor")
     tokens = pq.read_table(tmp_path / "people.parquet")["customer_token"].to_pylist()
     online = mlproject.connect(home.path, said.splitlines()[-1]).features.online(tokens, "insight_v1")
     assert set(online["status"]) == {"ok"}
