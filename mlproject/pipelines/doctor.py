@@ -84,7 +84,7 @@ def _keys(house: House) -> Iterator[Finding]:
 
 def _state(house: House) -> Iterator[Finding]:
     if not house.paths.state.exists():
-        if house.paths.protected.exists() or house.paths.descriptors.exists():
+        if any(house.paths.protected.glob("*/current")):
             raise EnvironmentFailed("the home's state is gone", where=str(house.paths.state))
         yield Finding("state", "note", "nothing ingested yet", "run `custos run DATASET`")
         return

@@ -118,7 +118,7 @@ def history_of_file(house: House, service: str, purpose: str, source: Path, out:
     Raises BadInput for a file that can't be read, lacks a column or has one that would be overwritten.
     """
     if out is not None:
-        check_out(house, out, formats=("", ".parquet", ".pq", CSV))
+        check_out(house, out, source=source, formats=("", ".parquet", ".pq", CSV))
     rows = _read(source)
     told = features_then(house, house.operator(purpose), service, rows)
     require_no_clash(rows.column_names, told.column_names, source.name)

@@ -26,7 +26,7 @@ def identify_file(house: House, purpose: str, reason: str, source: Path, out: Pa
     from privacy.classification import Purpose
     from privacy.tokens import Pseudonymiser
 
-    check_out(house, out)
+    check_out(house, out, source=source)
     principal = house.operator(purpose)
     table = read_tokens(source)
     pseudonymiser = Pseudonymiser(house.keyring, house.vault, policy=house.policy, audit=house.audit)

@@ -93,15 +93,22 @@ def _told(target: str, decision: Decision, values: np.ndarray) -> dict[str, pa.A
 
 
 def check_out(
-    house: House, out: Path, *, option: str = "--out", formats: tuple[str, ...] = ("", ".parquet", ".pq")
+    house: House,
+    out: Path,
+    *,
+    source: Path | None = None,
+    option: str = "--out",
+    formats: tuple[str, ...] = ("", ".parquet", ".pq"),
 ) -> None:
-    """Refuse, before any work, to write over the home's own files or what is no file, or in no known format."""
+    """Refuse, before any work, to write over the home's own files, the `source` or no file, or in no known format."""
     try:
         inside = out.resolve().is_relative_to(house.paths.root.resolve())
     except (OSError, RuntimeError):  # links that lead in a circle
         raise BadInput("this path leads nowhere", where=str(out), remedy=f"name another {option}") from None
     if inside:
         raise BadInput("this lies inside the home", where=str(out), remedy="name a file elsewhere")
+    if source is not None and out.exists() and source.exists() and out.samefile(source):
+        raise BadInput("this is the file to read", where=str(out), remedy=f"name another {option}")
     if out.exists() and not out.is_file():
         raise BadInput("this is no file", where=str(out), remedy="name a file")
     if out.suffix.lower() not in formats:
