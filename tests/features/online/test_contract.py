@@ -7,12 +7,10 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import psycopg
 import pyarrow as pa
 import pytest
-import redis
-from psycopg import sql
 
 from features.online import Batch, Damaged, PackedRows, rows_at
 from features.packing import Layout
@@ -20,10 +18,19 @@ from privacy.errors import BadInput, CheckFailed, EnvironmentFailed
 from tests.postgres import Server as Postgres
 from tests.redis import running
 
+if TYPE_CHECKING:
+    import redis
+
 SPEND = Layout((("spend", "float"), ("tier", "text")))
 ORDERS = Layout((("orders", "int"),))
 KEYS = [f"key {at}".encode() for at in range(1200)]  # more than one block or pipeline
 Opening = Callable[[], PackedRows]
+
+
+def redis_at(url: str) -> redis.Redis:
+    import redis  # an extra: only who has a server needs it
+
+    return redis.Redis.from_url(url)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +46,7 @@ def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opening]
         yield lambda: rows_at(f"sqlite:///{tmp_path}/online.db", "shop")
     elif request.param == "redis":
         url = request.getfixturevalue("redis_url")
-        redis.Redis.from_url(url).flushall()
+        redis_at(url).flushall()
         yield lambda: rows_at(url, "shop")
     else:
         server: Postgres = request.getfixturevalue("postgres")
@@ -278,7 +285,7 @@ def _overwrite(client: redis.Redis, key: str, value: str) -> None:
 def test_what_others_wrote_under_our_keys_on_redis_is_told_and_written_anew(
     redis_url: str, spoil: Callable[[redis.Redis], object]
 ) -> None:
-    server = redis.Redis.from_url(redis_url)
+    server = redis_at(redis_url)
     server.flushall()
     put(rows_at(redis_url, "shop"), spend(KEYS[:3], 5))
     spoil(server)
@@ -302,7 +309,7 @@ def test_what_others_wrote_under_our_keys_on_redis_is_told_and_written_anew(
 
 @pytest.mark.parametrize("left", [b"", b"x", b"\xff\xff"])
 def test_a_value_that_is_cut_off_on_redis_is_replaced_by_the_next_write_of_all(redis_url: str, left: bytes) -> None:
-    server, rows = redis.Redis.from_url(redis_url), rows_at(redis_url, "shop")
+    server, rows = redis_at(redis_url), rows_at(redis_url, "shop")
     server.flushall()
     put(rows, spend(KEYS[:3], 5))
     server.hset("shop:row:" + KEYS[0].decode(), "spend", left)
@@ -324,6 +331,9 @@ def test_a_value_that_is_cut_off_on_redis_is_replaced_by_the_next_write_of_all(r
     ],
 )
 def test_tables_of_another_shape_on_postgresql_are_told(postgres: Postgres, change: str, told: str) -> None:
+    import psycopg
+    from psycopg import sql
+
     url = postgres.url(postgres.database())
     put(rows_at(url, "custos"), spend(KEYS[:2], 5))
     names = {name: sql.Identifier(f"custos_{name}") for name in ("rows", "layouts")}
@@ -346,6 +356,8 @@ def test_tables_of_another_shape_on_postgresql_are_told(postgres: Postgres, chan
 
 
 def test_a_role_that_may_only_read_reads_and_is_told_what_it_lacks(postgres: Postgres) -> None:
+    import psycopg
+
     name = postgres.database()
     url = postgres.url(name)
     put(rows_at(url, "custos"), spend(KEYS[:2], 5))
