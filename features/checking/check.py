@@ -29,6 +29,8 @@ from .references import References
 __all__ = ["check"]
 
 SAMPLE_ROWS: Final = 1_000
+MOST_NAMED: Final = 20
+"""Columns that nobody asked about: what is told of a wide table stays readable."""
 DATA_REMEDY: Final = "mend the source, or leave such rows out with 'where'"
 Progress = Callable[[str, int], None]
 
@@ -109,7 +111,8 @@ def _columns(source: Source) -> Iterator[Finding]:
     sql = " ".join(str(column.sql).lower() for column in table.columns.values() if column.sql is not None)
     rest = [name for name in source.present if name.lower() not in read and name.lower() not in sql]
     if rest and not header_is_data(rest):
-        what = f"columns that are not declared are never read: {', '.join(rest)}"
+        more = f" and {len(rest) - MOST_NAMED:,} more" if len(rest) > MOST_NAMED else ""
+        what = f"columns that are not declared are never read: {', '.join(rest[:MOST_NAMED])}{more}"
         yield Finding(table.name, "", "note", "not_declared", what, "declare those you want")
 
 

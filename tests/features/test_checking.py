@@ -67,6 +67,13 @@ def test_a_sound_shop_has_nothing_but_a_note(shop: Path) -> None:
     assert report.rows == {"transactions": len(read(shop, "lines.parquet")), "customers": 20}
 
 
+def test_of_many_columns_that_are_not_declared_some_are_named(shop: Path) -> None:
+    more = {f"c{number:02}": 1 for number in range(30)}
+    write(shop, "lines.parquet", [{**row, **more} for row in read(shop, "lines.parquet")])
+    [note] = found(shop).findings
+    assert note.what.endswith(": cashier, " + ", ".join(f"c{number:02}" for number in range(19)) + " and 11 more")
+
+
 def test_everything_in_the_descriptor_is_told_at_once(shop: Path) -> None:
     document = shop_document()
     document["colour"] = "red"

@@ -449,16 +449,16 @@ def test_nothing_is_written_over_the_home_itself(
 def test_nothing_is_written_over_the_file_to_read(
     good_home: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own, other = tmp_path / "tokens.csv", tmp_path / "same.csv"
+    own, other, renamed = tmp_path / "tokens.csv", tmp_path / "same.csv", tmp_path / "tokens.pq"
     own.write_text("customer_token,event_timestamp\n")
     other.hardlink_to(own)
     at = ["--purpose", "value", "--home", str(good_home[0])]
     history = ["features", "history", "--service", "clv_v1", str(own), "--out", str(other), *at]
     fails(history, 2, "this is the file to read", capsys=capsys)
-    identify = ["identify", "--reason", "test", "--in", str(own.with_suffix(".pq")), "--out", str(own.with_suffix(".pq")), *at]
-    own.rename(own.with_suffix(".pq"))
+    own.rename(renamed)
+    identify = ["identify", "--reason", "test", "--in", str(renamed), "--out", str(renamed), *at]
     fails(identify, 2, "this is the file to read", capsys=capsys)
-    assert own.with_suffix(".pq").read_text() == "customer_token,event_timestamp\n"
+    assert renamed.read_text() == "customer_token,event_timestamp\n"
 
 
 def test_what_can_not_be_meant_is_refused_before_any_work(
