@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import subprocess
@@ -49,6 +50,10 @@ class Home:
     def process(self, *arguments: str) -> None:
         """Run one command as a process of its own, which must succeed."""
         assert self.start(*arguments).wait(300) == 0, (self.user / "commands.log").read_text()[-3000:]
+
+    def let_go(self) -> None:
+        """Close what earlier commands hold open: SQLite takes a database's log away by its path, whoever's it is."""
+        gc.collect()
 
     def custos(self, *arguments: str, expect: int = 0) -> str:
         """Run one command in this process, whose frameworks are loaded; return what it printed."""

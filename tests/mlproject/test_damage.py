@@ -95,8 +95,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def put_back(home: Home) -> Iterator[None]:
     """Put every file back, so that cases can't disturb each other; databases that a command holds open stay."""
     kept = home.folder / "kept"
+    home.let_go()
     shutil.copytree(home.path, kept, symlinks=True)
     yield
+    home.let_go()
     for item in home.path.iterdir():
         if item.name != "mlflow":
             shutil.rmtree(item) if item.is_dir() else item.unlink()

@@ -26,6 +26,7 @@ def well(tmp_path_factory: pytest.TempPathFactory) -> Home:
     mean = ("mean", "--purpose", "value", "--high", "500", "--epsilon", "0.1")
     for command in (("ingest", str(shop)), ("build",), ("materialize",), ("train", "clv", "--trials", "1"), mean):
         home.custos(*command)
+    home.let_go()
     shutil.copytree(home.path, home.folder / "kept", symlinks=True)
     return home
 
@@ -33,6 +34,7 @@ def well(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture
 def home(well: Home) -> Home:
     """The home as it was: it must stay at its place."""
+    well.let_go()
     shutil.rmtree(well.path)
     shutil.copytree(well.folder / "kept", well.path, symlinks=True)
     return well

@@ -77,6 +77,7 @@ def test_tables_from_before_an_erasure_lose_the_person_again_with_the_next_build
         return str(found["outcome"])
 
     left = people("protected", "people")
+    home.let_go()
     for name in names:
         shutil.rmtree(home.path / name)
         shutil.copytree(tmp_path / name, home.path / name, symlinks=True)
