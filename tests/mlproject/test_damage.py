@@ -15,6 +15,7 @@ from tests.home import Home
 from tests.shops import make_shop
 from training.models.baselines import RateClv
 
+pytestmark = pytest.mark.slow
 Damage = Callable[[Path], object]
 
 
