@@ -29,7 +29,7 @@ from privacy.masking import mask_of
 from privacy.masks.people import COMPOUND_SURNAMES
 from tests.bench.bars import Bar, cpu_seconds, tell
 
-ROWS, MOST, ROUNDS = 500_000, 2.0, 5
+ROWS, MOST, ROUNDS = 500_000, 2.0, 15
 DISTINCT = 20_000
 """Values made one by one in Python, and then drawn from."""
 BEHIND = 2**31 - 1
